@@ -1,0 +1,1 @@
+"""driveprep: prepares drives for AWS Import/Export (Disk) export jobs, exactly once."""

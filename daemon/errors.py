@@ -1,0 +1,125 @@
+"""Every error of driveprep, grouped by who has to act. Imports nothing of the package.
+
+    DriveprepError
+        DocumentError               a text with positions has faults
+            ConfigError             the administrator
+            ManifestError           whoever dropped the manifest
+        DriveError                  whoever plugged the drive in
+        ServiceError                the service, or the way there
+            RefusedError            a 4xx answer: proof that nothing was made
+                ManifestRefusedError        whoever dropped the manifest
+                CredentialsRefusedError     the administrator
+                ClockRefusedError           the administrator: the clock is wrong
+                JobRefusedError             whoever named that JobId
+                RequestRefusedError         the developers: a request the service cannot read
+                TryLaterError               nobody: throttled, or the day's quota is spent
+            InDoubtError            no usable answer: the service may or may not have acted
+            UnreachableError        the connection was never opened: nothing was sent
+        JournalError                nobody: stop, do not guess
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with a text, at a place, and what to write instead."""
+
+    file: str
+    line: int  # counted from 1
+    column: int  # counted from 1
+    key: str  # dotted, such as returnAddress.city; "" for the text as a whole
+    problem: str
+    remedy: str
+    source: str = field(default="", repr=False)  # the offending line; "" where it may be a secret
+
+    def __str__(self) -> str:
+        key = f"{self.key}: " if self.key else ""
+        remedy = f"; {self.remedy}" if self.remedy else ""
+        return f"{self.file}:{self.line}:{self.column}: {key}{self.problem}{remedy}"
+
+    def excerpt(self) -> str:
+        """The fault with its line and a caret below the column, for a person to read."""
+        if not self.source:
+            return str(self)
+        gutter = f"{self.line:>5} | "
+        caret = " " * (len(gutter) + self.column - 1) + "^"
+        return f"{self}\n{gutter}{self.source}\n{caret}"
+
+
+class DriveprepError(Exception):
+    """One sentence for the operator; `hint` is the next action."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class DocumentError(DriveprepError):
+    """A text has faults; all of them are here, in the order of the text."""
+
+    def __init__(self, message: str, faults: tuple[Fault, ...] = (), hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.faults = faults
+
+
+class ConfigError(DocumentError):
+    """The configuration cannot be used."""
+
+
+class ManifestError(DocumentError):
+    """A manifest cannot be used."""
+
+
+class DriveError(DriveprepError):
+    """A drive cannot be prepared as it is."""
+
+
+class ServiceError(DriveprepError):
+    """The service, or the way there, did not do what was asked."""
+
+
+class RefusedError(ServiceError):
+    """A 4xx answer: the service did not act. `code` is its own word for the reason."""
+
+    def __init__(self, message: str, hint: str = "", code: str = "") -> None:
+        super().__init__(message, hint)
+        self.code = code
+
+
+class ManifestRefusedError(RefusedError):
+    """The service found a fault in the manifest."""
+
+
+class CredentialsRefusedError(RefusedError):
+    """The service does not accept who is asking."""
+
+
+class ClockRefusedError(RefusedError):
+    """The service's clock and ours are too far apart."""
+
+
+class JobRefusedError(RefusedError):
+    """The service does not do this with that JobId."""
+
+
+class RequestRefusedError(RefusedError):
+    """The service could not read the request, or does not know the code's cause."""
+
+
+class TryLaterError(RefusedError):
+    """The service wants to be asked again later."""
+
+
+class InDoubtError(ServiceError):
+    """No usable answer: the service may or may not have acted."""
+
+
+class UnreachableError(ServiceError):
+    """The connection was never opened, so the service cannot have acted."""
+
+
+class JournalError(DriveprepError):
+    """The journal cannot be trusted or written: stop, do not guess."""

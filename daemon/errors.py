@@ -1,21 +1,22 @@
 """Every error of driveprep, grouped by who has to act. Imports nothing of the package.
 
-    DriveprepError
-        DocumentError               a text with positions has faults
-            ConfigError             the administrator
-            ManifestError           whoever dropped the manifest
-        DriveError                  whoever plugged the drive in
-        ServiceError                the service, or the way there
-            RefusedError            a 4xx answer: proof that nothing was made
-                ManifestRefusedError        whoever dropped the manifest
-                CredentialsRefusedError     the administrator
-                ClockRefusedError           the administrator: the clock is wrong
-                JobRefusedError             whoever named that JobId
-                RequestRefusedError         the developers: a request the service cannot read
-                TryLaterError               nobody: throttled, or the day's quota is spent
-            InDoubtError            no usable answer: the service may or may not have acted
-            UnreachableError        the connection was never opened: nothing was sent
-        JournalError                nobody: stop, do not guess
+DriveprepError
+    DocumentError               a text with positions has faults
+        ConfigError             the administrator
+        ManifestError           whoever dropped the manifest
+    DriveError                  whoever plugged the drive in
+    ServiceError                the service, or the way there
+        RefusedError            a 4xx answer: proof that nothing was made
+            ManifestRefusedError        whoever dropped the manifest
+            CredentialsRefusedError     the administrator
+            ClockRefusedError           the administrator: the clock is wrong
+            JobRefusedError             whoever named that JobId
+            RequestRefusedError         the developers: a request the service cannot read
+            TryLaterError               nobody: throttled, or the day's quota is spent
+        InDoubtError            no usable answer: the service may or may not have acted
+        UnreachableError        the connection was never opened: nothing was sent
+    StaleJobError               nobody: the job moved on, look again
+    JournalError                nobody: stop, do not guess
 """
 
 from __future__ import annotations
@@ -119,6 +120,10 @@ class InDoubtError(ServiceError):
 
 class UnreachableError(ServiceError):
     """The connection was never opened, so the service cannot have acted."""
+
+
+class StaleJobError(DriveprepError):
+    """The job was withdrawn, or moved on, since the caller looked: look again."""
 
 
 class JournalError(DriveprepError):

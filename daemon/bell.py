@@ -1,0 +1,59 @@
+"""The bell: whatever happens outside rings it, and it carries nothing but which half to look at."""
+
+from __future__ import annotations
+
+import enum
+import os
+import select
+import threading
+
+
+class Ring(enum.Flag):
+    """What may have changed, so that a look refreshes only its own half."""
+
+    NOTHING = 0
+    MOUNTS = enum.auto()  # the kernel's mount table
+    SPOOL = enum.auto()  # something in pending/
+    CONFIG = enum.auto()  # config.yml, or SIGHUP
+    WORK = enum.auto()  # a worker came to its end
+    TIMER = enum.auto()  # time has passed: events can be lost
+    STOP = enum.auto()  # SIGTERM or SIGINT
+    ALL = MOUNTS | SPOOL | CONFIG | WORK | TIMER
+
+
+class Bell:
+    """Rung from any thread or signal handler, any number of times; heard once, by one thread."""
+
+    def __init__(self) -> None:
+        self._counter = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._lock = threading.RLock()  # a signal may interrupt this very thread in `ring`
+        self._rung = Ring.NOTHING
+        self._poll = select.poll()
+        self._poll.register(self._counter, select.POLLIN)
+
+    def watch(self, descriptor: int) -> None:
+        """Let the kernel ring MOUNTS: proc(5) raises POLLPRI when the mount table changes."""
+        self._poll.register(descriptor, select.POLLPRI)
+
+    def ring(self, what: Ring) -> None:
+        """Say that something may have changed. Safe to repeat; a hundred rings are one."""
+        with self._lock:
+            self._rung |= what
+        os.eventfd_write(self._counter, 1)
+
+    def wait(self, seconds: float) -> Ring:
+        """What was rung since the last call; waits for it up to `seconds`."""
+        heard = Ring.NOTHING
+        for descriptor, _ in self._poll.poll(max(0.0, seconds) * 1000):
+            if descriptor == self._counter:
+                os.eventfd_read(self._counter)
+            else:
+                heard |= Ring.MOUNTS
+        with self._lock:
+            heard |= self._rung
+            self._rung = Ring.NOTHING
+        return heard
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self._counter)

@@ -1,0 +1,96 @@
+"""Write, sync, rename: what a function here has returned from survives a power cut.
+
+Everything is relative to a folder's descriptor and follows no link, so a path that changes
+underneath cannot lead a write elsewhere. Errors are the kernel's own `OSError`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+# O_NONBLOCK: opening a FIFO that somebody put there must not wait for its writer.
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+@contextmanager
+def folder(path: str | Path, parent: int | None = None) -> Iterator[int]:
+    """A descriptor of the folder at `path`, closed at the end; never of a link to one."""
+    descriptor = os.open(path, FOLDER, dir_fd=parent)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def create(parent: int, name: str, data: bytes, mode: int = 0o600) -> None:
+    """Make a new file with `data`, synced; its name is durable after `sync`.
+
+    Raises FileExistsError when the name is taken. When writing fails, the name is free again.
+    """
+    descriptor = os.open(name, CREATE, mode, dir_fd=parent)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(name, dir_fd=parent)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def replace(parent: int, name: str, data: bytes, *, partial: str, mode: int = 0o600) -> None:
+    """Put `data` at `name`, whole or not at all, by way of the name `partial`. Idempotent."""
+    discard(parent, partial)
+    create(parent, partial, data, mode)
+    try:
+        os.rename(partial, name, src_dir_fd=parent, dst_dir_fd=parent)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(partial, dir_fd=parent)
+        raise
+    sync(parent)
+
+
+def read(parent: int, name: str, limit: int) -> bytes:
+    """The first `limit` bytes of a regular file.
+
+    Raises FileNotFoundError; OSError for a link (ELOOP) or anything but a regular file.
+    """
+    descriptor = os.open(name, READ, dir_fd=parent)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(f"{name} is not a regular file")
+        parts = []
+        while limit > 0 and (part := os.read(descriptor, limit)):
+            parts.append(part)
+            limit -= len(part)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
+
+
+def move(source: int, name: str, target: int, new_name: str) -> None:
+    """Rename between two folders of one file system, both synced, the new name first."""
+    os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
+    sync(target)
+    sync(source)
+
+
+def discard(parent: int, name: str) -> None:
+    """Remove a file's name if it is there. Idempotent; durable after `sync`."""
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=parent)
+
+
+def sync(parent: int) -> None:
+    """Make the names in a folder durable."""
+    os.fsync(parent)

@@ -1,0 +1,115 @@
+"""The states of a job, and which may follow which. Opens no file and knows no service.
+
+    (new) -> Pending -> Submitting -> Submitted -> Signed
+                ^  \\         |  \\
+                |   +--------+---+-> Rejected
+                +------------+  request proved not accepted
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Nothing was sent, or what was sent is proved not accepted."""
+
+    stamp: str  # of the manifest's file when it was last read, see spool.Found
+    validated: bool = False  # the service has said yes to a ValidateOnly call
+
+
+@dataclass(frozen=True, slots=True)
+class Submitting:
+    """In doubt: the request is about to leave, or left, or arrived."""
+
+    sent_at: float  # by the service's clock as far as known, seconds since the epoch
+    endpoint: str
+    access_key_id: str
+    drive: Mapping[str, str]  # the identities of the drive it is for
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The service has the job; the drive may hold SIGNATURE or not."""
+
+    job_id: str
+    signature: str  # the text of the file
+    shipping_address: str
+    warning: str
+    submitted_at: float  # seconds since the epoch
+    drive: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """SIGNATURE is on the drive, synced and read back."""
+
+    job_id: str
+    signature: str
+    shipping_address: str
+    warning: str
+    submitted_at: float
+    signed_at: float
+    drive: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The manifest has a fault, found here or by the service."""
+
+    reason: str
+
+
+State = Pending | Submitting | Submitted | Signed | Rejected
+
+FOLLOWS: dict[type[State], tuple[type[State], ...]] = {
+    Pending: (Pending, Submitting, Rejected),
+    Submitting: (Pending, Submitted, Rejected),
+    Submitted: (Signed,),
+    Signed: (),
+    Rejected: (),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why a job is not moving now: one sentence, and what to do."""
+
+    reason: str
+    hint: str
+    since: float  # seconds since the epoch
+    attempts: int  # in a row that met the service's trouble; 0 where a bell decides
+    retry_at: float | None  # seconds since the epoch; None: at the next bell that may matter
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One manifest's way to a SIGNATURE."""
+
+    number: int  # the journal's own
+    device_id: str  # "" for a manifest that names none
+    file_system: str
+    name: str  # of the manifest's file in pending/
+    sha256: str  # of the manifest as dropped; "" where it could not be read
+    state: State
+    since: float  # when the state began, seconds since the epoch
+    filed: bool = False  # the manifest has left pending/ for its last place
+    obstacle: Obstacle | None = field(default=None)
+
+    @property
+    def job_id(self) -> str:
+        """The service's JobId; "" as long as it is not known."""
+        return self.state.job_id if isinstance(self.state, Submitted | Signed) else ""
+
+
+def about(job: Job) -> dict[str, str]:
+    """The fields of a log line about a job."""
+    return {"device_id": job.device_id, "job_id": job.job_id}
+
+
+def check_step(old: State, new: State) -> None:
+    """Raise RuntimeError for a step that only a bug can take."""
+    if type(new) not in FOLLOWS[type(old)]:
+        raise RuntimeError(f"{type(old).__name__} is never followed by {type(new).__name__}")

@@ -1,0 +1,331 @@
+"""The one path of a job: check, submit, settle doubt, sign, file away.
+
+The only room where journal, service, drive and spool meet, so the order of effects is written
+once: every step is in the journal before the world hears of it. `_step` is the recovery table of
+the design; start-up after a crash takes the same steps as the first try.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from daemon import drives, manifest, signature
+from daemon.drives import Drive
+from daemon.errors import (
+    ClockRefusedError,
+    DriveError,
+    InDoubtError,
+    JobRefusedError,
+    ManifestError,
+    ManifestRefusedError,
+    RefusedError,
+    UnreachableError,
+)
+from daemon.importexport.client import Client
+from daemon.importexport.messages import JobStatus
+from daemon.job import Job, Pending, Rejected, Signed, Submitted, Submitting, about
+from daemon.journal import Journal
+from daemon.printable import printable, timestamp
+from daemon.spool import Spool, digest, safe_name
+
+log = logging.getLogger(__name__)
+
+# A service refuses a request whose time is further off than this (import-export-api.md, 2), so
+# a job it made is never dated earlier than the journaled time less this.
+CLOCK_SKEW_SECONDS = 15 * 60
+# How many timeouts until a request in flight must have landed: one until this side gave it up,
+# one for whatever stood between and held it.
+LANDING_TIMEOUTS = 2
+EXPIRY_SECONDS = 30 * 24 * 3600  # the guide: a job expires 30 days after it was made
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """Takes jobs along the path. Safe to use from several threads, one at a time for each job."""
+
+    journal: Journal
+    spool: Spool
+    client: Client
+    endpoint: str
+    access_key_id: str
+    timeout: float  # seconds, of one request
+    clock: Callable[[], float]
+
+    def advance(self, job: Job, drive: Drive | None) -> Job:
+        """Take steps until a step changes nothing; the job as it then stands.
+
+        Safe to repeat at any time. Raises DriveError or ServiceError for what is in the way,
+        OSError of the spool, StaleJobError when the manifest was withdrawn meanwhile.
+        """
+        while (after := self._step(job, drive)) != job:
+            job = after
+        return job
+
+    def validate(self, job: Job) -> Job:
+        """Ask the service what it thinks of a pending manifest; nothing is made. Safe to repeat.
+
+        Raises ServiceError when the service did not say.
+        """
+        if not isinstance(job.state, Pending):
+            return job
+        data = self._dropped(job)
+        try:
+            self.client.create_job(_text(job, data, self.access_key_id), validate_only=True)
+        except ManifestRefusedError as error:
+            return self._reject(job, error, data)
+        log.info("manifest %s found valid by the service", job.name, extra=about(job))
+        return self.journal.record(job, Pending(job.state.stamp, validated=True))
+
+    def _step(self, job: Job, drive: Drive | None) -> Job:
+        """The next step of a job; the same job when there is none now."""
+        if job.filed:
+            return job
+        match job.state:
+            case Pending():
+                return self._submit(job, drive) if drive else job
+            case Submitting():
+                return self._settle(job, job.state)
+            case Submitted():
+                return self._sign(job, job.state, drive) if drive else job
+            case Signed():
+                return self._file_prepared(job, job.state)
+            case Rejected():
+                return self._file_rejected(job, job.state)
+
+    # Pending: check the drive, write the intention down, ask the service.
+
+    def _submit(self, job: Job, drive: Drive) -> Job:
+        drive = drives.verify(drive, job.file_system)
+        if open_job := self.journal.open_job(job.device_id):
+            self._check_closed(open_job)
+        dropped = self._dropped(job)
+        text = _text(job, dropped, self.access_key_id)
+        with signature.root(drive.mount_point, drive.device_number) as root:
+            self._replaceable(root, drive)
+            root.prove_writable()
+        sent = Submitting(self.client.now(), self.endpoint, self.access_key_id, drive.identities())
+        job = self.journal.record(job, sent, manifest=dropped)
+        log.info("job being submitted for %s", drive.describe(), extra=about(job))
+        try:
+            created = self.client.create_job(text)
+        except ManifestRefusedError as error:
+            return self._reject(job, error, dropped)
+        except ClockRefusedError as error:
+            return self._correct_clock(job, sent, error)
+        except (RefusedError, UnreachableError):
+            self.journal.record(job, _pending_again())
+            raise
+        return self._adopt(
+            job,
+            created.job_id,
+            created.signature_file_contents,
+            created.aws_shipping_address or "",
+            created.warning_message or "",
+        )
+
+    def _correct_clock(self, job: Job, sent: Submitting, error: ClockRefusedError) -> Job:
+        """Nothing was made: try once more if the client has learned the service's time."""
+        job = self.journal.record(job, _pending_again())
+        if abs(self.client.now() - sent.sent_at) < CLOCK_SKEW_SECONDS / 2:
+            raise error
+        log.warning("clock is wrong; the request is made again by the service's", extra=about(job))
+        return job
+
+    # Submitting: in doubt until the service's own list says what it has.
+
+    def _settle(self, job: Job, state: Submitting) -> Job:
+        if (state.endpoint, state.access_key_id) != (self.endpoint, self.access_key_id):
+            raise InDoubtError(
+                f"{job.device_id} was submitted to {state.endpoint} as {state.access_key_id},"
+                " which the configuration no longer names",
+                "Put them back into config.yml until this job is settled.",
+            )
+        # Before the list is asked for: a request that lands later must not be missed.
+        has_landed = self.client.now() >= state.sent_at + LANDING_TIMEOUTS * self.timeout
+        made = self._made_at_service(job, state)
+        match made:
+            case [status]:
+                log.info("job found at the service, adopted", extra=about(job))
+                return self._adopt(
+                    job,
+                    status.job_id,
+                    status.signature_file_contents or "",
+                    status.aws_shipping_address or "",
+                    "",
+                )
+            case [] if has_landed:
+                log.warning("job is not at the service; it will be sent again", extra=about(job))
+                return self.journal.record(job, _pending_again())
+            case []:
+                raise InDoubtError(
+                    "no usable answer to CreateJob came back; the service does not list the job yet",
+                    "Nothing to do: it is looked for again, and sent again once that is safe.",
+                )
+            case several:
+                job_ids = ", ".join(status.job_id for status in several)
+                raise InDoubtError(
+                    f"the service has several jobs for this one manifest: {job_ids}",
+                    "Cancel all but one at the service; the one left is then used.",
+                )
+
+    def _made_at_service(self, job: Job, state: Submitting) -> list[JobStatus]:
+        """The service's jobs that the request in doubt may have made, newest first."""
+        text = _text(job, self._journaled(job), state.access_key_id)
+        matches = []
+        for listed in self.client.list_jobs():
+            if listed.creation_date < state.sent_at - CLOCK_SKEW_SECONDS:
+                break
+            is_ours_already = self.journal.job_with(listed.job_id) is not None
+            if listed.job_type != "Export" or listed.is_canceled or is_ours_already:
+                continue
+            status = self.client.get_status(listed.job_id)
+            if manifest.is_same(text, status.current_manifest or ""):
+                matches.append(status)
+        return matches
+
+    def _adopt(self, job: Job, job_id: str, contents: str, address: str, warning: str) -> Job:
+        """The service's word on the job goes into the journal before anything goes anywhere."""
+        if self.journal.job_with(job_id):
+            raise InDoubtError(
+                f"the service answered with {job_id}, which is the JobId of another job",
+                f"Compare `driveprep show {job_id}` with the service's own records.",
+            )
+        assert isinstance(job.state, Submitting)
+        text = signature.text(contents, job_id)
+        submitted = Submitted(job_id, text, address, warning, self.clock(), job.state.drive)
+        job = self.journal.record(job, submitted)
+        log.info("job created at the service", extra=about(job))
+        return job
+
+    # Submitted: SIGNATURE onto the drive the job was made for.
+
+    def _sign(self, job: Job, state: Submitted, drive: Drive) -> Job:
+        drive = drives.verify(drive, job.file_system)
+        _check_same_drive(state, drive)
+        with signature.root(drive.mount_point, drive.device_number) as root:
+            root.sign(state.signature, self._replaceable(root, drive, state.signature))
+        drives.verify(drive, job.file_system)
+        job = self.journal.record(job, Signed(**asdict(state), signed_at=self.clock()))
+        log.info("SIGNATURE written to %s: safe to remove", drive.describe(), extra=about(job))
+        return job
+
+    def _replaceable(self, root: signature.Root, drive: Drive, new: str = "") -> bytes | None:
+        """The SIGNATURE that may be replaced, or None where there is none.
+
+        Raises DriveError for one that is neither `new` nor that of a job of ours that is closed.
+        """
+        found = root.found()
+        if found is None or found == new.encode():
+            return found
+        job_id = signature.job_id_in(found) or ""
+        known = self.journal.job_with(job_id)
+        if known:
+            job, is_closed = known
+            if (
+                is_closed
+                and isinstance(job.state, Signed)
+                and job.state.signature == found.decode()
+            ):
+                return found
+        raise DriveError(
+            f"{drive.describe()} already carries a SIGNATURE"
+            + (f" of job {printable(job_id)}" if job_id else ""),
+            f"If it is not wanted, remove {drive.mount_point}/{signature.NAME} by hand.",
+        )
+
+    def _check_closed(self, other: Job) -> None:
+        """Raise ManifestError while the other job of this deviceId is open at the service."""
+        if isinstance(other.state, Signed | Submitted) and self._is_closed_at_service(other):
+            self.journal.close_job(other)
+            return
+        raise ManifestError(
+            f"{other.device_id} already has an open job, {other.job_id or other.name}",
+            f"Wait until the service is done with it, or `driveprep cancel {other.device_id}`.",
+        )
+
+    def _is_closed_at_service(self, job: Job) -> bool:
+        try:
+            return self.client.get_status(job.job_id).is_terminal
+        except JobRefusedError as error:
+            return error.code.startswith(("ExpiredJobId", "CanceledJobId"))
+
+    # Signed and Rejected: the papers go to their last place.
+
+    def _file_prepared(self, job: Job, state: Signed) -> Job:
+        dropped = self._journaled(job)
+        files = {
+            "manifest.yml": dropped,
+            signature.NAME: state.signature.encode(),
+            "receipt.json": _receipt(job, state, dropped),
+        }
+        folder = f"{safe_name(state.job_id)}-{safe_name(job.device_id)}"
+        place = self.spool.file(folder, job.name, job.sha256, files)
+        log.info("papers filed in %s", place, extra=about(job))
+        return self.journal.file(job)
+
+    def _file_rejected(self, job: Job, state: Rejected) -> Job:
+        reason = f"{state.reason}\n\n(driveprep, entry {job.number}, {timestamp(job.since)})\n"
+        place = self.spool.reject(job.name, job.sha256, self.journal.manifest(job), reason)
+        log.warning("manifest rejected, see rejected/%s.reason.txt", place, extra=about(job))
+        return self.journal.file(job)
+
+    def _reject(self, job: Job, error: ManifestRefusedError, dropped: bytes) -> Job:
+        reason = f"{job.name}: the service refused it: {error}\n{error.hint}"
+        return self.journal.record(job, Rejected(reason), manifest=dropped)
+
+    def _dropped(self, job: Job) -> bytes:
+        """The manifest as it lies in pending/; it must be the one that was checked."""
+        try:
+            data = self.spool.read(job.name)
+        except FileNotFoundError:
+            data = b""
+        if digest(data) != job.sha256:
+            raise ManifestError(f"{job.name} is being changed", "It is checked anew once complete.")
+        return data
+
+    def _journaled(self, job: Job) -> bytes:
+        data = self.journal.manifest(job)
+        if data is None:
+            raise RuntimeError(f"job {job.number} lost its manifest")
+        return data
+
+
+def _text(job: Job, dropped: bytes, access_key_id: str) -> str:
+    return manifest.to_send(manifest.read(dropped, job.name), access_key_id)
+
+
+def _pending_again() -> Pending:
+    """Proved not accepted. The empty stamp makes the spool look at the manifest's file again."""
+    return Pending(stamp="", validated=True)
+
+
+def _check_same_drive(state: Submitted, drive: Drive) -> None:
+    """A job is for one drive; its twin must not get the SIGNATURE."""
+    now = drive.identities()
+    for key in ("serial", "wwn", "uuid"):
+        then, here = state.drive.get(key), now.get(key)
+        if then and here and then != here:
+            raise DriveError(
+                f"job {state.job_id} is for the drive with {key} {printable(then)},"
+                f" and {drive.describe()} is another",
+                f"Plug in the drive it was made for, or `driveprep cancel {state.job_id}`.",
+            )
+
+
+def _receipt(job: Job, state: Signed, dropped: bytes) -> bytes:
+    receipt = {
+        "jobId": state.job_id,
+        "deviceId": job.device_id,
+        "shippingAddress": state.shipping_address,
+        "drive": dict(state.drive),
+        "submittedAt": timestamp(state.submitted_at),
+        "signedAt": timestamp(state.signed_at),
+        "expiresAt": timestamp(state.submitted_at + EXPIRY_SECONDS),
+        "manifest": {"name": job.name, "sha256": digest(dropped)},
+        "signature": {"sha256": digest(state.signature.encode())},
+        "warning": state.warning,
+    }
+    return (json.dumps(receipt, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,29 @@
+"""What systemd is told, by sd_notify(3). Without systemd every call does nothing."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+
+def notify(*assignments: str) -> None:
+    """Send assignments such as `READY=1`. Safe to repeat; a deaf socket is not our trouble."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):  # the abstract name space, sd_notify(3)
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        try:
+            sender.sendto("\n".join(assignments).encode(), address)
+        except OSError:
+            return
+
+
+def watchdog_seconds() -> float | None:
+    """How often to send `WATCHDOG=1`: half the limit that systemd gives, or None."""
+    limit = os.environ.get("WATCHDOG_USEC", "")
+    process = os.environ.get("WATCHDOG_PID", str(os.getpid()))
+    if not limit.isdecimal() or process != str(os.getpid()):
+        return None
+    return int(limit) / 2_000_000

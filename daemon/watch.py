@@ -1,0 +1,57 @@
+"""Folders that ring when something in them changes. Events may be lost; the timer makes up for it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from watchdog.events import FileClosedEvent, FileSystemEvent, FileSystemEventHandler
+from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
+from watchdog.observers.polling import PollingObserver
+
+log = logging.getLogger(__name__)
+
+QUIET = frozenset({"opened", "closed_no_write"})  # somebody reads; reading changes nothing
+POLL_SECONDS = 5.0  # on network file systems, whose servers tell no one
+
+
+class Watch:
+    """Watches single folders, without their subfolders. The callbacks run in a thread of its own."""
+
+    def __init__(self, *, polled: bool = False) -> None:
+        self._observer: BaseObserver = (
+            PollingObserver(timeout=POLL_SECONDS) if polled else Observer()
+        )
+        self._observer.daemon = True
+
+    def add(self, folder: Path, changed: Callable[[str, bool], None]) -> None:
+        """Call `changed(name, closed)` for each change; `closed` after a writer closed the file.
+
+        Where the kernel allows no more watches, only a warning is logged.
+        """
+        try:
+            self._observer.schedule(_Handler(changed), str(folder))
+        except OSError as error:
+            log.warning("%s cannot be watched, only looked at now and then: %s", folder, error)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._observer.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._observer.stop()
+        self._observer.join()
+
+
+class _Handler(FileSystemEventHandler):
+    def __init__(self, changed: Callable[[str, bool], None]) -> None:
+        self._changed = changed
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        if event.event_type not in QUIET:
+            path = os.fsdecode(event.dest_path or event.src_path)
+            self._changed(Path(path).name, isinstance(event, FileClosedEvent))

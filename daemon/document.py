@@ -84,9 +84,10 @@ def _read_guide(text: Text) -> _Reading:
     """A blank stays only where it made a key: not within quotation marks or block scalars."""
     wanted = text.guide_keys()
     reading = _Reading(text.with_blanks(wanted))
-    if reading.is_broken:
+    if reading.is_broken:  # unless a text goes on in a line that only looks like a key
         as_written = _Reading(text)
-        return reading if as_written.faults else as_written
+        has_guide_keys = any(line in wanted for line, _ in as_written.key_ends)
+        return reading if as_written.faults or has_guide_keys else as_written
     made = {line: column for line, column in wanted.items() if (line, column) in reading.key_ends}
     return reading if made == wanted else _Reading(text.with_blanks(made))
 

@@ -18,7 +18,7 @@ UNPRINTABLE = re.compile(
     # What YAML forbids, and its line breaks that no editor shows (NEL, LS, PS), and stray BOMs.
     "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
-_LINE_END = re.compile(r"\r\n|\r|\n")  # what YAML takes for one
+LINE_END = re.compile(r"\r\n|\r|\n")  # what YAML takes for one
 _GUIDE_KEY = re.compile(r" *(?:- +)*[A-Za-z][A-Za-z0-9]+:(?!//)(?=\S)")  # not the URL http://
 _SECRET = re.compile(r"password|pincode|secret|session_?token", re.IGNORECASE)
 _KEY = re.compile(r"(?P<indent> *)(?:- +)*[\w.-]+ *:")
@@ -97,7 +97,7 @@ def decode(data: bytes, name: str) -> Text:
     if len(data) > MAX_BYTES:
         problem = f"has {len(data)} bytes, and {MAX_BYTES} is the most that is read"
         raise refusal([Fault(name, 1, 1, "", problem, "drop the manifest alone")])
-    lines = tuple(_LINE_END.split(_utf8(data, name)))
+    lines = tuple(LINE_END.split(_utf8(data, name)))
     if faults := [_unprintable(name, number, found) for number, found in _invisible(lines)]:
         raise refusal(faults)
     return Text(name, lines, secret=_secret_lines(lines))
@@ -128,7 +128,7 @@ def _utf8(data: bytes, name: str) -> str:
             raise refusal([Fault(name, 1, 1, "", "is no UTF-8, but looks like UTF-16", remedy)])
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        lines = _LINE_END.split(data[: error.start].decode("utf-8-sig"))
+        lines = LINE_END.split(data[: error.start].decode("utf-8-sig"))
         problem = f"byte 0x{data[error.start]:02x} is no UTF-8"
         remedy = "save the file again with the encoding UTF-8"
         where = len(lines), len(lines[-1]) + 1

@@ -1,0 +1,170 @@
+"""The drives of this machine: mounted, present, and looked at once more just before use.
+
+Candidates come from the mount table alone; nothing is asked of a mount that is not on a block
+device. Which drive a deviceId means is `recognition`'s business, what forbids its use is `drive`'s.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from daemon import mounts, sysfs
+from daemon.drive import Drive, Unmounted, check_usable
+from daemon.errors import DriveError
+from daemon.identity import Identities, Identity
+from daemon.printable import printable
+
+if TYPE_CHECKING:
+    from daemon.mounts import Mount
+    from daemon.sysfs import Device
+
+PROBES_AT_ONCE = 8  # so that one drive that never answers holds up no other
+
+# What changes when another medium or another mount takes the place. An unmount, mkfs and mount
+# faster than two looks can keep all four, so verify() corrects what is remembered.
+_Key = tuple[int, int, int | None, str]  # mount id, device number, diskseq, mount point
+
+
+class Drives:
+    """Looks at the machine's drives, and remembers identities. May be used from several threads."""
+
+    def __init__(self, identities: Identities | None = None) -> None:
+        self._identities = identities or Identities()
+        self._remembered: dict[_Key, Identity] = {}
+
+    def mounted(self) -> tuple[Drive, ...]:
+        """Every mounted drive, each once, in the order of the mount table.
+
+        A drive that cannot be identified is among them, with its identity's `trouble`. Raises
+        DriveError only where the mount table itself cannot be read.
+        """
+        table = mounts.read()
+        found = {
+            _key(device, mount): (device, mount)
+            for mount in _one_each(table)
+            for device in [sysfs.read(mount.device_number)]
+        }
+        identities = self._identify({key: device for key, (device, _) in found.items()})
+        return tuple(
+            Drive(device, identities[key], mount, mounts.is_covered(mount, table))
+            for key, (device, mount) in found.items()
+        )
+
+    def present(self) -> tuple[Unmounted, ...]:
+        """The devices that could be mounted but are not, and of which anything is known."""
+        busy = {mount.device_number for mount in mounts.read()}
+        ask = self._identities
+        found = (
+            # udev's word is enough here, and lets a sleeping disk sleep.
+            Unmounted(device, ask.described(number, disk) or ask.probed(number, disk, device.node))
+            for device in sysfs.idle(busy)
+            for number, disk in [(device.number, device.disk)]
+        )
+        return tuple(one for one in found if one.identity.file_system or one.identity.serial)
+
+    def verify(self, drive: Drive, file_system: str) -> Drive:
+        """The drive as it is now, looked at afresh; DriveError where it is another or unusable.
+
+        Call it just before CreateJob and just before writing, with the mount point's folder open
+        from before this call until after is_still(): an open folder pins the file system, so the
+        kernel cannot give its device number to another drive meanwhile.
+        """
+        table = mounts.read()
+        mount = _same_place(drive, table)
+        device = sysfs.read(mount.device_number)
+        if device.diskseq != drive.device.diskseq:
+            raise _changed(drive, "it, or its medium, was taken out in between")
+        identity = self._identities.probed(device.number, device.disk, device.node)
+        self._remember(_key(device, mount), identity)
+        fresh = Drive(device, identity, mount, mounts.is_covered(mount, table))
+        check_usable(fresh, file_system)
+        for name in ("label", "uuid", "part_uuid", "serial"):
+            before, now = getattr(drive.identity, name), getattr(identity, name)
+            if before != now:
+                raise _changed(drive, f"its {name} was {before}, and is now {now}")
+        return fresh
+
+    def _identify(self, devices: Mapping[_Key, Device]) -> dict[_Key, Identity]:
+        for key in self._remembered.keys() - devices.keys():
+            self._remembered.pop(key, None)
+        known = {key: self._remembered[key] for key in devices.keys() & self._remembered.keys()}
+        new = {key: device for key, device in devices.items() if key not in known}
+        if new:
+            with ThreadPoolExecutor(PROBES_AT_ONCE) as pool:
+                known |= zip(new, pool.map(self._identity, new.values()), strict=True)
+        for key in new:
+            self._remember(key, known[key])
+        return known
+
+    def _identity(self, device: Device) -> Identity:
+        if device.is_gone:
+            return Identity(trouble="it was pulled out while mounted")
+        identity = self._identities.described(device.number, device.disk)
+        if identity and identity.file_system:
+            return identity
+        return self._identities.probed(device.number, device.disk, device.node)
+
+    def _remember(self, key: _Key, identity: Identity) -> None:
+        if self._identities.is_final(identity):
+            self._remembered[key] = identity
+        else:
+            self._remembered.pop(key, None)
+
+
+def is_still(drive: Drive) -> bool:
+    """Whether nothing has happened to the drive's mount or its disk since `drive` was looked at.
+
+    Cheap enough for just before and just after each write; touches neither mount nor medium.
+    """
+    table = mounts.read()
+    return (
+        drive.mount in table
+        and not mounts.is_covered(drive.mount, table)
+        and sysfs.read(drive.device.number) == drive.device
+    )
+
+
+def capacity(drive: Drive) -> tuple[int, int]:
+    """Free and total bytes. Asks the file system, so it can hang where the drive does."""
+    import psutil  # noqa: PLC0415 - only commands that show capacity pay for loading it
+
+    usage = psutil.disk_usage(drive.mount_point)
+    return usage.free, usage.total
+
+
+def _one_each(table: Sequence[Mount]) -> list[Mount]:
+    """One mount for each block device: reachable before covered, writable before read-only."""
+    by_device: dict[int, list[Mount]] = {}
+    for mount in table:
+        # Major 0 is no device: network, memory, overlay, btrfs. Another root is a folder's bind.
+        if os.major(mount.device_number) and mount.root == "/":
+            by_device.setdefault(mount.device_number, []).append(mount)
+    return [
+        min(same, key=lambda mount: (mounts.is_covered(mount, table), mount.is_read_only))
+        for same in by_device.values()
+    ]
+
+
+def _same_place(drive: Drive, table: Sequence[Mount]) -> Mount:
+    here = [mount for mount in table if mount.mount_point == drive.mount_point]
+    same = [
+        mount for mount in here if mount.device_number == drive.device_number and mount.root == "/"
+    ]
+    if not same:
+        what = "something else is mounted there" if here else "it is not mounted there any more"
+        raise _changed(drive, what)
+    return min(same, key=lambda mount: mounts.is_covered(mount, table))
+
+
+def _changed(drive: Drive, what: str) -> DriveError:
+    return DriveError(
+        f"{drive.describe()} is not as it was: {printable(what)}",
+        "nothing to do: what is there now is looked at anew; plug the right drive in if it is not",
+    )
+
+
+def _key(device: Device, mount: Mount) -> _Key:
+    return mount.mount_id, device.number, device.diskseq, mount.mount_point

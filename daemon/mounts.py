@@ -1,0 +1,144 @@
+"""The kernel's mount table: what is mounted where, and a descriptor that tells when that changes.
+
+Only the table is read. No mounted file system is ever touched here, so a dead file server or a
+hung drive cannot hold up whoever looks.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Self
+
+from daemon.errors import DriveError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PROC_MOUNTINFO = Path("/proc/self/mountinfo")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One line of the mount table."""
+
+    mount_id: int  # unique while mounted; the kernel gives it to a later mount again
+    parent_id: int
+    device_number: int  # as os.makedev() makes it and st_dev shows it
+    root: str  # the folder of the file system that is seen at the mount point; "/" is all of it
+    mount_point: str  # decoded with os.fsdecode
+    options: str  # of this mount
+    mount_type: str  # such as fuseblk: the driver, not always what the superblock says
+    source: str  # what the one who mounted it said; proves nothing
+    super_options: str  # of the file system, for all its mounts
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether this mount is read-only, even where the file system itself is not."""
+        return _is_read_only(self.options)
+
+    @property
+    def is_super_read_only(self) -> bool:
+        """Whether the file system itself is read-only, at each of its mounts."""
+        return _is_read_only(self.super_options)
+
+
+class MountTable:
+    """A descriptor to poll for POLLPRI | POLLERR, which the kernel raises after each change.
+
+    One poll answers for all the changes before it. POLLIN is always there: do not ask for it.
+    """
+
+    def __init__(self) -> None:
+        self._file = PROC_MOUNTINFO.open("rb", buffering=0)
+
+    def fileno(self) -> int:
+        """The descriptor, for select.poll() and its kin."""
+        return self._file.fileno()
+
+    def close(self) -> None:
+        """Close the descriptor. Safe to repeat."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read() -> tuple[Mount, ...]:
+    """The mount table of this process as it is now. Raises DriveError where it cannot be read.
+
+    A change while we read can tear the table; the same change then wakes the poll on MountTable.
+    """
+    try:
+        text = PROC_MOUNTINFO.read_bytes()
+    except OSError as error:
+        raise DriveError(
+            f"the mount table cannot be read: {error}", "is /proc mounted here?"
+        ) from error
+    return parse(text)
+
+
+def parse(text: bytes) -> tuple[Mount, ...]:
+    """The mounts of a mountinfo text, in its order; DriveError names a line it cannot read."""
+    lines = text.removesuffix(b"\n").split(b"\n")  # a mount point may hold \r, so no splitlines()
+    return tuple(_mount(line, number) for number, line in enumerate(lines, 1) if text)
+
+
+def is_covered(mount: Mount, table: Sequence[Mount]) -> bool:
+    """Whether a later mount hides this one, so that its mount point now leads somewhere else."""
+    if any(_is_on(other, mount) and other.mount_point == mount.mount_point for other in table):
+        return True
+    by_id = {other.mount_id: other for other in table}
+    while (parent := by_id.get(mount.parent_id)) is not None and parent != mount:
+        siblings = (other for other in table if _is_on(other, parent) and other != mount)
+        place = PurePosixPath(mount.mount_point)
+        if any(place.is_relative_to(sibling.mount_point) for sibling in siblings):
+            return True
+        mount = parent
+    return False
+
+
+def _is_on(upper: Mount, lower: Mount) -> bool:
+    return upper.parent_id == lower.mount_id and upper != lower
+
+
+def _mount(line: bytes, number: int) -> Mount:
+    # proc_pid_mountinfo(5): some optional fields, then a lone "-", stand before the last three.
+    try:
+        before, after = line.split(b" - ", 1)
+        mount_id, parent_id, device, root, mount_point, options, *_ = before.split(b" ")
+        mount_type, source, super_options = after.split(b" ", 2)
+        major, minor = (int(part) for part in device.split(b":"))
+        return Mount(
+            mount_id=int(mount_id),
+            parent_id=int(parent_id),
+            device_number=os.makedev(major, minor),
+            root=_text(root),
+            mount_point=_text(mount_point),
+            options=_text(options),
+            mount_type=_text(mount_type),
+            source=_text(source),
+            super_options=_text(super_options),
+        )
+    except (ValueError, OverflowError) as error:
+        raise DriveError(
+            f"line {number} of the mount table cannot be read: {line!r}",
+            "please report this line together with `uname -r`",
+        ) from error
+
+
+def _text(field: bytes) -> str:
+    # The kernel writes blank, tab, newline, backslash and # as three octal digits.
+    return os.fsdecode(
+        re.sub(rb"\\([0-3][0-7]{2})", lambda match: bytes([int(match[1], 8)]), field)
+    )
+
+
+def _is_read_only(options: str) -> bool:
+    # The kernel always writes ro or rw first; a later "ro" can be part of some option's value.
+    return options.partition(",")[0] == "ro"

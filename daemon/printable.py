@@ -1,0 +1,22 @@
+"""Text of strangers, such as file system labels, made safe to show on a terminal or in a log."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def printable(text: str) -> str:
+    r"""`text` with every character escaped that could move, hide or reorder others.
+
+    Control characters, terminal escapes, bidirectional marks, line separators, invisible and
+    undecodable characters become `\x1b` or `\u202e`; letters of any script and the blank stay.
+    """
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
+def timestamp(seconds: float) -> str:
+    """Seconds since the epoch as the service writes times: UTC, to the second."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -70,9 +70,12 @@ class Drive:
         """The folder that is the drive's root."""
         return self.mount.mount_point
 
-    def identities(self) -> dict[str, str | int | None]:
-        """What tells this drive from others, for receipts and JSON; None where there is none."""
-        return {
+    def identities(self) -> dict[str, str]:
+        """What tells this drive from others, for receipts and JSON; what it has not is not there.
+
+        Bytes that are no UTF-8 are escaped, so that every value can be stored and sent.
+        """
+        known = {
             "deviceNode": self.device.node,
             "mountPoint": self.mount.mount_point,
             "mountType": self.mount.mount_type,
@@ -83,7 +86,11 @@ class Drive:
             "serial": self.identity.serial,
             "wwn": self.identity.wwn,
             "model": self.identity.model,
-            "sizeBytes": self.device.size,
+        }
+        return {
+            name: value.encode("utf-8", "backslashreplace").decode("utf-8")
+            for name, value in known.items()
+            if value
         }
 
     def describe(self) -> str:
@@ -108,8 +115,8 @@ def wrong_file_system(file_system: str, drives: Sequence[Drive], label: str) -> 
     make = f"{FILE_SYSTEMS[file_system][2]} {shlex.quote(printable(label))} {drives[0].device.node}"
     return DriveError(
         f"the manifest asks for {file_system}, but {found}",
-        f"correct fileSystem in the manifest, or make it {file_system} (this ERASES the drive and"
-        f" is never done by itself): umount {_quoted(drives[0])} && {make}",
+        f"Correct fileSystem in the manifest, or make it {file_system}, which driveprep never does"
+        f" unasked because it ERASES the drive: umount {_quoted(drives[0])} && {make}",
     )
 
 
@@ -118,14 +125,14 @@ def check_usable(drive: Drive, file_system: str) -> None:
     if drive.identity.trouble:
         raise DriveError(
             f"what is on {drive.describe()} is not known: {drive.identity.trouble}",
-            "see that udev runs, or that driveprep may read the device; `driveprep doctor` checks",
+            "See that udev runs, or that driveprep may read the device; `driveprep doctor` checks.",
         )
     if not has_file_system(drive, file_system):
         raise wrong_file_system(file_system, [drive], drive.identity.label or "LABEL")
     if drive.is_covered:
         raise DriveError(
             f"{drive.describe()} is hidden: something else was mounted over it",
-            "`findmnt --shadowed` lists it; unmount what was mounted over it",
+            "Unmount what was mounted over it; `findmnt --shadowed` lists it.",
         )
     if obstacle := _read_only(drive):
         raise obstacle
@@ -137,8 +144,8 @@ def _read_only(drive: Drive) -> DriveError | None:
     if drive.device.is_write_protected:
         return DriveError(
             f"{name} is write-protected: the kernel refuses all writes to {node}",
-            "move the lock switch of the card or case, or try another port; a failing drive locks"
-            " itself",
+            "Move the lock switch of the card or case, or try another port; a failing drive locks"
+            " itself.",
         )
     if drive.mount.is_super_read_only:
         return DriveError(
@@ -148,9 +155,9 @@ def _read_only(drive: Drive) -> DriveError | None:
     if drive.mount.is_read_only:
         return DriveError(
             f"{name} is read-only at this mount alone: the file system itself is writable",
-            "if only the service sees it so (`findmnt` in a shell says rw), add its folder:"
-            f" `systemctl edit driveprep`, [Service] ReadWritePaths=-{folder}, and"
-            f" restart; otherwise: mount -o remount,bind,rw {place}",
+            "If only the service sees it so (`findmnt` in a shell says rw), open its folder to it:"
+            f" `systemctl edit driveprep`, [Service], ReadWritePaths=-{folder}, then restart it."
+            f" Otherwise: mount -o remount,bind,rw {place}",
         )
     return None
 
@@ -158,12 +165,12 @@ def _read_only(drive: Drive) -> DriveError | None:
 def _how_to_make_writable(drive: Drive) -> str:
     place, node = _quoted(drive), drive.device.node
     if drive.identity.file_system != "ntfs":
-        return f"look at `dmesg` for errors; if there are none: mount -o remount,rw {place}"
+        return f"Look at `dmesg` for errors; if there are none: mount -o remount,rw {place}"
     return (
-        "Windows left it hibernated, in fast start or dirty: start Windows with it and shut down"
-        f" fully (hold Shift). Or: umount {place} && ntfsfix {node}, and mount it again;"
-        f" a hibernated one: mount -t ntfs-3g -o remove_hiberfile {node} {place}"
-        " (what Windows had open is lost). If it was mounted with `ro`: mount it without"
+        "If it was mounted with `ro`, mount it without. Else Windows left it hibernated (fast"
+        " start does) or dirty: start Windows with it and shut down fully (hold Shift). Without"
+        f" Windows: umount {place} && ntfsfix {node} && mount -t ntfs-3g {node} {place}, with"
+        " -o remove_hiberfile if it is hibernated (what Windows had open is lost)."
     )
 
 

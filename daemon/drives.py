@@ -75,7 +75,7 @@ class Drives:
         table = mounts.read()
         mount = _same_place(drive, table)
         device = sysfs.read(mount.device_number)
-        if device.diskseq != drive.device.diskseq:
+        if device.is_gone or device.diskseq != drive.device.diskseq:
             raise _changed(drive, "it, or its medium, was taken out in between")
         identity = self._identities.probed(device.number, device.disk, device.node)
         self._remember(_key(device, mount), identity)
@@ -88,9 +88,10 @@ class Drives:
         return fresh
 
     def _identify(self, devices: Mapping[_Key, Device]) -> dict[_Key, Identity]:
-        for key in self._remembered.keys() - devices.keys():
+        remembered = self._remembered.copy()  # a worker may be in verify()
+        for key in remembered.keys() - devices.keys():
             self._remembered.pop(key, None)
-        known = {key: self._remembered[key] for key in devices.keys() & self._remembered.keys()}
+        known = {key: identity for key, identity in remembered.items() if key in devices}
         new = {key: device for key, device in devices.items() if key not in known}
         if new:
             with ThreadPoolExecutor(PROBES_AT_ONCE) as pool:
@@ -162,7 +163,7 @@ def _same_place(drive: Drive, table: Sequence[Mount]) -> Mount:
 def _changed(drive: Drive, what: str) -> DriveError:
     return DriveError(
         f"{drive.describe()} is not as it was: {printable(what)}",
-        "nothing to do: what is there now is looked at anew; plug the right drive in if it is not",
+        "Plug the right drive in if this one is not it; it is looked at anew.",
     )
 
 

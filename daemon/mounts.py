@@ -78,7 +78,8 @@ def read() -> tuple[Mount, ...]:
         text = PROC_MOUNTINFO.read_bytes()
     except OSError as error:
         raise DriveError(
-            f"the mount table cannot be read: {error}", "is /proc mounted here?"
+            f"the mount table cannot be read: {error}",
+            "See that /proc is mounted where driveprep runs.",
         ) from error
     return parse(text)
 
@@ -128,7 +129,7 @@ def _mount(line: bytes, number: int) -> Mount:
     except (ValueError, OverflowError) as error:
         raise DriveError(
             f"line {number} of the mount table cannot be read: {line!r}",
-            "please report this line together with `uname -r`",
+            "Report this line to the developers, together with `uname -r`.",
         ) from error
 
 

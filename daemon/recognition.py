@@ -92,7 +92,7 @@ def explain_absent(
     if unmounted:
         return DriveError(
             f"{name} is present but not mounted: {_listed(unmounted)}",
-            f"mount it in the desktop, or with: udisksctl mount -b {unmounted[0].device.node}",
+            f"Mount it in the desktop, or with: udisksctl mount -b {unmounted[0].device.node}",
         )
     unknown = [
         f"{drive.describe()} ({drive.identity.trouble})"
@@ -109,8 +109,8 @@ def explain_absent(
 def _ambiguous(device_id: str, drives: Sequence[Drive]) -> DriveError:
     return DriveError(
         f"{len(drives)} drives are recognised as {printable(device_id)}: {_listed(drives)}",
-        "take out all but the right one, or tell them apart by uuid or partuuid under `devices`"
-        " in config.yml",
+        "Take out all but the right one, or tell them apart by uuid or partuuid under `devices`"
+        " in config.yml.",
     )
 
 
@@ -118,23 +118,21 @@ def _shared(drive: Drive, device_ids: Sequence[str]) -> DriveError:
     names = " and ".join(printable(device_id) for device_id in device_ids)
     return DriveError(
         f"{drive.describe()} is recognised as {names}, for each of which a job waits",
-        "withdraw the wrong manifest, or give each deviceId its own drive under `devices` in"
-        " config.yml",
+        "Withdraw the wrong manifest, or give each deviceId its own drive under `devices` in"
+        " config.yml.",
     )
 
 
 def _how_recognised(device_id: str, devices: Devices, require_mapping: bool) -> str:
     name = printable(device_id)
-    if device_id in devices:
-        wanted = ", ".join(f"{key} {printable(value)}" for key, value in devices[device_id].items())
-        return (
-            f"devices in config.yml says of {name}: {wanted}; `driveprep drives` shows what is here"
-        )
+    if wanted := devices.get(device_id):
+        keys = ", ".join(f"{key} {printable(value)}" for key, value in wanted.items())
+        return f"It must have {keys} (config.yml). `driveprep drives` shows what is here."
     if require_mapping:
-        return f"require_mapping is on: add {name} under `devices` in config.yml"
+        return f"require_mapping is on: say under `devices` in config.yml what {name} is."
     return (
-        f"mount the drive; its label or serial must be {name}, or an entry for {name} under"
-        " `devices` in config.yml must say how to know it; `driveprep drives` shows what is here"
+        f"Mount the drive with the label or serial {name}, or say under `devices` in config.yml"
+        f" what {name} is. `driveprep drives` shows what is here."
     )
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+Identities = Mapping[str, str | int | None]  # of a drive, by name, such as serial
+
 
 @dataclass(frozen=True, slots=True)
 class Pending:
@@ -27,7 +29,7 @@ class Submitting:
     sent_at: float  # by the service's clock as far as known, seconds since the epoch
     endpoint: str
     access_key_id: str
-    drive: Mapping[str, str]  # the identities of the drive it is for
+    drive: Identities  # the identities of the drive it is for
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Submitted:
     shipping_address: str
     warning: str
     submitted_at: float  # seconds since the epoch
-    drive: Mapping[str, str]
+    drive: Identities
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Signed:
     warning: str
     submitted_at: float
     signed_at: float
-    drive: Mapping[str, str]
+    drive: Identities
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from daemon import drives, manifest, signature
-from daemon.drives import Drive
+from daemon import manifest, signature
+from daemon.drive import Drive
+from daemon.drives import Drives, is_still
 from daemon.errors import (
     ClockRefusedError,
     DriveError,
@@ -25,7 +26,7 @@ from daemon.errors import (
     UnreachableError,
 )
 from daemon.importexport.client import Client
-from daemon.importexport.messages import JobStatus
+from daemon.importexport.messages import CreatedJob, JobStatus
 from daemon.job import Job, Pending, Rejected, Signed, Submitted, Submitting, about
 from daemon.journal import Journal
 from daemon.printable import printable, timestamp
@@ -48,6 +49,7 @@ class Preparation:
 
     journal: Journal
     spool: Spool
+    drives: Drives
     client: Client
     endpoint: str
     access_key_id: str
@@ -98,12 +100,12 @@ class Preparation:
     # Pending: check the drive, write the intention down, ask the service.
 
     def _submit(self, job: Job, drive: Drive) -> Job:
-        drive = drives.verify(drive, job.file_system)
         if open_job := self.journal.open_job(job.device_id):
             self._check_closed(open_job)
         dropped = self._dropped(job)
         text = _text(job, dropped, self.access_key_id)
         with signature.root(drive.mount_point, drive.device_number) as root:
+            drive = self.drives.verify(drive, job.file_system)
             self._replaceable(root, drive)
             root.prove_writable()
         sent = Submitting(self.client.now(), self.endpoint, self.access_key_id, drive.identities())
@@ -118,13 +120,7 @@ class Preparation:
         except (RefusedError, UnreachableError):
             self.journal.record(job, _pending_again())
             raise
-        return self._adopt(
-            job,
-            created.job_id,
-            created.signature_file_contents,
-            created.aws_shipping_address or "",
-            created.warning_message or "",
-        )
+        return self._adopt(job, sent, created, created.warning_message)
 
     def _correct_clock(self, job: Job, sent: Submitting, error: ClockRefusedError) -> Job:
         """Nothing was made: try once more if the client has learned the service's time."""
@@ -149,19 +145,13 @@ class Preparation:
         match made:
             case [status]:
                 log.info("job found at the service, adopted", extra=about(job))
-                return self._adopt(
-                    job,
-                    status.job_id,
-                    status.signature_file_contents or "",
-                    status.aws_shipping_address or "",
-                    "",
-                )
+                return self._adopt(job, state, status, None)
             case [] if has_landed:
                 log.warning("job is not at the service; it will be sent again", extra=about(job))
                 return self.journal.record(job, _pending_again())
             case []:
                 raise InDoubtError(
-                    "no usable answer to CreateJob came back; the service does not list the job yet",
+                    "no usable answer to CreateJob came; the service does not list the job so far",
                     "Nothing to do: it is looked for again, and sent again once that is safe.",
                 )
             case several:
@@ -186,16 +176,23 @@ class Preparation:
                 matches.append(status)
         return matches
 
-    def _adopt(self, job: Job, job_id: str, contents: str, address: str, warning: str) -> Job:
+    def _adopt(
+        self, job: Job, sent: Submitting, answer: CreatedJob | JobStatus, warning: str | None
+    ) -> Job:
         """The service's word on the job goes into the journal before anything goes anywhere."""
-        if self.journal.job_with(job_id):
+        if self.journal.job_with(answer.job_id):
             raise InDoubtError(
-                f"the service answered with {job_id}, which is the JobId of another job",
-                f"Compare `driveprep show {job_id}` with the service's own records.",
+                f"the service answered with {answer.job_id}, which is the JobId of another job",
+                f"Compare `driveprep show {answer.job_id}` with the service's own records.",
             )
-        assert isinstance(job.state, Submitting)
-        text = signature.text(contents, job_id)
-        submitted = Submitted(job_id, text, address, warning, self.clock(), job.state.drive)
+        submitted = Submitted(
+            job_id=answer.job_id,
+            signature=signature.text(answer.signature_file_contents or "", answer.job_id),
+            shipping_address=answer.aws_shipping_address or "",
+            warning=warning or "",
+            submitted_at=self.clock(),
+            drive=sent.drive,
+        )
         job = self.journal.record(job, submitted)
         log.info("job created at the service", extra=about(job))
         return job
@@ -203,11 +200,15 @@ class Preparation:
     # Submitted: SIGNATURE onto the drive the job was made for.
 
     def _sign(self, job: Job, state: Submitted, drive: Drive) -> Job:
-        drive = drives.verify(drive, job.file_system)
-        _check_same_drive(state, drive)
         with signature.root(drive.mount_point, drive.device_number) as root:
+            drive = self.drives.verify(drive, job.file_system)
+            _check_same_drive(state, drive)
             root.sign(state.signature, self._replaceable(root, drive, state.signature))
-        drives.verify(drive, job.file_system)
+            if not is_still(drive):
+                raise DriveError(
+                    f"{drive.describe()} was taken away while SIGNATURE was being written",
+                    "Plug it in again: it is then completed.",
+                )
         job = self.journal.record(job, Signed(**asdict(state), signed_at=self.clock()))
         log.info("SIGNATURE written to %s: safe to remove", drive.describe(), extra=about(job))
         return job
@@ -243,7 +244,7 @@ class Preparation:
             return
         raise ManifestError(
             f"{other.device_id} already has an open job, {other.job_id or other.name}",
-            f"Wait until the service is done with it, or `driveprep cancel {other.device_id}`.",
+            hint=f"Wait until the service is done with it, or `driveprep cancel {other.device_id}`.",
         )
 
     def _is_closed_at_service(self, job: Job) -> bool:
@@ -283,7 +284,7 @@ class Preparation:
         except FileNotFoundError:
             data = b""
         if digest(data) != job.sha256:
-            raise ManifestError(f"{job.name} is being changed", "It is checked anew once complete.")
+            raise ManifestError(f"{job.name} is changing", hint="It is checked anew once complete.")
         return data
 
     def _journaled(self, job: Job) -> bytes:
@@ -309,7 +310,7 @@ def _check_same_drive(state: Submitted, drive: Drive) -> None:
         then, here = state.drive.get(key), now.get(key)
         if then and here and then != here:
             raise DriveError(
-                f"job {state.job_id} is for the drive with {key} {printable(then)},"
+                f"job {state.job_id} is for the drive with {key} {printable(str(then))},"
                 f" and {drive.describe()} is another",
                 f"Plug in the drive it was made for, or `driveprep cancel {state.job_id}`.",
             )

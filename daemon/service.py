@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from daemon import drives, systemd
+from daemon import recognition, systemd
 from daemon.bell import Bell, Ring
-from daemon.drives import Drive
+from daemon.drive import Drive
+from daemon.drives import Drives
 from daemon.errors import (
     ConfigError,
     DriveError,
@@ -59,14 +60,22 @@ class Service:
     """The daemon's main loop; `run` in one thread, which alone looks and pairs."""
 
     def __init__(
-        self, bell: Bell, journal: Journal, spool: Spool, intake: Intake, load: Callable[[], Outfit]
+        self,
+        bell: Bell,
+        journal: Journal,
+        spool: Spool,
+        intake: Intake,
+        drives: Drives,
+        outfit: Outfit,
+        load: Callable[[], Outfit],
     ) -> None:
         self._bell = bell
         self._journal = journal
         self._spool = spool
         self._intake = intake
         self._load = load
-        self._outfit = load()
+        self._outfit = outfit
+        self._watched = drives
         self._drives: tuple[Drive, ...] = ()
         self._busy: dict[str, threading.Thread] = {}
         self._bug: BaseException | None = None
@@ -99,7 +108,7 @@ class Service:
             self._incomplete_until = self._intake.take_in()
             self._forget_obstacles(self._spool.retries())
         if ring & (Ring.MOUNTS | Ring.TIMER):
-            self._drives = drives.mounted()
+            self._drives = self._watched.mounted()
         self._pair(ring)
         self._tell_systemd()
 
@@ -108,7 +117,7 @@ class Service:
             self._outfit = self._load()
         except ConfigError as error:
             for fault in error.faults or (error,):
-                log.error("configuration unchanged: %s", fault)
+                log.error("configuration unchanged: %s", fault)  # noqa: TRY400 - the fault says it all
             return
         log.info("configuration read")
         self._forget_obstacles([job.device_id for job in self._journal.unfiled()])
@@ -134,23 +143,19 @@ class Service:
                 rivals.setdefault(job.device_id, []).append(job.name)
         self._called |= dict.fromkeys(job.number for job in jobs.values() if _is_due(job, ring))
         hindered: list[tuple[Job, Obstacle | None]] = []
-        for number in list(self._called):
-            job = jobs.get(number)
-            if job is None:
-                del self._called[number]
-            elif _key(job) in busy:
+        for job in [jobs[number] for number in self._called if number in jobs]:
+            if _key(job) in busy:
+                continue  # called again when its worker is done
+            try:
+                drive = self._drive_for(job, rivals)
+            except (DriveError, ManifestError) as error:
+                hindered += self._hinder(job, error)
+                del self._called[job.number]
                 continue
-            else:
-                try:
-                    drive = self._drive_for(job, rivals)
-                except (DriveError, ManifestError) as error:
-                    hindered += self._hinder(job, error)
-                    del self._called[number]
-                    continue
-                if len(self._busy) < self._outfit.workers:
-                    self._advance(job, drive)
-                    busy.add(_key(job))
-                    del self._called[number]
+            if len(self._busy) < self._outfit.workers:
+                del self._called[job.number]
+                busy.add(_key(job))
+                self._advance(job, drive)
         if hindered:
             self._journal.hinder(hindered)
         self._validate([job for job in jobs.values() if _key(job) not in busy])
@@ -163,23 +168,23 @@ class Service:
             case Pending() if len(rivals[job.device_id]) > 1:
                 raise ManifestError(
                     f"several manifests name {job.device_id}: {', '.join(rivals[job.device_id])}",
-                    "Leave one of them in pending/; a device carries one SIGNATURE.",
+                    hint="Leave one of them in pending/; a device carries one SIGNATURE.",
                 )
             case Pending() | Submitted():
-                return drives.pick(
+                return recognition.pick(
                     job.device_id,
                     job.file_system,
                     self._drives,
                     self._outfit.devices,
                     self._outfit.require_mapping,
-                    rivals.keys() | {job.device_id},
+                    asked=rivals,
                 )
 
     def _validate(self, idle: list[Job]) -> None:
         """Ask the service about manifests whose drives are not here, with half of the workers."""
         if not self._outfit.validate_on_drop or time.monotonic() < self._validate_after:
             return
-        room = self._outfit.workers // 2 - len(self._busy)
+        room = max(1, self._outfit.workers // 2) - len(self._busy)
         for job in idle:
             if room > 0 and isinstance(job.state, Pending) and not job.state.validated:
                 self._run(job, self._outfit.preparation.validate, self._met_validating)
@@ -274,7 +279,7 @@ def _is_due(job: Job, ring: Ring) -> bool:
 
 
 def _obstacle(before: Obstacle | None, error: DriveprepError | OSError, now: float) -> Obstacle:
-    """The obstacle that an error makes of the one before; trouble of the service waits ever longer."""
+    """What an error makes of the obstacle before; trouble of the service waits ever longer."""
     reason, hint = str(error), getattr(error, "hint", "Check the disk that holds the spool.")
     since = before.since if before and before.reason == reason else now
     if not isinstance(error, ServiceError):

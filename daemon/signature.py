@@ -14,7 +14,6 @@ NAME = "SIGNATURE"
 # One fixed name: a crash leaves at most this, and the next try takes it away again.
 PARTIAL = ".SIGNATURE.driveprep"
 KEYS = frozenset({"version", "signingMethod", "jobId", "signature"})
-VALIDATE_ONLY = "-VALIDATE-ONLY"
 LIMIT = 64 * 1024  # bytes; the service's text has about 100
 
 
@@ -24,11 +23,6 @@ def text(contents: str, job_id: str) -> str:
     Raises InDoubtError when it is not the SIGNATURE of `job_id`: the job was made, but this
     answer cannot be used for it.
     """
-    if job_id.endswith(VALIDATE_ONLY):
-        raise InDoubtError(
-            f"the service answered with {job_id}, which is no job",
-            "Ask the operator of the service why CreateJob only validated.",
-        )
     lines = contents.strip().replace("\r\n", "\n").replace("\r", "\n").split("\n")
     values = {
         key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)

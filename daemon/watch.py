@@ -1,4 +1,4 @@
-"""Folders that ring when something in them changes. Events may be lost; the timer makes up for it."""
+"""Folders that ring when something in them changes. Events get lost; the timer makes up for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ POLL_SECONDS = 5.0  # on network file systems, whose servers tell no one
 
 
 class Watch:
-    """Watches single folders, without their subfolders. The callbacks run in a thread of its own."""
+    """Watches single folders, without their subfolders; calls back from a thread of its own."""
 
     def __init__(self, *, polled: bool = False) -> None:
         self._observer: BaseObserver = (

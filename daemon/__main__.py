@@ -1,0 +1,5 @@
+"""`python -m daemon` is `driveprep`."""
+
+from daemon.cli import main
+
+main()

@@ -1,0 +1,268 @@
+"""The front door: commands, what they print, and exit codes as in sysexits(3).
+
+Rooms are imported inside the commands: `--help` and `status` must not wait for what they
+do not use.
+"""
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from daemon.errors import (
+    ConfigError,
+    DocumentError,
+    DriveprepError,
+    JournalError,
+    ManifestError,
+    ServiceError,
+)
+
+if TYPE_CHECKING:
+    from daemon.config import Config
+    from daemon.importexport.client import Client
+
+EX_USAGE, EX_DATAERR, EX_UNAVAILABLE, EX_TEMPFAIL, EX_CONFIG = 64, 65, 69, 75, 78
+EXIT_CODES: tuple[tuple[type[DriveprepError], int], ...] = (
+    (ConfigError, EX_CONFIG),
+    (ManifestError, EX_DATAERR),
+    (ServiceError, EX_UNAVAILABLE),
+    (JournalError, EX_TEMPFAIL),
+    (DriveprepError, EX_TEMPFAIL),
+)
+DEFAULT_CONFIG = "/etc/driveprep/config.yml"
+
+with_config = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="DRIVEPREP_CONFIG",
+    default=DEFAULT_CONFIG,
+    show_default=True,
+    help="The configuration file.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="driveprep")
+def driveprep() -> None:
+    """Prepare NTFS drives for AWS Import/Export (Disk) export jobs.
+
+    Drop a manifest into the spool's pending/ folder and plug the drive in.
+    """
+
+
+@driveprep.command()
+@with_config
+@click.option("--verbose", is_flag=True, help="Log what is of use only when looking for a fault.")
+def run(config_path: Path, verbose: bool) -> None:
+    """Be the daemon, in the foreground, until SIGTERM."""
+    import logging
+
+    from daemon import foreground, logs
+
+    logs.to_stderr(logging.DEBUG if verbose else logging.INFO)
+    foreground.run(config_path)
+
+
+@driveprep.command()
+@with_config
+@click.option("--online", is_flag=True, help="Also ask the service (ValidateOnly; makes no job).")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path, dir_okay=False))
+def check(config_path: Path, online: bool, files: tuple[Path, ...]) -> None:
+    """Check the configuration, and manifests if FILES are given. Changes nothing."""
+    from daemon import manifest
+
+    worst: DriveprepError | None = None
+    settings: Config | None = None
+    try:
+        settings = _settings(config_path)
+        click.echo(f"{config_path}: good")
+    except ConfigError as error:
+        _complain(error)
+        worst = error
+    for file in files:
+        try:
+            read = manifest.read(_bytes(file), str(file))
+            for warning in read.warnings:
+                click.echo(f"warning: {warning.excerpt()}")
+            if online and settings:
+                _client(settings).create_job(
+                    manifest.to_send(read, settings.credentials.access_key_id), validate_only=True
+                )
+            click.echo(f"{file}: good, for {read.device_id} ({read.file_system})")
+        except DriveprepError as error:
+            _complain(error)
+            worst = worst or error
+    if worst:
+        sys.exit(_exit_code(worst))
+
+
+@driveprep.command()
+@with_config
+@click.option("--json", "as_json", is_flag=True, help="For programs; stable, with a version.")
+def status(config_path: Path, as_json: bool) -> None:
+    """Show every job and drive, what is going on, or why nothing is."""
+    from daemon import report
+    from daemon.drives import Drives
+
+    _show(
+        report.status(_settings(config_path), Drives().mounted()),
+        as_json,
+        jobs="deviceId state jobId manifest obstacle hint since",
+        drives="deviceNode mountPoint fileSystem label serial deviceIds",
+    )
+
+
+@driveprep.command()
+@with_config
+@click.option("--json", "as_json", is_flag=True, help="For programs; stable, with a version.")
+def drives(config_path: Path, as_json: bool) -> None:
+    """Show every drive, mounted or only present, and the deviceIds it is recognised as."""
+    from daemon import report
+    from daemon.drives import Drives
+
+    looked = Drives()
+    _show(
+        report.drives(_settings(config_path), looked.mounted(), looked.present()),
+        as_json,
+        drives="deviceNode mountPoint mountType fileSystem label serial readOnly deviceIds trouble",
+        present="deviceNode fileSystem label serial deviceIds",
+    )
+
+
+@driveprep.command()
+@with_config
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def submit(config_path: Path, file: Path) -> None:
+    """Check the manifest FILE and drop it into pending/, the right way."""
+    from daemon import manifest, spool
+
+    settings = _settings(config_path)
+    read = manifest.read(_bytes(file), str(file))
+    name = file.name if spool.is_manifest_name(file.name) else f"{spool.safe_name(file.stem)}.yml"
+    try:
+        place = spool.drop(settings.spool / "pending", name, read.data)
+    except FileExistsError as error:
+        raise DriveprepError(
+            f"{settings.spool / 'pending' / name} is already there",
+            "Rename your file, or take the other one away.",
+        ) from error
+    click.echo(f"dropped as {place}; it is for the drive {read.device_id}")
+
+
+@driveprep.command()
+@with_config
+@click.argument("device_id")
+def retry(config_path: Path, device_id: str) -> None:
+    """Have the daemon try DEVICE_ID again at once."""
+    from daemon import spool
+
+    spool.ask_to_retry(_settings(config_path).spool / "pending", device_id)
+    click.echo(f"the daemon is asked to try {device_id} again; see `driveprep status`")
+
+
+@driveprep.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8470, show_default=True, help="0 takes a free one.")
+@click.option("--access-key-id", default="AKIAIOSFODNN7EXAMPLE", show_default=True)
+@click.option(
+    "--secret-access-key",
+    default="wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    help="Default: the one of AWS's own examples.",
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Keep the jobs in this file over restarts.",
+)
+def emulator(
+    host: str, port: int, access_key_id: str, secret_access_key: str, state: Path | None
+) -> None:
+    """Be a local service that speaks the API, for trials and tests."""
+    from daemon import logs
+    from daemon.credentials import Credentials
+    from daemon.importexport.emulator import serve
+
+    logs.to_stderr()
+    serve(host, port, Credentials(access_key_id, secret_access_key), state)
+
+
+@driveprep.command()
+def demo() -> None:
+    """Show the main job on a real NTFS image: emulator, daemon, manifest, drive (root)."""
+    from daemon import demo as story
+
+    story.tell()
+
+
+def main() -> NoReturn:
+    """Run a command; its errors become one sentence, one hint and an exit code."""
+    try:
+        driveprep.main(prog_name="driveprep", standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(EX_USAGE)
+    except click.Abort:
+        sys.exit(130)  # as a shell tells of SIGINT
+    except DriveprepError as error:
+        _complain(error)
+        sys.exit(_exit_code(error))
+    except BrokenPipeError:
+        os._exit(0)  # whoever read our output has seen enough
+    sys.exit(0)
+
+
+def _settings(path: Path) -> Config:
+    from daemon import config
+
+    return config.load(path, os.environ)
+
+
+def _client(settings: Config) -> Client:
+    from daemon.importexport.client import Client
+
+    return Client(settings.endpoint, settings.credentials, settings.timeout)
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ManifestError(f"{file}: {error.strerror}") from error
+
+
+def _show(found: dict[str, object], as_json: bool, **tables: str) -> None:
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    from rich.console import Console
+
+    from daemon import report
+
+    console = Console()
+    for key, columns in tables.items():
+        console.print(report.table(found, key, columns.split()))
+        console.print()
+
+
+def _complain(error: DriveprepError) -> None:
+    from daemon.printable import printable
+
+    faults = error.faults if isinstance(error, DocumentError) else ()
+    for fault in faults:
+        click.echo(f"error: {fault.excerpt()}", err=True)
+    if not faults:
+        click.echo(f"error: {printable(str(error))}", err=True)
+    if error.hint:
+        click.echo(f"  hint: {printable(error.hint)}", err=True)
+
+
+def _exit_code(error: DriveprepError) -> int:
+    return next(code for kind, code in EXIT_CODES if isinstance(error, kind))

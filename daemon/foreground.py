@@ -1,0 +1,104 @@
+"""`driveprep run`: builds the rooms, turns signals into rings, and ends with the service."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from daemon import config
+from daemon.bell import Bell, Ring
+from daemon.config import Config
+from daemon.drives import Drives
+from daemon.importexport.client import Client
+from daemon.intake import Intake
+from daemon.journal import Journal
+from daemon.mounts import MountTable
+from daemon.preparation import Preparation
+from daemon.service import Outfit, Service
+from daemon.spool import Spool
+from daemon.watch import Watch
+
+log = logging.getLogger(__name__)
+
+SETTLE_SECONDS = 1.0  # without events for so long, a file on a local disk is complete
+
+
+def run(path: Path) -> None:
+    """Be the daemon until SIGTERM or SIGINT. Raises ConfigError, JournalError, OSError."""
+    settings = config.load(path, os.environ)
+    with ExitStack() as stack:
+        bell = Bell()
+        stack.callback(bell.close)
+        spool = Spool(settings.spool, settings.settle or SETTLE_SECONDS, time.time)
+        journal = Journal(settings.spool, time.time)
+        stack.callback(journal.close)
+        mount_table = stack.enter_context(MountTable())
+        bell.watch(mount_table.fileno())
+        watch = _watch(bell, spool, path)
+        stack.callback(watch.stop)
+        drives = Drives()
+
+        def load() -> Outfit:
+            loaded = config.load(path, os.environ)
+            if loaded.spool != settings.spool:
+                log.warning("another spool is used only after a restart")
+            return _outfit(loaded, journal, spool, drives)
+
+        _ring_on_signals(bell)
+        service = Service(
+            bell,
+            journal,
+            spool,
+            Intake(spool, journal, time.time),
+            drives,
+            _outfit(settings, journal, spool, drives),
+            load,
+        )
+        log.info("driveprep watches %s for %s", spool.pending, settings.endpoint)
+        service.run()
+
+
+def _outfit(settings: Config, journal: Journal, spool: Spool, drives: Drives) -> Outfit:
+    return Outfit(
+        Preparation(
+            journal=journal,
+            spool=spool,
+            drives=drives,
+            client=Client(settings.endpoint, settings.credentials, settings.timeout),
+            endpoint=settings.endpoint,
+            access_key_id=settings.credentials.access_key_id,
+            timeout=settings.timeout,
+            clock=time.time,
+        ),
+        settings.devices,
+        settings.require_mapping,
+        settings.validate_on_drop,
+        settings.workers,
+    )
+
+
+def _watch(bell: Bell, spool: Spool, path: Path) -> Watch:
+    def in_pending(name: str, closed: bool) -> None:
+        if closed:
+            spool.closed(name)
+        bell.ring(Ring.SPOOL)
+
+    def beside_config(name: str, _closed: bool) -> None:
+        if name == path.name:
+            bell.ring(Ring.CONFIG)
+
+    watch = Watch()
+    watch.add(spool.pending, in_pending)
+    watch.add(path.absolute().parent, beside_config)
+    watch.start()
+    return watch
+
+
+def _ring_on_signals(bell: Bell) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: bell.ring(Ring.STOP))
+    signal.signal(signal.SIGHUP, lambda *_: bell.ring(Ring.CONFIG))

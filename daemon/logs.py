@@ -1,0 +1,35 @@
+"""Lines for the person on duty: deviceId and JobId first, then one sentence."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+from daemon.printable import printable
+
+# sd-daemon(3): journald takes the level of a line from this prefix.
+LEVELS = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
+
+
+class Lines(logging.Formatter):
+    """One line a record, whatever a label or a name holds; tracebacks below it as they are."""
+
+    def __init__(self, *, journald: bool) -> None:
+        super().__init__("%(message)s" if journald else "%(asctime)s %(levelname)s %(message)s")
+        self._journald = journald
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """The line without a traceback."""
+        about = (getattr(record, "device_id", ""), getattr(record, "job_id", ""))
+        subject = " ".join(printable(one) for one in about if one)
+        record.message = printable(f"{subject}: {record.message}" if subject else record.message)
+        prefix = f"<{LEVELS.get(record.levelno, 3)}>" if self._journald else ""
+        return prefix + super().formatMessage(record)
+
+
+def to_stderr(level: int = logging.INFO) -> None:
+    """Send all log lines to standard error, in journald's form if that is where it leads."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Lines(journald="JOURNAL_STREAM" in os.environ))
+    logging.basicConfig(level=level, handlers=[handler], force=True)

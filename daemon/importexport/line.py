@@ -1,0 +1,136 @@
+"""Connections that tell whether a request was sent, and that can be cut from outside.
+
+Built on the connections of urllib3, so that pooling, TLS and proxies stay its business.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+if TYPE_CHECKING:
+    from urllib3.poolmanager import ProxyManager
+
+_IDLE_SECONDS = 4.0  # less than the common keep-alive limits of servers (5 s and up)
+
+
+class Line:
+    """The connection that carries one request: whether it was used, and the power to cut it."""
+
+    def __init__(self) -> None:
+        self.sent = False  # a byte of the request may have left this machine
+        self._is_cut = False
+        self._lock = threading.Lock()
+        self._connection: socket.socket | None = None
+
+    def use(self, connection: socket.socket, *, to_send: bool) -> None:
+        """Note the connection, and whether bytes follow now. Raises TimeoutError on a cut line."""
+        with self._lock:
+            if self._is_cut:
+                raise TimeoutError("past the deadline")
+            self.sent = self.sent or to_send
+            if self._connection is None:
+                # A duplicate: TLS takes the original descriptor away, and the pool may close it.
+                self._connection = socket.fromfd(
+                    connection.fileno(), connection.family, connection.type
+                )
+
+    def cut(self) -> None:
+        """Shut the connection and let nothing more through. After `release` it only does that."""
+        with self._lock:
+            self._is_cut = True
+            if self._connection is not None:
+                with suppress(OSError):  # the other side was first
+                    self._connection.shutdown(socket.SHUT_RDWR)
+        self.release()
+
+    def release(self) -> None:
+        """Let go of the connection as it is."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+
+current_line: ContextVar[Line] = ContextVar("line")
+
+
+class _Connection(HTTPConnection):
+    """A connection that reports to the line of the request it carries."""
+
+    _is_connecting = False  # a proxy's CONNECT is not yet the request
+    _used = 0.0  # monotonic seconds
+
+    @property
+    def is_connected(self) -> bool:
+        """Fit for one more request: open, and not idle for so long that it may be closing now.
+
+        A request sent into a closing connection would be in doubt for no reason.
+        """
+        is_fresh = time.monotonic() - self._used < _IDLE_SECONDS
+        return is_fresh and super().is_connected
+
+    def connect(self) -> None:
+        """Open the connection; nothing of the request is sent by that."""
+        self._is_connecting = True
+        try:
+            super().connect()
+        finally:
+            self._is_connecting = False
+
+    def _new_conn(self) -> socket.socket:
+        connection = super()._new_conn()
+        try:
+            current_line.get().use(connection, to_send=False)
+        except TimeoutError:
+            connection.close()
+            raise
+        return connection
+
+    def send(self, data: Any) -> None:  # noqa: ANN401 - whatever http.client takes
+        """Send a part of the request: from here on the service may act."""
+        if not self._is_connecting:
+            if self.sock is None:
+                self.connect()
+            current_line.get().use(self.sock, to_send=True)
+            self._used = time.monotonic()
+        super().send(data)
+
+
+class _SecureConnection(_Connection, HTTPSConnection):
+    """The same over TLS."""
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+class Adapter(HTTPAdapter):
+    """The adapter of `requests` with connections that report."""
+
+    _pools: ClassVar = {"http": _Pool, "https": _SecurePool}
+
+    def init_poolmanager(
+        self, connections: int, maxsize: int, block: bool = False, **settings: object
+    ) -> None:
+        """Called by `requests` once, for the direct way."""
+        super().init_poolmanager(connections, maxsize, block, **settings)
+        self.poolmanager.pool_classes_by_scheme = self._pools
+
+    def proxy_manager_for(self, proxy: str, **settings: object) -> ProxyManager:
+        """Called by `requests` for each request that goes by way of a proxy."""
+        manager: ProxyManager = super().proxy_manager_for(proxy, **settings)
+        manager.pool_classes_by_scheme = self._pools
+        return manager

@@ -1,0 +1,200 @@
+"""The way to the service: one POST out, one whole answer in, before one deadline.
+
+Loaded with the first request only, because `requests` is heavy and an idle daemon stays small.
+Nothing is sent twice here: no retries, no redirects, no cookies, no .netrc.
+
+How the deadline is kept: each request runs on a thread of its own, and the caller waits for it. At
+the deadline the caller shuts the connection and leaves; the thread, wherever it hangs (name
+look-up, connect, TLS handshake, a dripping header or body), ends by itself and can no longer send,
+because a line that was cut lets nothing through. So the caller knows one thing for certain: whether
+a single byte of the request may have left this machine.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+import threading
+from contextlib import closing
+from email.utils import parsedate_to_datetime
+from http.client import HTTPException
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import requests
+from urllib3.exceptions import HTTPError
+
+from daemon.errors import InDoubtError, ServiceError, UnreachableError
+from daemon.importexport.answer import Answer
+from daemon.importexport.authentication import host_header
+from daemon.importexport.line import Adapter, Line, current_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from urllib3.response import HTTPResponse
+
+    from daemon.importexport.authentication import SignatureVersion2
+
+ANSWER_LIMIT = 1 << 20  # bytes; a full page of ListJobs is a tenth of it
+_POOL = 64  # connections kept; more workers than this still work, on new connections
+_HEADERS = {
+    "User-Agent": "driveprep",
+    "Accept": "*/*",
+    "Accept-Encoding": "identity",  # so that the limit counts what really comes
+    "Content-Type": "application/x-www-form-urlencoded; charset=utf-8",
+}
+_NOT_ANSWERED = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)
+
+
+class Transport:
+    """Connections to one endpoint, kept open between requests. May be used from many threads.
+
+    TLS certificates are verified, against REQUESTS_CA_BUNDLE where the environment names one.
+    Proxies of the environment count, but never on the way to a loopback address.
+    """
+
+    def __init__(self, endpoint: str, timeout: float) -> None:
+        url = urlsplit(endpoint)
+        self._url = endpoint
+        self._host = host_header(url.scheme, url.hostname or "", url.port)
+        self._timeout = timeout  # seconds, for a request and its answer together
+        self._adapter = Adapter(pool_maxsize=_POOL)
+        with requests.Session() as session:
+            settings = session.merge_environment_settings(endpoint, {}, True, None, None)
+        self._verify = settings["verify"] or True  # a certificate is always verified
+        self._proxies = {} if _is_loopback(url.hostname or "") else settings["proxies"]
+
+    def post(self, parameters: Mapping[str, str], auth: SignatureVersion2) -> Answer:
+        """Send one signed request and return the whole answer, whatever it says.
+
+        Raises UnreachableError when nothing of the request was sent, InDoubtError when something
+        was and no whole answer came back before the deadline.
+        """
+        operation = parameters["Action"]
+        request = requests.Request("POST", self._url, _HEADERS, data=parameters, auth=auth)
+        prepared = request.prepare()
+        exchange = _Exchange(lambda: self._exchange(operation, prepared))
+        try:
+            exchange.start()
+            exchange.join(self._timeout)
+        finally:  # on an interrupt too: nobody waits for the answer any more
+            exchange.line.cut()
+        if exchange.answer is not None:
+            return exchange.answer
+        if exchange.error is None or isinstance(exchange.error, _NOT_ANSWERED):
+            raise self._failure(operation, exchange) from exchange.error
+        raise exchange.error
+
+    def close(self) -> None:
+        """Close the connections kept open. Idempotent."""
+        self._adapter.close()
+
+    def _exchange(self, operation: str, request: requests.PreparedRequest) -> Answer:
+        response = self._adapter.send(
+            request,
+            stream=True,
+            timeout=self._timeout,
+            verify=self._verify,
+            proxies=self._proxies,
+        )
+        with closing(response):
+            body = _body(response.raw)
+        headers = response.headers
+        return Answer(
+            operation,
+            response.status_code,
+            headers.get("Content-Type", ""),
+            _date(headers.get("Date", "")),
+            body,
+        )
+
+    def _failure(self, operation: str, exchange: _Exchange) -> ServiceError:
+        cause = _root_cause(exchange.error)
+        if exchange.line.sent:
+            return InDoubtError(
+                f"{operation}: no whole answer from {self._host}: {self._told(cause)}",
+                "the service may or may not have acted: what it did must be looked up before"
+                " asking again",
+            )
+        return UnreachableError(
+            f"{operation}: cannot reach {self._host}: {self._told(cause)}", _hint(cause)
+        )
+
+    def _told(self, cause: BaseException | None) -> str:
+        match cause:
+            case None | TimeoutError():
+                return f"not within {self._timeout:g} s"
+            case ssl.SSLCertVerificationError():
+                return f"its certificate does not verify: {cause.verify_message}"
+            case OSError(strerror=str(text)) if text:
+                return text
+            case _:
+                return str(cause)
+
+
+def _hint(cause: BaseException | None) -> str:
+    match cause:
+        case ssl.SSLCertVerificationError():
+            return "check endpoint in config.yml, the clock, and the CA certificates of the machine"
+        case socket.gaierror():
+            return "check endpoint in config.yml and the name look-up of this machine (DNS)"
+        case ConnectionRefusedError():
+            return "start the service (driveprep emulator?) or correct endpoint in config.yml"
+        case _:
+            return "check the network, the firewall and the proxy of this machine"
+
+
+class _Exchange(threading.Thread):
+    """One request under way, on a thread of its own."""
+
+    def __init__(self, send: Callable[[], Answer]) -> None:
+        super().__init__(name="importexport", daemon=True)
+        self.line = Line()
+        self.answer: Answer | None = None
+        self.error: Exception | None = None
+        self._send = send
+
+    def run(self) -> None:
+        current_line.set(self.line)
+        try:
+            self.answer = self._send()
+        except Exception as error:  # noqa: BLE001 - handed over to the thread that waits
+            self.error = error
+        finally:
+            self.line.release()
+
+
+def _body(raw: HTTPResponse) -> bytes:
+    """The answer to its end. Raises HTTPError on one without end."""
+    body = bytearray()
+    while chunk := raw.read(1 << 16, decode_content=False):
+        body += chunk
+        if len(body) > ANSWER_LIMIT:
+            raise HTTPError(f"it is longer than {ANSWER_LIMIT >> 20} MiB")
+    return bytes(body)
+
+
+def _date(header: str) -> float | None:
+    try:
+        return parsedate_to_datetime(header).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _root_cause(error: BaseException | None) -> BaseException | None:
+    """The operating system's own error under those of the libraries, else the outermost one."""
+    found, inner = error, error
+    while inner is not None:
+        if isinstance(inner, OSError) and not isinstance(inner, requests.RequestException):
+            found = inner
+        inner = inner.__cause__ or inner.__context__
+    return found
+
+
+def _is_loopback(hostname: str) -> bool:
+    try:
+        return ipaddress.ip_address(hostname).is_loopback
+    except ValueError:
+        return hostname == "localhost" or hostname.endswith(".localhost")

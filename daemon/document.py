@@ -98,7 +98,7 @@ class _Open:
 
     path: str
     is_mapping: bool
-    place: tuple[int, int, str]
+    mark: Mark
     items: list[Node] = field(default_factory=list)
     entries: dict[str, tuple[Scalar, Node]] = field(default_factory=dict)
     key: Scalar | None = None  # it waits for its value
@@ -110,11 +110,11 @@ class _Open:
         key = shown(self.key.text) if self.key else ""
         return f"{self.path}.{key}" if self.path and key else self.path or key
 
-    def closed(self) -> Node:
+    def closed(self, place: tuple[int, int, str]) -> Node:
         """The node it has become."""
         if self.is_mapping:
-            return Mapping(tuple(self.entries.values()), *self.place)
-        return Sequence(tuple(self.items), *self.place)
+            return Mapping(tuple(self.entries.values()), *place)
+        return Sequence(tuple(self.items), *place)
 
 
 class _Reading:
@@ -132,6 +132,10 @@ class _Reading:
         except yaml.MarkedYAMLError as error:
             self.is_broken = True
             self._blame_syntax(error)
+        except (ValueError, OverflowError):  # chr() in PyYAML's own parser: "\UFFFFFFFF"
+            self.is_broken = True
+            problem = "a backslash and U stand before what is no character"
+            self._blame(Position(0, 0), problem, "use single quotes")
         if not self.faults and not isinstance(self.root, Mapping):
             self._blame_root()
 
@@ -159,11 +163,12 @@ class _Reading:
             case yaml.AliasEvent():
                 self._add(Scalar("", *self._text.place(mark)), mark)
             case yaml.MappingStartEvent():
-                self._open.append(_Open(self._path(), True, self._text.place(mark)))
+                self._open.append(_Open(self._path(), True, mark))
             case yaml.SequenceStartEvent():
-                self._open.append(_Open(self._path(), False, self._text.place(mark)))
+                self._open.append(_Open(self._path(), False, mark))
             case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
-                self._add(self._open.pop().closed(), mark)
+                done = self._open.pop()
+                self._add(done.closed(self._text.place(done.mark)), done.mark)
 
     def _refuse_extras(self, event: yaml.NodeEvent, mark: Mark) -> None:
         """Anchors, aliases and tags: another parser would make something else of them."""

@@ -78,6 +78,10 @@ class Fields:
         """Note a fault of the value of a key that is there."""
         self.findings.fault(self._entries[key][1], self.dotted(key), problem, remedy)
 
+    def lack(self, problem: str, remedy: str) -> None:
+        """Note a fault of this mapping as a whole."""
+        self.findings.fault(self.head, self.path, problem, remedy)
+
     def has(self, key: str) -> bool:
         """Whether the key is there, with whatever value."""
         return key in self._entries
@@ -152,6 +156,8 @@ class Fields:
         if key not in self._entries:
             return None
         head, value = self._entries[key]
+        if self._is_empty(key):  # such as a heading whose lines are all comments
+            value = Mapping((), value.line, value.column, value.source)
         if isinstance(value, Mapping):
             return Fields(value, known, self.findings, self.dotted(key), head)
         self.fault(key, "want a group of keys", f"write its keys below `{shown(key)}:`, indented")
@@ -166,6 +172,13 @@ class Fields:
             self.fault(key, "want a list", f"write below `{key}:` lines that start with `- `")
         return []
 
+    def groups_by_name(self, key: str, known: Collection[str]) -> Iterator[tuple[str, Fields]]:
+        """The groups below a key whose own keys are free names; a fault for what is no group."""
+        outer = self.group(key)
+        for name in outer.names if outer else ():
+            if outer and (inner := outer.group(name, known)):
+                yield name, inner
+
     def texts(self, key: str) -> tuple[str, ...]:
         """The texts of a list; a fault where there is no list, or an item is no text."""
         if key not in self._entries:
@@ -178,9 +191,8 @@ class Fields:
 
     def unknown(self) -> Iterator[tuple[Scalar, str, str]]:
         """Keys that are not known: where, dotted, and what to do about it."""
-        absent = [one for one in self.known if one not in self._entries]
         for name in self._unknown():
-            meant = nearest(name, absent)
+            meant = nearest(name, self.known)
             remedy = f"did you mean {meant}?" if meant else "delete it"
             yield self._entries[name][0], self.dotted(name), remedy
 

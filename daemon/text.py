@@ -7,6 +7,7 @@ lines get their blank in a copy, and positions in the copy are led back to the f
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
@@ -20,7 +21,7 @@ UNPRINTABLE = re.compile(
 )
 LINE_END = re.compile(r"\r\n|\r|\n")  # what YAML takes for one
 _GUIDE_KEY = re.compile(r" *(?:- +)*[A-Za-z][A-Za-z0-9]+:(?!//)(?=\S)")  # not the URL http://
-_SECRET = re.compile(r"password|pincode|secret|session_?token", re.IGNORECASE)
+_SECRET = re.compile(r"password|pincode|secret|session_?token|://.*@", re.IGNORECASE)
 _KEY = re.compile(r"(?P<indent> *)(?:- +)*[\w.-]+ *:")
 
 
@@ -122,17 +123,17 @@ def refusal(faults: Iterable[Fault], kind: type[DocumentError] = DocumentError) 
 
 
 def _utf8(data: bytes, name: str) -> str:
+    remedy = "save the file again with the encoding UTF-8"
+    if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) or b"\0" in data[:4]:
+        raise refusal([Fault(name, 1, 1, "", "is no UTF-8, but looks like UTF-16", remedy)])
+    data = data.removeprefix(BOM_UTF8)
     try:
-        if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4]:
-            remedy = "save it again with the encoding UTF-8"
-            raise refusal([Fault(name, 1, 1, "", "is no UTF-8, but looks like UTF-16", remedy)])
-        return data.decode("utf-8-sig")
+        return data.decode()
     except UnicodeDecodeError as error:
-        lines = LINE_END.split(data[: error.start].decode("utf-8-sig"))
+        lines = LINE_END.split(data[: error.start].decode())
         problem = f"byte 0x{data[error.start]:02x} is no UTF-8"
-        remedy = "save the file again with the encoding UTF-8"
-        where = len(lines), len(lines[-1]) + 1
-        raise refusal([Fault(name, *where, "", problem, remedy)]) from error
+        fault = Fault(name, len(lines), len(lines[-1]) + 1, "", problem, remedy)
+        raise refusal([fault]) from None  # the cause would show the whole text
 
 
 def _invisible(lines: Iterable[str]) -> Iterator[tuple[int, re.Match[str]]]:

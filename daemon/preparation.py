@@ -244,7 +244,7 @@ class Preparation:
             return
         raise ManifestError(
             f"{other.device_id} already has an open job, {other.job_id or other.name}",
-            hint=f"Wait until the service is done with it, or `driveprep cancel {other.device_id}`.",
+            hint=f"Wait for the service to end it, or `driveprep cancel {other.device_id}`.",
         )
 
     def _is_closed_at_service(self, job: Job) -> bool:

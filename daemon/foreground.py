@@ -82,12 +82,12 @@ def _outfit(settings: Config, journal: Journal, spool: Spool, drives: Drives) ->
 
 
 def _watch(bell: Bell, spool: Spool, path: Path) -> Watch:
-    def in_pending(name: str, closed: bool) -> None:
-        if closed:
-            spool.closed(name)
+    def in_pending(name: str, complete: bool) -> None:
+        if complete:
+            spool.completed(name)
         bell.ring(Ring.SPOOL)
 
-    def beside_config(name: str, _closed: bool) -> None:
+    def beside_config(name: str, _complete: bool) -> None:
         if name == path.name:
             bell.ring(Ring.CONFIG)
 

@@ -94,9 +94,11 @@ class Intake:
                 state = Rejected(reason)
             else:
                 state = Pending(found.stamp)
-                log.info("manifest %s accepted", found.name, extra={"device_id": device_id})
-                for warning in read.warnings:
-                    log.warning("%s", warning, extra={"device_id": device_id})
+                extra = {"device_id": device_id}
+                log.info("manifest %s accepted", found.name, extra=extra)
+                if read.warnings:
+                    more = f" (and {len(read.warnings) - 1} more: `driveprep check` shows them)"
+                    log.warning("%s%s", read.warnings[0], more, extra=extra)
         except ManifestError as error:
             state = Rejected(explain(error))
         return Job(0, device_id, file_system, found.name, sha256, state, self._clock())

@@ -44,7 +44,7 @@ class Spool:
         self.path = path
         self._settle = settle
         self._clock = clock
-        self._closed: dict[str, float] = {}  # name -> when it was closed after writing
+        self._completed: dict[str, float] = {}  # name -> when it was closed or renamed in
         self._lock = threading.Lock()  # two workers must not take the same free name
         path.mkdir(mode=0o750, parents=True, exist_ok=True)
         for name, mode in FOLDERS.items():
@@ -57,17 +57,17 @@ class Spool:
         """Where manifests are dropped."""
         return self.path / "pending"
 
-    def closed(self, name: str) -> None:
-        """Somebody closed `name` after writing: it need not keep still to be complete."""
-        self._closed[name] = self._clock()
+    def completed(self, name: str) -> None:
+        """`name` was closed after writing, or renamed in: it need not keep still to count."""
+        self._completed[name] = self._clock()
 
     def scan(self) -> list[Found]:
         """Every file in pending/ that may be a manifest, by name."""
         with os.scandir(self.pending) as entries:
             found = [self._found(entry) for entry in entries if is_manifest_name(entry.name)]
         present = [one for one in found if one]
-        self._closed = {
-            one.name: self._closed[one.name] for one in present if one.name in self._closed
+        self._completed = {
+            one.name: self._completed[one.name] for one in present if one.name in self._completed
         }
         return sorted(present, key=lambda one: one.name)
 
@@ -79,9 +79,9 @@ class Spool:
         changed = status.st_ctime  # mtime can be set to anything, utime(2)
         # A rename or link changes only ctime (inode(7)): such a file was complete when it came.
         came_whole = status.st_ctime_ns > status.st_mtime_ns and status.st_size > 0
-        was_closed = self._closed.get(entry.name, 0.0) >= changed
+        was_completed = self._completed.get(entry.name, 0.0) >= changed
         stamp = f"{status.st_ino}.{status.st_size}.{status.st_mtime_ns}.{status.st_ctime_ns}"
-        settled = came_whole or was_closed or changed > self._clock() + self._settle
+        settled = came_whole or was_completed or changed > self._clock() + self._settle
         ready_at = 0.0 if settled else changed + self._settle
         return Found(entry.name, stamp, ready_at, stat.S_ISREG(status.st_mode))
 

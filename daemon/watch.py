@@ -7,9 +7,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from watchdog.events import FileClosedEvent, FileSystemEvent, FileSystemEventHandler
-from watchdog.observers import Observer
+from watchdog.events import (
+    FileClosedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
 from watchdog.observers.api import BaseObserver
+from watchdog.observers.inotify import InotifyObserver
 from watchdog.observers.polling import PollingObserver
 
 log = logging.getLogger(__name__)
@@ -22,13 +27,18 @@ class Watch:
     """Watches single folders, without their subfolders; calls back from a thread of its own."""
 
     def __init__(self, *, polled: bool = False) -> None:
+        # Full events tell a rename from another folder (IN_MOVED_TO) from a file just begun.
         self._observer: BaseObserver = (
-            PollingObserver(timeout=POLL_SECONDS) if polled else Observer()
+            PollingObserver(timeout=POLL_SECONDS)
+            if polled
+            else InotifyObserver(generate_full_events=True)
         )
         self._observer.daemon = True
 
     def add(self, folder: Path, changed: Callable[[str, bool], None]) -> None:
-        """Call `changed(name, closed)` for each change; `closed` after a writer closed the file.
+        """Call `changed(name, complete)` for each change of the folder.
+
+        `complete`: a writer has closed the file, or it came by a rename.
 
         Where the kernel allows no more watches, only a warning is logged.
         """
@@ -54,4 +64,5 @@ class _Handler(FileSystemEventHandler):
     def on_any_event(self, event: FileSystemEvent) -> None:
         if event.event_type not in QUIET:
             path = os.fsdecode(event.dest_path or event.src_path)
-            self._changed(Path(path).name, isinstance(event, FileClosedEvent))
+            complete = isinstance(event, FileClosedEvent | FileMovedEvent)
+            self._changed(Path(path).name, complete)

@@ -5,7 +5,7 @@ What a key means, and which keys there are, is not known here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import yaml
@@ -109,6 +109,11 @@ class _Open:
             return f"{self.path}[{len(self.items)}]"
         key = shown(self.key.text) if self.key else ""
         return f"{self.path}.{key}" if self.path and key else self.path or key
+
+    def last_key(self) -> Scalar | None:
+        """The key of the entry before, while none waits for its value."""
+        entries = tuple(self.entries.values())
+        return entries[-1][0] if entries and self.key is None else None
 
     def closed(self, place: tuple[int, int, str]) -> Node:
         """The node it has become."""
@@ -223,6 +228,9 @@ class _Reading:
 
     def _blame_syntax(self, error: yaml.MarkedYAMLError) -> None:
         fault = syntax.fault(error, self._text, self._path())
+        last = self._open[-1].last_key() if self._open else None
+        if last is not None and last.line == fault.line:  # the value before has not really ended
+            fault = replace(fault, key=".".join(filter(None, (self._path(), shown(last.text)))))
         if fault.line not in {earlier.line for earlier in self.faults}:  # one cause, one fault
             self.faults.append(fault)
 

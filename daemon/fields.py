@@ -199,7 +199,7 @@ class Fields:
     def _blame_empty(self, key: str) -> None:
         value = self._entries[key][1]
         if isinstance(value, Scalar) and value.comment:
-            problem = "is empty, since YAML takes # and all that follows for a comment"
+            problem = "is empty, since YAML takes # for a comment"
             self.fault(key, problem, QUOTE_IT)
         else:
             self.fault(key, "is empty", "write its value, or delete the line")

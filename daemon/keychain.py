@@ -57,9 +57,7 @@ def read_secret(path: Path) -> str:
 def read_private(path: Path) -> str:
     """The text of a file that other users cannot read. Raises ConfigError."""
     try:
-        # A FIFO without a writer must not stop us.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise ConfigError(f"{path} is no file", hint="name the file with the secret")
@@ -68,10 +66,14 @@ def read_private(path: Path) -> str:
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist", hint="create it, mode 0640") from error
     except OSError as error:
-        hint = f"let this user read it, such as by chown root:driveprep {path}"
+        hint = "name a file that this user may read: chown root:driveprep, chmod 640"
         raise ConfigError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
     except UnicodeDecodeError:  # it would show the secret
         raise ConfigError(f"{path} is no UTF-8 text", hint="save it as plain text") from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe without a writer must not stop us
 
 
 def refuse_if_open_to_all(path: Path, mode: int) -> None:

@@ -185,7 +185,7 @@ def _warn_of_values(findings: Findings, root: Mapping) -> None:
         if scalar.comment:
             problem = "ends before #, since YAML takes the rest of the line for a comment"
             findings.warn(scalar, path, problem, f"if it belongs to the value, {QUOTE_IT}")
-        if key in _FREE_TEXT and scalar.is_plain and _is_typed(scalar.text):
+        if key in _FREE_TEXT and scalar.is_plain and scalar.text and _is_typed(scalar.text):
             problem = "may be read as something else than this text by the service"
             findings.warn(scalar, path, problem, QUOTE_IT)
         if scalar.text in _PLACEHOLDERS:

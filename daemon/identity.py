@@ -24,6 +24,7 @@ UDEV_CONTROL = Path("/run/udev/control")  # there while udevd runs; libudev asks
 # -o udev, because only its *_ENC values can be decoded without doubt: `export` writes an umlaut and
 # the text M-C alike, and with -d a label that holds a newline could forge the line of a UUID.
 BLKID = ["blkid", "-p", "-o", "udev"]
+KILL_SECONDS = 0.5  # a child that can die is gone long before
 BLKID_SECONDS = 5.0  # a sleeping disk needs some to spin up; a dead one never answers
 BLKID_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
@@ -177,9 +178,15 @@ class Blkid:
         try:
             return child.communicate(timeout=BLKID_SECONDS)[0]
         except subprocess.TimeoutExpired as error:
-            child.kill()  # and no wait: in the kernel's D state not even this ends it
-            if child.stdout:
-                child.stdout.close()
+            self._leave(node, child)
+            raise DriveError(f"{printable(node)} gave no answer in {BLKID_SECONDS:g} s") from error
+
+    def _leave(self, node: str, child: subprocess.Popen[bytes]) -> None:
+        if child.stdout:
+            child.stdout.close()
+        child.kill()
+        try:
+            child.wait(KILL_SECONDS)
+        except subprocess.TimeoutExpired:  # in the kernel's D state not even SIGKILL ends it
             with self._lock:
                 self._hung[node] = child
-            raise DriveError(f"{printable(node)} gave no answer in {BLKID_SECONDS:g} s") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from daemon.errors import DriveError
@@ -97,11 +97,14 @@ def is_covered(mount: Mount, table: Sequence[Mount]) -> bool:
     by_id = {other.mount_id: other for other in table}
     while (parent := by_id.get(mount.parent_id)) is not None and parent != mount:
         siblings = (other for other in table if _is_on(other, parent) and other != mount)
-        place = PurePosixPath(mount.mount_point)
-        if any(place.is_relative_to(sibling.mount_point) for sibling in siblings):
+        if any(_is_within(mount.mount_point, sibling.mount_point) for sibling in siblings):
             return True
         mount = parent
     return False
+
+
+def _is_within(place: str, folder: str) -> bool:
+    return place == folder or place.startswith(folder.rstrip("/") + "/")
 
 
 def _is_on(upper: Mount, lower: Mount) -> bool:

@@ -1,0 +1,355 @@
+"""The drives rooms on real file systems: NTFS by ntfs-3g, FAT and ext4 by the kernel."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from daemon import mounts
+from daemon.drive import Drive, check_usable, has_file_system
+from daemon.drives import Drives, capacity, is_still
+from daemon.errors import DriveError
+from daemon.identity import Blkid, Identities
+from daemon.recognition import pick
+
+
+def found(drives: Drives, real) -> Drive:
+    """The one drive whose mount point is the real drive's."""
+    (drive,) = [one for one in drives.mounted() if one.mount_point == str(real.mount_point)]
+    return drive
+
+
+def pick_among(drives: Drives, reals, device_id: str, file_system: str = "NTFS", **more) -> Drive:
+    """pick() as if these real drives were all that is on the machine."""
+    ours = [found(drives, real) for real in reals]
+    return pick(device_id, file_system, ours, {}, False, **more)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mount_type", "answers"),
+    [("ntfs", "fuseblk", {"NTFS"}), ("vfat", "vfat", set()), ("ext4", "ext4", {"EXT4"})],
+)
+def test_two_witnesses(plug, kind, mount_type, answers):
+    """Superblock and mount type are both read from the real thing, and agree only where right."""
+    real = plug("HD001", kind).mount()
+
+    drive = found(Drives(), real)
+
+    assert (drive.identity.file_system, drive.mount.mount_type) == (kind, mount_type)
+    assert {name for name in ("NTFS", "EXT4") if has_file_system(drive, name)} == answers
+    assert drive.device_number == real.mount_point.stat().st_dev
+    assert (drive.device_node, drive.identity.label) == (real.device, "HD001")
+    assert capacity(drive)[1] <= drive.device.size == real.image.stat().st_size
+
+
+def test_the_wrong_file_system_is_named_with_the_right_one(plug):
+    """An ext4 drive with the right label is refused, and told how to become NTFS."""
+    real = plug("HD001", "ext4").mount()
+
+    with pytest.raises(DriveError, match=r"asks for NTFS, but .*HD001.* has ext4") as caught:
+        pick_among(Drives(), [real], "HD001")
+
+    assert f"mkfs.ntfs --quick --label HD001 {real.device}" in caught.value.hint
+
+
+def test_read_only_has_three_causes_with_three_remedies(plug):
+    """The device, the file system and the mount alone are told apart."""
+    protected = plug("HD001", read_only=True).mount("ro")
+    mounted_so = plug("HD002").mount("ro")
+    sandboxed = plug("HD003").mount()
+    subprocess.run(["mount", "-o", "remount,bind,ro", sandboxed.mount_point], check=True)
+    drives = Drives()
+
+    told = {}
+    for real in (protected, mounted_so, sandboxed):
+        with pytest.raises(DriveError) as caught:
+            check_usable(found(drives, real), "NTFS")
+        told[real.label] = (str(caught.value), caught.value.hint)
+
+    assert "write-protected" in told["HD001"][0]
+    assert "file system was mounted so" in told["HD002"][0]
+    assert "remove_hiberfile" in told["HD002"][1]
+    assert "at this mount alone" in told["HD003"][0]
+    assert "ReadWritePaths=-" in told["HD003"][1]
+
+
+def test_a_hibernated_windows_drive_is_refused_with_the_command(plug):
+    """ntfs-3g mounts it read-only without a word; the operator hears why, and nothing is run."""
+    real = plug("HD001").mount()
+    (real.mount_point / "hiberfil.sys").write_bytes(b"hibr".ljust(4096, b"\0"))
+    real.unmount()
+    real.mount()
+    drives = Drives()
+
+    with pytest.raises(DriveError, match="is read-only") as caught:
+        drives.verify(found(drives, real), "NTFS")
+
+    assert f"ntfsfix {real.device}" in caught.value.hint
+    assert (real.mount_point / "hiberfil.sys").exists()
+
+
+def test_twins_are_refused_and_both_named(plug):
+    """Two drives with one label: neither is taken, whatever file system each has."""
+    twins = [plug("HD001").mount(), plug("HD001", "ext4").mount()]
+
+    with pytest.raises(DriveError, match="2 drives are recognised as HD001") as caught:
+        pick_among(Drives(), twins, "HD001")
+
+    assert all(twin.device in str(caught.value) for twin in twins)
+
+
+def test_a_bound_subfolder_is_no_drive(plug, tmp_path):
+    """What shows a folder of the drive is not the drive's root, even when the drive left."""
+    real = plug("HD001").mount()
+    (real.mount_point / "folder").mkdir()
+    real.bind(tmp_path / "bound", "folder")
+    subprocess.run(["umount", real.mount_point], check=True)
+
+    places = [drive.mount_point for drive in Drives().mounted()]
+
+    assert not {str(real.mount_point), str(tmp_path / "bound")} & {*places}
+
+
+def test_a_drive_mounted_twice_is_one_drive_at_the_writable_place(plug, tmp_path):
+    """A bind mount of the root adds no drive; of the two places the writable one is used."""
+    real = plug("HD001").mount()
+    real.bind(tmp_path / "again")
+    subprocess.run(["mount", "-o", "remount,bind,ro", real.mount_point], check=True)
+    number = real.mount_point.stat().st_dev
+
+    (drive,) = [one for one in Drives().mounted() if one.device_number == number]
+
+    assert drive.mount_point == str(tmp_path / "again")
+    check_usable(drive, "NTFS")
+
+
+def test_verify_returns_the_drive_as_long_as_nothing_changed(plug):
+    """Idempotent, and is_still() agrees until the drive is unmounted."""
+    real = plug("HD001").mount()
+    drives = Drives()
+    drive = found(drives, real)
+
+    assert drives.verify(drives.verify(drive, "NTFS"), "NTFS") == drive
+    assert is_still(drive)
+
+    real.unmount()
+    assert not is_still(drive)
+    with pytest.raises(DriveError, match="not mounted there any more"):
+        drives.verify(drive, "NTFS")
+
+
+def test_another_drive_in_the_same_place_is_noticed(plug):
+    """Same mount point, same device node, same label: the kernel's diskseq tells them apart."""
+    first, second = plug("HD001").mount(), plug("HD001")
+    drives = Drives()
+    drive = found(drives, first)
+    first.replug(second)
+    second.mount_point = first.mount_point
+    second.mount()
+
+    assert not is_still(drive)
+    with pytest.raises(DriveError, match=r"taken out in between|something else is mounted"):
+        drives.verify(drive, "NTFS")
+
+
+def test_the_same_drive_put_back_is_noticed_then_taken(plug):
+    """Between the looks somebody had it in hand; the next look takes it as what it is now."""
+    real = plug("HD001").mount()
+    drives = Drives()
+    drive = found(drives, real)
+    real.replug(real)
+    real.mount()
+
+    with pytest.raises(DriveError, match=r"taken out in between|something else is mounted"):
+        drives.verify(drive, "NTFS")
+
+    assert drives.verify(found(drives, real), "NTFS").identity == drive.identity
+
+
+def test_a_new_file_system_on_the_same_medium_is_noticed_once(plug):
+    """mkfs keeps node, diskseq and even the mount id; verify() sees it, and corrects the memory."""
+    real = plug("HD001").mount()
+    drives = Drives()
+    drive = found(drives, real)
+    real.unmount()
+    real.make("HD002")
+    real.mount()
+
+    with pytest.raises(DriveError, match="label was HD001, and is now HD002"):
+        drives.verify(drive, "NTFS")
+
+    assert found(drives, real).identity.label == "HD002"
+
+
+@pytest.mark.parametrize("levels_up", [0, 1])
+def test_a_covered_mount_point_is_refused(plug, levels_up):
+    """SIGNATURE would land in what covers the drive, or its parent folder."""
+    real = plug("HD001").mount()
+    drives = Drives()
+    drive = found(drives, real)
+    real.cover([real.mount_point, *real.mount_point.parents][levels_up])
+
+    assert not is_still(drive)
+    with pytest.raises(DriveError, match="hidden: something else was mounted over it"):
+        drives.verify(drive, "NTFS")
+
+
+def test_a_mount_rings_within_moments(plug):
+    """The poll that was quiet raises POLLPRI for a mount and for its end."""
+    real = plug("HD001")
+    with mounts.MountTable() as table:
+        poll = select.poll()
+        poll.register(table, select.POLLPRI | select.POLLERR)
+        while poll.poll(0):  # others on this machine mount too
+            pass
+
+        real.mount()
+        assert poll.poll(1000)
+        while poll.poll(0):
+            pass
+        real.unmount()
+        assert poll.poll(1000)
+
+
+@pytest.mark.parametrize(
+    "label", ["AWS EXP 01", "Zürich 東京 Δ", "a/b\\c=d\"e'f`$(g)", "漢" * 32, "\x1b[31mred\u202e"]
+)
+def test_labels_are_read_as_they_are(plug, label):
+    """Blanks, other scripts, quotes and terminal codes come back exactly; shown, they are tame."""
+    real = plug(label).mount()
+    drive = pick_among(Drives(), [real], label)
+
+    assert drive.identity.label == label
+    assert drive.describe().isprintable()
+
+
+def test_a_mount_point_with_odd_bytes_is_found(plug, tmp_path):
+    """Blanks, newlines and bytes that are no UTF-8 survive the mount table."""
+    real = plug("HD001")
+    real.mount_point = tmp_path / os.fsdecode(b"a b\n\t\\040\r#\xff")
+    real.mount()
+
+    drive = found(Drives(), real)
+
+    assert os.stat(drive.mount_point).st_dev == drive.device_number
+    assert drive.describe().isprintable()
+    assert drive.identities()["mountPoint"].endswith(r"\udcff")
+
+
+def test_partitions_that_share_a_serial_are_told_apart_by_file_system(plug_disk):
+    """Of one disk, the NTFS partition is meant; its neighbour does not make it ambiguous."""
+    reals = [real.mount() for real in plug_disk(("ext4", "LINUX"), ("ntfs", "DATA"))]
+    drives = Drives(_with_serial("WX11"))
+
+    drive = pick_among(drives, reals, "WX11")
+
+    assert drive.device_node == reals[1].device
+    assert drive.device.disk != drive.device_number
+    assert drive.identity.part_uuid
+    assert pick_among(drives, reals, "WX11", "EXT4").device_node == reals[0].device
+
+
+def test_two_partitions_of_one_file_system_are_ambiguous_by_serial(plug_disk):
+    """The serial fits both; the label of one still picks it."""
+    reals = [real.mount() for real in plug_disk(("ntfs", "ONE"), ("ntfs", "TWO"))]
+    drives = Drives(_with_serial("WX11"))
+
+    with pytest.raises(DriveError, match="2 drives are recognised as WX11"):
+        pick_among(drives, reals, "WX11")
+
+    assert pick_among(drives, reals, "TWO").device_node == reals[1].device
+
+
+def test_a_drive_that_is_not_mounted_is_named(plug, plug_disk):
+    """Present but not mounted is an obstacle with its device; a disk in parts is no candidate."""
+    real = plug("HD001")
+    parts = plug_disk(("ntfs", "HD002"))
+    drives = Drives()
+
+    present = drives.present()
+
+    nodes = {one.device.node for one in present}
+    assert {real.device, parts[0].device} <= nodes
+    assert parts[0].device.rpartition("p")[0] not in nodes
+    ours = [one for one in present if one.device.node == real.device]
+    with pytest.raises(DriveError, match=f"present but not mounted: {real.device}") as caught:
+        pick("HD001", "NTFS", [], {}, False, present=ours)
+    assert f"udisksctl mount -b {real.device}" in caught.value.hint
+    real.mount()
+    assert real.device not in {one.device.node for one in drives.present()}
+
+
+def test_identities_are_remembered_between_looks(plug):
+    """A second look asks nobody; a mount that went away is forgotten and asked again."""
+    asked = []
+    identities = Identities(udev=lambda number: {}, blkid=lambda node: _count(asked, node))
+    real = plug("HD001").mount()
+    drives = Drives(identities)
+
+    first, second = found(drives, real), found(drives, real)
+    assert first == second
+    assert asked.count(real.device) == 1
+
+    real.unmount()
+    drives.mounted()
+    real.mount()
+    assert found(drives, real).identity.label == "HD001"
+    assert asked.count(real.device) == 2
+
+
+def test_udevs_own_database_is_read(plug, tmp_path):
+    """libudev reads what udevd wrote: decoded label, the serial, and "described by udev".
+
+    A child in a mount namespace of its own has such a /run/udev, for our loop device alone.
+    """
+    real = plug("AWS EXP 01").mount()
+    number = real.mount_point.stat().st_dev
+    written = "\n".join(
+        [
+            "I:1",
+            "E:ID_FS_TYPE=ntfs",
+            "E:ID_FS_LABEL=AWS_EXP_01",
+            r"E:ID_FS_LABEL_ENC=AWS\x20EXP\x2001",
+            "E:ID_SERIAL_SHORT=WX11",
+            "E:ID_WWN=0x50014ee2",
+        ]
+    )
+    look = "from daemon.drives import Drives; print(*Drives().mounted(), sep='\\n')"
+
+    told = subprocess.run(
+        ["unshare", "--mount", "sh", "-ec", _AS_UDEVD, "sh", sys.executable, look],
+        env={**os.environ, "NAME": f"b{os.major(number)}:{os.minor(number)}", "TEXT": written},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    (line,) = [line for line in told.splitlines() if str(real.mount_point) in line]
+    assert "label='AWS EXP 01'" in line
+    assert "serial='WX11', wwn='0x50014ee2'" in line
+    assert "by_udev=True" in line
+
+
+_AS_UDEVD = """
+mount -t tmpfs driveprep-test /run
+mkdir -p /run/udev/data
+printf '%s\\n' "$TEXT" > "/run/udev/data/$NAME"
+exec "$1" -c "$2"
+"""
+
+
+def _with_serial(serial: str) -> Identities:
+    """Loop devices have no serial: udev's half of the story is told here, blkid's is real."""
+    udev = {"SUBSYSTEM": "block", "ID_SERIAL_SHORT": serial}
+    return Identities(udev=lambda number: udev)
+
+
+def _count(asked: list[str], node: str):
+    asked.append(node)
+    return Blkid().properties(node)

@@ -1,0 +1,274 @@
+"""The emulated service's face: HTTP in, HTTP out, and the faults it was told to commit."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import re
+import socket
+import socketserver
+import struct
+import sys
+import threading
+from contextlib import suppress
+from email.utils import formatdate
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from daemon.importexport.emulator_answers import Refusal, error
+from daemon.importexport.emulator_control import PREFIX, control
+from daemon.importexport.emulator_gate import Call
+from daemon.importexport.emulator_service import Reply
+from daemon.importexport.refusals import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from daemon.importexport.emulator_faults import Faults, ServiceFault
+    from daemon.importexport.emulator_service import Service
+
+_logger = logging.getLogger(__name__)
+
+_BODY_LIMIT = 4 << 20  # bytes
+_DRIP_SECONDS = 0.05
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_PORTAL = b"<html><body>Please log in to the network.</body></html>"
+_BOMB = b"""<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">
+<!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;"><!ENTITY d "&c;&c;&c;&c;&c;&c;&c;&c;&c;&c;">]>
+<CreateJobResponse><CreateJobResult><JobId>&d;</JobId></CreateJobResult></CreateJobResponse>"""
+_FAILURE = error(Refusal("InternalFailure", "The emulator was told to fail.", 500))
+_CANNED: dict[
+    str, tuple[int, bytes, *tuple[str, ...]]
+] = {  # kind of fault -> status, body, content type, further headers
+    "500-before": (500, _FAILURE, "text/xml"),
+    "500-after": (500, _FAILURE, "text/xml"),
+    "503": (503, b"Try again later.", "text/plain"),
+    "html": (200, _PORTAL, "text/html"),
+    "redirect": (302, _PORTAL, "text/html", "Location: http://127.0.0.1:9/login"),
+    "entity-bomb": (200, _BOMB, "text/xml"),
+}
+
+
+class Server(ThreadingHTTPServer):
+    """A thread for each connection; all of them end with `close`."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        service: Service,
+        faults: Faults,
+        clock: Callable[[], float],
+    ) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self.service = service
+        self.faults = faults
+        self.clock = clock
+        self.closing = threading.Event()
+        self._connections: set[socket.socket] = set()
+        self._changed = threading.Condition()
+        super().__init__(address, Face)
+
+    def server_bind(self) -> None:
+        """Bind, and look up no names: the standard server would ask DNS for its own."""
+        socketserver.TCPServer.server_bind(self)
+        host, self.server_port = self.server_address[:2]
+        self.server_name = str(host)
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as below
+        """Start a connection's thread."""
+        with self._changed:
+            self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - a socket; datagrams differ
+        """End a connection: politely, unless it was to be reset."""
+        if not _is_to_be_reset(request):
+            with suppress(OSError):
+                request.shutdown(socket.SHUT_WR)
+        request.close()
+        with self._changed:
+            self._connections.discard(request)
+            self._changed.notify_all()
+
+    def handle_error(self, *_: object) -> None:
+        """Log what is a bug; a client that went away is none."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            _logger.error("emulator: bug while answering", exc_info=error)
+
+    def close(self) -> None:
+        """End every connection and wait for their threads. Idempotent."""
+        self.closing.set()
+        with self._changed:
+            for connection in self._connections:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+            self._changed.wait_for(lambda: not self._connections, timeout=10)
+        self.server_close()
+
+
+class Face(BaseHTTPRequestHandler):
+    """One connection."""
+
+    server: Server
+    raw_requestline: bytes
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "driveprep-emulator", ""
+    disable_nagle_algorithm = True  # else a keep-alive connection stalls for 40 ms an answer
+
+    def parse_request(self) -> bool:
+        """Read a request's head, unless the fault is to refuse it unread."""
+        is_control = f" {PREFIX}".encode() in self.raw_requestline
+        if not is_control and self.server.faults.take("*", is_read=False):
+            self._reset()
+            _logger.info("emulator: request refused unread")
+            return False
+        return super().parse_request()
+
+    def do_POST(self) -> None:
+        """Answer a request."""
+        body = self._body()
+        if body is None:
+            self.close_connection = True
+            self._send(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"", "text/plain")
+        elif self.path.startswith(PREFIX):
+            self._send(*self._control(body), "application/json")
+        else:
+            self._serve(body)
+
+    do_GET = do_DELETE = do_POST  # noqa: N815 - as above
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+        """Log what the standard library has to say, such as a request line that is none."""
+        _logger.debug(format, *args)
+
+    def _control(self, body: bytes) -> tuple[int, bytes]:
+        is_local = ipaddress.ip_address(self.client_address[0]).is_loopback
+        if not is_local or "Origin" in self.headers:  # a web page in a browser here is a stranger
+            return 403, b'{"error": "control is for programs on this machine"}'
+        return control(self.server.service, self.server.faults, self.command, self.path, body)
+
+    def _serve(self, body: bytes) -> None:
+        try:
+            call = self._call(body)
+        except Refusal as refusal:
+            self._answer("-", refusal)
+            return
+        fault = self.server.faults.take(call.operation, is_read=True)
+        is_done = fault is None or fault.is_done
+        outcome = self._outcome(call) if is_done else Reply(b"")
+        if fault is None or fault.kind == "delay":
+            if fault is not None:
+                self.server.closing.wait(fault.seconds)
+            self._answer(one_line(call.operation), outcome)
+        else:
+            done = "done" if is_done else "not done"
+            _logger.info("emulator: %s %s, fault %s", one_line(call.operation), done, fault.kind)
+            self._commit(fault, outcome)
+
+    def _outcome(self, call: Call) -> Reply | Refusal:
+        try:
+            return self.server.service.perform(call)
+        except Refusal as refusal:
+            return refusal
+
+    def _answer(self, operation: str, outcome: Reply | Refusal) -> None:
+        match outcome:
+            case Reply():
+                _logger.info("emulator: %s done, JobId %s", operation, outcome.job_id or "-")
+                self._send(HTTPStatus.OK, outcome.body)
+            case Refusal():
+                _logger.info("emulator: %s refused, %s", operation, outcome.code)
+                self._send(outcome.status, error(outcome))
+
+    def _commit(self, fault: ServiceFault, outcome: Reply | Refusal) -> None:
+        match fault.kind:
+            case "cut-before" | "cut-after":
+                self._reset()
+            case "truncate":
+                body = error(outcome) if isinstance(outcome, Refusal) else outcome.body
+                self.wfile.write(self._head(HTTPStatus.OK, len(body)) + body[: len(body) // 2])
+                self.close_connection = True
+            case "error":
+                self._send(fault.status, error(Refusal(fault.code, fault.message, fault.status)))
+            case "hang" | "hang-after":
+                self.connection.recv(1)  # returns when the client goes away
+                self.close_connection = True
+            case "drip":
+                self._drip(fault.seconds or _DRIP_SECONDS)
+            case kind:
+                self._send(*_CANNED[kind])
+
+    def _drip(self, seconds: float) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Drip: ")
+        while not self.server.closing.wait(seconds):
+            self.wfile.write(b"x")  # raises when the client goes away
+
+    def _call(self, body: bytes) -> Call:
+        path, _, question = self.path.partition("?")
+        kind = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        is_form = kind in {"", "application/x-www-form-urlencoded"}
+        query = _parameters(question.encode())
+        form = _parameters(body) if is_form else {}
+        if twice := query.keys() & form.keys():
+            raise Refusal("MalformedQueryString", f"{min(twice)} comes twice", 404)
+        host = self.headers.get("Host", "")
+        authorization = self.headers.get("Authorization", "")
+        return Call(self.command, host, path, query, form, authorization)
+
+    def _body(self) -> bytes | None:
+        """The request's body; None if it is of no stated length, or too long."""
+        length = self.headers.get("Content-Length", "0")
+        if "Transfer-Encoding" in self.headers or not re.fullmatch("[0-9]{1,7}", length):
+            return None
+        return self.rfile.read(int(length)) if int(length) <= _BODY_LIMIT else None
+
+    def _send(
+        self, status: int, body: bytes, content_type: str = "text/xml", *headers: str
+    ) -> None:
+        """Send head and body at once: in two parts the second waits for the client's ACK."""
+        self.wfile.write(self._head(status, len(body), content_type, *headers) + body)
+
+    def _head(
+        self, status: int, length: int, content_type: str = "text/xml", *headers: str
+    ) -> bytes:
+        lines = (
+            f"HTTP/1.1 {int(status)} {HTTPStatus(status).phrase}",
+            f"Date: {formatdate(self.server.clock(), usegmt=True)}",
+            f"Server: {self.server_version}",
+            f"Content-Type: {content_type}",
+            f"Content-Length: {length}",
+            *(["Connection: close"] if self.close_connection else []),
+            *headers,
+        )
+        return "\r\n".join([*lines, "", ""]).encode()
+
+    def _reset(self) -> None:
+        """Have the connection end with a reset, as from a service that died."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+
+
+def _is_to_be_reset(connection: socket.socket) -> bool:
+    return bool(
+        struct.unpack("ii", connection.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8))[0]
+    )
+
+
+def _parameters(form: bytes) -> dict[str, str]:
+    try:
+        text = form.decode()
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        raise Refusal("MalformedQueryString", "A parameter is not UTF-8", 404) from None
+    if _BAD_ESCAPE.search(text):
+        raise Refusal("MalformedQueryString", "A percent sign does not escape a byte", 404)
+    parameters = dict(pairs)
+    if len(parameters) < len(pairs):
+        raise Refusal("MalformedQueryString", "A parameter comes twice", 404)
+    return parameters

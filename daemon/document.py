@@ -12,7 +12,7 @@ import yaml
 
 from daemon import syntax
 from daemon.errors import Fault
-from daemon.text import UNPRINTABLE, Mark, Position, Text, decode, refusal, shown
+from daemon.text import UNPRINTABLE, Mark, Position, Text, decode, dotted, refusal
 
 MAX_DEPTH = 20  # a manifest nests 3 deep
 
@@ -107,8 +107,7 @@ class _Open:
         """The dotted key of the node that comes next."""
         if not self.is_mapping:
             return f"{self.path}[{len(self.items)}]"
-        key = shown(self.key.text) if self.key else ""
-        return f"{self.path}.{key}" if self.path and key else self.path or key
+        return dotted(self.path, self.key.text) if self.key else self.path
 
     def last_key(self) -> Scalar | None:
         """The key of the entry before, while none waits for its value."""
@@ -216,21 +215,20 @@ class _Reading:
             self.key_ends.add((mark.line, mark.column + len(node.text) + 1))
         if first := self._open[-1].entries.get(node.text):
             problem = f"this key stands in line {first[0].line} already"
-            self._blame(mark, problem, "delete one of the two", shown(node.text))
+            self._blame(mark, problem, "delete one of the two", dotted(self._path(), node.text))
         return node
 
     def _path(self) -> str:
         return self._open[-1].path_of_next() if self._open else ""
 
     def _blame(self, mark: Mark, problem: str, remedy: str, key: str = "") -> None:
-        path = ".".join(part for part in (self._path(), key) if part)
-        self.faults.append(self._text.fault(mark, path, problem, remedy))
+        self.faults.append(self._text.fault(mark, key or self._path(), problem, remedy))
 
     def _blame_syntax(self, error: yaml.MarkedYAMLError) -> None:
         fault = syntax.fault(error, self._text, self._path())
         last = self._open[-1].last_key() if self._open else None
-        if last is not None and last.line == fault.line:  # the value before has not really ended
-            fault = replace(fault, key=".".join(filter(None, (self._path(), shown(last.text)))))
+        if last and (last.line, last.column) < (fault.line, fault.column) < (last.line + 1, 0):
+            fault = replace(fault, key=dotted(self._path(), last.text))
         if fault.line not in {earlier.line for earlier in self.faults}:  # one cause, one fault
             self.faults.append(fault)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from daemon.document import Mapping, Node, Scalar, Sequence
 from daemon.errors import Fault
 from daemon.syntax import QUOTE_IT
-from daemon.text import is_secret, shown
+from daemon.text import dotted, is_secret, shown
 
 FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
@@ -72,7 +72,7 @@ class Fields:
 
     def dotted(self, key: str) -> str:
         """The whole name of one of these keys."""
-        return f"{self.path}.{shown(key)}" if self.path else shown(key)
+        return dotted(self.path, key)
 
     def fault(self, key: str, problem: str, remedy: str) -> None:
         """Note a fault of the value of a key that is there."""

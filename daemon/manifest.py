@@ -17,7 +17,7 @@ from daemon.document import Mapping, Node, Plain, Scalar, Sequence
 from daemon.errors import DocumentError, Fault, ManifestError
 from daemon.fields import Fields, Findings
 from daemon.syntax import QUOTE_IT
-from daemon.text import LINE_END, refusal
+from daemon.text import LINE_END, dotted, refusal
 
 FILE_SYSTEMS = ("NTFS", "EXT4")  # of the export reference; other pages list more
 SERVICE_LEVELS = ("standard", "expeditedShipping")
@@ -202,7 +202,7 @@ def _scalars(key: str, path: str, node: Node) -> Iterator[tuple[str, str, Scalar
                 yield from _scalars(key, f"{path}[{number}]", item)
         case Mapping():
             for name, value in node.entries:
-                yield from _scalars(name.text, f"{path}.{name.text}".lstrip("."), value)
+                yield from _scalars(name.text, dotted(path, name.text), value)
 
 
 def _is_typed(text: str) -> bool:

@@ -109,6 +109,13 @@ def is_secret(key: str) -> bool:
     return _SECRET.search(key) is not None
 
 
+def dotted(path: str, key: str) -> str:
+    """The name of a key below `path`. What lies below a secret key may be the secret."""
+    if is_secret(path):
+        return path
+    return f"{path}.{shown(key)}" if path else shown(key)
+
+
 def shown(value: str) -> str:
     """A value of any length and content, fit to stand within a line of a message."""
     return value if len(value) <= 60 and value.isprintable() else f"{value[:57]!a}..."

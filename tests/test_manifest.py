@@ -292,6 +292,23 @@ def test_damaged_manifest_is_read_or_refused(damage: list[tuple[int, str]]) -> N
     assert again.access_key_id == (read.access_key_id or "AKIA")
 
 
+@given(
+    st.integers(0, 60),
+    st.text(st.sampled_from(" :-#\"'[]{}|>&*!@%\t\\x"), max_size=4),
+    st.text(st.sampled_from("\n :-#\"'[]{}|>&*!@%\t\\x"), max_size=4),
+)
+def test_slip_around_a_secret_does_not_show_it(place: int, before: str, after: str) -> None:
+    """Whatever is wrong with the line of a password, or near it, the password is not told."""
+    text = KEYLESS.decode()
+    text = f"{text[:place]}{after}{text[place:]}trueCryptPassword: {before}hunter2{after}\n"
+
+    try:
+        told = manifest.read(text.encode(), "a.yml").warnings
+    except ManifestError as error:
+        told = error.faults
+    assert "hunter2" not in "".join(fault.excerpt() + repr(fault) for fault in told)
+
+
 VALUES = st.text(
     st.characters(exclude_categories=("C", "Z"), exclude_characters="\ufeff") | st.just(" "),
     min_size=1,

@@ -31,9 +31,7 @@ class Findings:
 
     def fault(self, node: Node, key: str, problem: str, remedy: str) -> None:
         """Note what makes the file unusable."""
-        fault = self._at(node, key, problem, remedy)
-        if fault not in self.faults:  # the reader may have asked for a key twice
-            self.faults.append(fault)
+        self.faults.append(self._at(node, key, problem, remedy))
 
     def warn(self, node: Node, key: str, problem: str, remedy: str) -> None:
         """Note what may not be meant so."""

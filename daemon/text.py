@@ -122,8 +122,8 @@ def shown(value: str) -> str:
 
 
 def refusal(faults: Iterable[Fault], kind: type[DocumentError] = DocumentError) -> DocumentError:
-    """One error of all these faults, put in the order of the text."""
-    ordered = tuple(sorted(faults, key=lambda fault: (fault.line, fault.column)))
+    """One error of all these faults, each once, put in the order of the text."""
+    ordered = tuple(sorted(dict.fromkeys(faults), key=lambda fault: (fault.line, fault.column)))
     more = len(ordered) - 1
     message = str(ordered[0]) + (f" (and {more} more)" if more else "")
     return kind(message, ordered)

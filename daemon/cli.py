@@ -191,7 +191,8 @@ def emulator(
     from daemon.importexport.emulator import serve
 
     logs.to_stderr()
-    serve(host, port, Credentials(access_key_id, secret_access_key), state)
+    account = Credentials(access_key_id, secret_access_key)
+    serve(host, port, accounts=[account], state=state)
 
 
 @driveprep.command()

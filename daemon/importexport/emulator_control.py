@@ -48,7 +48,7 @@ def control(
         return 200, json.dumps(_done(service, faults, f"{method} {path}", body)).encode()
     except LookupError:
         return 404, b'{"error": "there is no such job, field or address"}'
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         return 400, json.dumps({"error": str(error)}).encode()
 
 

@@ -27,7 +27,7 @@ KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class ServiceFault:
-    """One kind of fault. Raises ValueError for a kind that there is not."""
+    """One kind of fault. Raises ValueError for a kind that there is not, and wrong types."""
 
     kind: str
     operation: str = "*"  # "*" is any
@@ -40,6 +40,9 @@ class ServiceFault:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"no fault {self.kind!r}; there are {', '.join(KINDS)}")
+        numbers = (1 if self.times is None else self.times, self.seconds, self.status)
+        if not all(isinstance(number, int | float) for number in numbers):
+            raise ValueError("times, seconds and status are numbers (times may be null)")
 
     @property
     def is_done(self) -> bool:

@@ -13,6 +13,7 @@ import threading
 from contextlib import suppress
 from email.utils import formatdate
 from http import HTTPStatus
+from http.client import responses
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -238,7 +239,7 @@ class Face(BaseHTTPRequestHandler):
         self, status: int, length: int, content_type: str = "text/xml", *headers: str
     ) -> bytes:
         lines = (
-            f"HTTP/1.1 {int(status)} {HTTPStatus(status).phrase}",
+            f"HTTP/1.1 {int(status)} {responses.get(status, 'Told')}",
             f"Date: {formatdate(self.server.clock(), usegmt=True)}",
             f"Server: {self.server_version}",
             f"Content-Type: {content_type}",

@@ -22,10 +22,10 @@ NO_RIGHTS = "denied"  # in place of a bucket's region: it exists, and is somebod
 _ADDRESS = ("name", "street1", "city", "stateOrProvince", "postalCode", "phoneNumber", "country")
 _PO_BOX = re.compile(r"p\.? ?o\.? ?box\b", re.IGNORECASE)
 _CUSTOMS = {
-    "encryptedData": {"yes", "no"},
-    "requiresExportLicense": {"yes", "no"},
-    "deviceType": {"externalStorageDevice", "usbFlashDrive", "sataDrive"},
-    "typeOfExport": {"return", "permanent", "temporary"},
+    "encryptedData": ("yes", "no"),
+    "requiresExportLicense": ("yes", "no"),
+    "deviceType": ("externalStorageDevice", "usbFlashDrive", "sataDrive"),
+    "typeOfExport": ("return", "permanent", "temporary"),
 }
 
 
@@ -44,11 +44,11 @@ class ManifestRules:
         if self.era == "classic" and manifest["accessKeyId"] != access_key_id:
             message = "The accessKeyId of your manifest is not the one that signed the request"
             raise Refusal("InvalidAccessKeyIdException", message)
-        if is_export and manifest["fileSystem"] not in {"NTFS", "EXT4"}:
+        if is_export and manifest["fileSystem"] not in ("NTFS", "EXT4"):
             raise Refusal("InvalidFileSystemException", "fileSystem must be NTFS or EXT4")
         _check_values(manifest)
         self._check_buckets(manifest)
-        if len(f"{log_key(manifest, 'XXXXX')}".encode()) > 1024:
+        if len(log_key(manifest, "XXXXX").encode()) > 1024:
             _invalid("logPrefix makes a log key of more than 1024 bytes")
         return manifest
 
@@ -100,7 +100,7 @@ def log_key(manifest: Values, job_id: str) -> str:
 
 def warning(manifest: Values) -> str | None:
     """What the service adds to its yes."""
-    erases = manifest.get("eraseDevice") in {"yes", "true"}
+    erases = manifest.get("eraseDevice") in ("yes", "true")
     return "**** Device will be erased before being returned. ****" if erases else None
 
 
@@ -112,11 +112,11 @@ def _check_values(manifest: Values) -> None:
         customs = _mapping(manifest["customs"], "InvalidCustomsException", "customs")
         for name, allowed in _CUSTOMS.items():
             if name in customs and customs[name] not in allowed:
-                message = f"customs.{name} must be one of {', '.join(sorted(allowed))}"
+                message = f"customs.{name} must be one of {', '.join(allowed)}"
                 raise Refusal("InvalidCustomsException", message)
     if not re.fullmatch(r"\d+\.\d+", str(manifest["manifestVersion"])):
         _invalid("manifestVersion must be a number such as 2.0")
-    if manifest.get("serviceLevel", "standard") not in {"standard", "expeditedShipping"}:
+    if manifest.get("serviceLevel", "standard") not in ("standard", "expeditedShipping"):
         _invalid("serviceLevel must be standard or expeditedShipping")
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from daemon.credentials import Credentials
     from daemon.importexport.emulator_gate import Call
-    from daemon.importexport.emulator_manifest import ManifestRules, Values
+    from daemon.importexport.emulator_manifest import ManifestRules
 
 Outcome: TypeAlias = tuple[Fields, str]  # what is answered, and the JobId it is about
 
@@ -116,8 +116,10 @@ class Service:
             return job
 
     def _create_job(self, account: Credentials, parameters: dict[str, str]) -> Outcome:
+        _require(parameters, "JobType", "Manifest")
         job_type, is_validation = _job_type(parameters), _validate_only(parameters)
-        manifest = self._manifest(account, parameters, job_type)
+        text = parameters["Manifest"]
+        manifest = self._rules.check(text, job_type, account.access_key_id)
         now = self._clock()
         job_id = self._ledger.new_id()
         if is_validation:
@@ -125,7 +127,6 @@ class Service:
         elif self._ledger.made_on_day(account.access_key_id, now) >= self._quota:
             message = f"No more than {self._quota} jobs can be created on a day"
             raise Refusal("CreateJobQuotaExceededException", message)
-        text = parameters["Manifest"]
         signature = job_signature(account.secret_access_key, job_id, text)
         job = Job(
             job_id,
@@ -142,16 +143,15 @@ class Service:
         return [("JobType", job_type), ("JobId", job_id), *_papers(job), said], job_id
 
     def _update_job(self, account: Credentials, parameters: dict[str, str]) -> Outcome:
-        if not parameters.get("JobId"):
-            raise Refusal("MissingParameterException", "JobId must be specified")
+        _require(parameters, "JobId", "JobType", "Manifest")
         job_type, is_validation = _job_type(parameters), _validate_only(parameters)
         job = self._live_job(account, parameters["JobId"])
         if job.progress_code != "Pending":
             message = f"Job {job.job_id} has started and cannot be updated"
             raise Refusal("UnableToUpdateJobIdException", message)
-        manifest = self._manifest(account, parameters, job_type)
+        text = parameters["Manifest"]
+        manifest = self._rules.check(text, job_type, account.access_key_id)
         if not is_validation:
-            text = parameters["Manifest"]
             updated = replace(
                 job,
                 job_type=job_type,
@@ -173,16 +173,14 @@ class Service:
 
     def _get_status(self, account: Credentials, parameters: dict[str, str]) -> Outcome:
         job = self._known_job(account, parameters.get("JobId", ""))
-        location = _LOCATIONS.get(job.location_code, job.location_code).format(**asdict(job))
-        progress = _PROGRESS.get(job.progress_code, job.progress_code).format(**asdict(job))
         fields: Fields = [
             ("JobType", job.job_type),
             ("JobId", job.job_id),
             ("CreationDate", _time(job.creation_date)),
             ("LocationCode", job.location_code),
-            ("LocationMessage", location),
+            ("LocationMessage", _LOCATIONS.get(job.location_code, "").format(**asdict(job))),
             ("ProgressCode", job.progress_code),
-            ("ProgressMessage", progress),
+            ("ProgressMessage", _PROGRESS.get(job.progress_code, "").format(**asdict(job))),
             ("Carrier", job.carrier),
             ("TrackingNumber", job.tracking_number),
             ("ErrorCount", job.error_count),
@@ -237,11 +235,6 @@ class Service:
             raise Refusal("CanceledJobIdException", f"Job {job.job_id} was canceled")
         return job
 
-    def _manifest(self, account: Credentials, parameters: dict[str, str], job_type: str) -> Values:
-        if not parameters.get("Manifest"):
-            raise Refusal("MissingParameterException", "Manifest must be specified")
-        return self._rules.check(parameters["Manifest"], job_type, account.access_key_id)
-
 
 def job_signature(secret_access_key: str, job_id: str, manifest: str) -> str:
     """SIGNATURE's signature by the formula of 2009; that of version 2.0 was never told."""
@@ -270,10 +263,14 @@ def _listed(job: Job) -> Fields:
     ]
 
 
+def _require(parameters: dict[str, str], *names: str) -> None:
+    for name in names:
+        if not parameters.get(name):
+            raise Refusal("MissingParameterException", f"{name} must be specified")
+
+
 def _job_type(parameters: dict[str, str]) -> str:
-    job_type = parameters.get("JobType", "")
-    if not job_type:
-        raise Refusal("MissingParameterException", "JobType must be specified")
+    job_type = parameters["JobType"]
     if job_type not in {"Import", "Export"}:
         raise Refusal("InvalidParameterException", "JobType must be Import or Export")
     return job_type

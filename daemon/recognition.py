@@ -94,6 +94,7 @@ def explain_absent(
             f"{name} is present but not mounted: {_listed(unmounted)}",
             f"Mount it in the desktop, or with: udisksctl mount -b {unmounted[0].device.node}",
         )
+    drives = tuple(drives)
     unknown = [
         f"{drive.describe()} ({drive.identity.trouble})"
         for drive in drives
@@ -102,7 +103,8 @@ def explain_absent(
     doubt = f"; not known is {'; '.join(unknown)}" if unknown else ""
     return DriveError(
         f"no mounted drive is recognised as {name}{doubt}",
-        _how_recognised(device_id, devices, require_mapping),
+        _how_recognised(device_id, devices, require_mapping)
+        + _without_udev(device_id, drives, devices),
     )
 
 
@@ -134,6 +136,13 @@ def _how_recognised(device_id: str, devices: Devices, require_mapping: bool) -> 
         f"Mount the drive with the label or serial {name}, or say under `devices` in config.yml"
         f" what {name} is. `driveprep drives` shows what is here."
     )
+
+
+def _without_udev(device_id: str, drives: Iterable[Drive], devices: Devices) -> str:
+    strangers = [drive for drive in drives if not drive.identity.by_udev]
+    if not strangers or not {"serial", "wwn"} & devices.get(device_id, {}).keys():
+        return ""
+    return f" Only udev knows serial and wwn, and it has not described {_listed(strangers)}."
 
 
 def _holds(identity: Identity, key: str, wanted: str) -> bool:

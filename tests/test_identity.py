@@ -82,6 +82,15 @@ def test_what_is_on_the_medium_wins_over_udevs_memory():
     assert ask.probed(1, 1, "/dev/sdb1").serial == "WX11"
 
 
+def test_a_label_that_mkfs_took_away_is_gone():
+    """A new file system without a label does not inherit the old one's from udev."""
+    ask = Identities(
+        udev=lambda number: {**UDEV, **NTFS}, blkid=lambda node: {"ID_FS_TYPE": "ext4"}
+    )
+
+    assert ask.probed(1, 1, "/dev/sdb1") == Identity(file_system="ext4", by_udev=True)
+
+
 def test_udevs_word_counts_where_there_are_no_device_nodes():
     """In a sandbox with PrivateDevices blkid may not look."""
     ask = Identities(udev=lambda number: {**UDEV, **NTFS}, blkid=lambda node: {})

@@ -175,6 +175,19 @@ def test_absence_names_drives_that_could_not_be_identified():
     assert "/dev/sd8-2" not in told
 
 
+def test_a_serial_that_only_udev_could_know_is_no_riddle():
+    """On a machine without udev an entry by serial never holds; the hint says why."""
+    by_serial, by_label = {"A": {"serial": "WX11"}}, {"A": {"label": "A"}}
+    without, described = drive(1, label="B"), drive(2, label="C", by_udev=True)
+
+    hint = explain_absent("A", [without, described], by_serial, False).hint
+
+    assert "Only udev knows serial and wwn" in hint
+    assert "8-1" in hint
+    assert "8-2" not in hint
+    assert "udev" not in explain_absent("A", [without], by_label, False).hint
+
+
 def test_absence_names_the_device_that_is_not_mounted():
     """Mount it, is all there is to do."""
     other, ours = drive(1, label="other"), drive(2, label="HD001")

@@ -17,6 +17,7 @@ DriveprepError
         UnreachableError        the connection was never opened: nothing was sent
     StaleJobError               nobody: the job moved on, look again
     JournalError                nobody: stop, do not guess
+        JournalFullError        the administrator: nothing is lost, but nothing can be written down
 """
 
 from __future__ import annotations
@@ -128,3 +129,7 @@ class StaleJobError(DriveprepError):
 
 class JournalError(DriveprepError):
     """The journal cannot be trusted or written: stop, do not guess."""
+
+
+class JournalFullError(JournalError):
+    """There is no room to write a step down, so it is not taken. Try again when there is."""

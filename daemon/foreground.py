@@ -34,7 +34,7 @@ def run(path: Path) -> None:
         bell = Bell()
         stack.callback(bell.close)
         spool = Spool(settings.spool, settings.settle or SETTLE_SECONDS, time.time)
-        journal = Journal(settings.spool, time.time)
+        journal = Journal(settings.spool, time.time, is_new=spool.is_new())
         stack.callback(journal.close)
         mount_table = stack.enter_context(MountTable())
         bell.watch(mount_table.fileno())

@@ -19,7 +19,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from daemon.errors import JournalError, StaleJobError
+from daemon.errors import JournalError, JournalFullError, StaleJobError
 from daemon.job import (
     Job,
     Obstacle,
@@ -69,11 +69,17 @@ OPEN = "closed = 0 AND state IN ('Submitting', 'Submitted', 'Signed')"
 class Journal:
     """The ledger, open for its one writer. Safe to use from several threads.
 
-    The unfiled jobs are also kept in memory: `unfiled()` costs no disk.
+    The unfiled jobs are also kept in memory: `unfiled()` costs no disk. A journal that is not
+    there is made only where it `is_new`; raises JournalError also when another daemon has it.
     """
 
-    def __init__(self, folder: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float], *, is_new: bool = True) -> None:
         self._path = folder / NAME
+        if not is_new and not self._path.exists():
+            raise JournalError(
+                f"{folder} holds prepared jobs, but its journal {self._path} is missing",
+                "Restore it from a backup, or move the folder prepared/ aside to begin anew.",
+            )
         self._clock = clock
         self._lock = threading.RLock()
         self._claim = _claim(folder)
@@ -294,10 +300,15 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise JournalFullError(
+                f"the disk that holds the journal {path} is full",
+                "Make room on it; everything then goes on by itself.",
+            ) from error
         raise JournalError(
             f"cannot trust or write the journal {path}: {error}",
-            f"Free disk space if the disk is full. If the file is damaged, stop the daemon, restore"
-            f" {path} from a backup, or move it aside and check every drive by ListJobs.",
+            f"Restore {path} from a backup, or move it aside and compare every drive with the"
+            " service's own list of jobs before you go on.",
         ) from error
 
 

@@ -7,12 +7,11 @@ the design; start-up after a crash takes the same steps as the first try.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from daemon import manifest, signature
+from daemon import manifest, papers, signature
 from daemon.drive import Drive
 from daemon.drives import Drives, is_still
 from daemon.errors import (
@@ -40,7 +39,6 @@ CLOCK_SKEW_SECONDS = 15 * 60
 # How many timeouts until a request in flight must have landed: one until this side gave it up,
 # one for whatever stood between and held it.
 LANDING_TIMEOUTS = 2
-EXPIRY_SECONDS = 30 * 24 * 3600  # the guide: a job expires 30 days after it was made
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,12 +254,7 @@ class Preparation:
     # Signed and Rejected: the papers go to their last place.
 
     def _file_prepared(self, job: Job, state: Signed) -> Job:
-        dropped = self._journaled(job)
-        files = {
-            "manifest.yml": dropped,
-            signature.NAME: state.signature.encode(),
-            "receipt.json": _receipt(job, state, dropped),
-        }
+        files = papers.files(job, state, self._journaled(job))
         folder = f"{safe_name(state.job_id)}-{safe_name(job.device_id)}"
         place = self.spool.file(folder, job.name, job.sha256, files)
         log.info("papers filed in %s", place, extra=about(job))
@@ -314,19 +307,3 @@ def _check_same_drive(state: Submitted, drive: Drive) -> None:
                 f" and {drive.describe()} is another",
                 f"Plug in the drive it was made for, or `driveprep cancel {state.job_id}`.",
             )
-
-
-def _receipt(job: Job, state: Signed, dropped: bytes) -> bytes:
-    receipt = {
-        "jobId": state.job_id,
-        "deviceId": job.device_id,
-        "shippingAddress": state.shipping_address,
-        "drive": dict(state.drive),
-        "submittedAt": timestamp(state.submitted_at),
-        "signedAt": timestamp(state.signed_at),
-        "expiresAt": timestamp(state.submitted_at + EXPIRY_SECONDS),
-        "manifest": {"name": job.name, "sha256": digest(dropped)},
-        "signature": {"sha256": digest(state.signature.encode())},
-        "warning": state.warning,
-    }
-    return (json.dumps(receipt, indent=2, ensure_ascii=False) + "\n").encode()

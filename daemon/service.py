@@ -7,6 +7,7 @@ after a crash are the same look.
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -23,6 +24,7 @@ from daemon.errors import (
     DriveprepError,
     InDoubtError,
     JournalError,
+    JournalFullError,
     ManifestError,
     ServiceError,
     StaleJobError,
@@ -37,6 +39,7 @@ from daemon.spool import Spool
 log = logging.getLogger(__name__)
 
 TIMER_SECONDS = 30.0  # how long a lost event may stay unnoticed
+FULL_SECONDS = 5.0  # how long to leave a full disk alone
 STOP_SECONDS = 10.0  # how long a worker may finish its step; systemd waits 90
 # The longest pause between two tries, by what is in the way; pauses double up to it.
 PAUSE_SECONDS = {InDoubtError: 15.0, UnreachableError: 60.0, ServiceError: 600.0}
@@ -80,6 +83,8 @@ class Service:
         self._busy: dict[str, threading.Thread] = {}
         self._bug: BaseException | None = None
         self._called: dict[int, None] = {}  # jobs that a bell called for, and no look has met yet
+        self._unseen = Ring.NOTHING  # what was rung while there was no room to write it down
+        self._full_until = -math.inf  # monotonic
         self._validate_after = 0.0  # monotonic; the service did not answer before
         self._incomplete_until: float | None = None  # a manifest is still being written
         self._status = ""
@@ -102,6 +107,17 @@ class Service:
             raise self._bug
 
     def _look(self, ring: Ring) -> None:
+        self._unseen |= ring
+        if time.monotonic() < self._full_until:
+            return
+        try:
+            self._look_and_pair(self._unseen)
+            self._unseen = Ring.NOTHING
+        except JournalFullError as error:
+            self._wait_for_room(error)
+        self._tell_systemd()
+
+    def _look_and_pair(self, ring: Ring) -> None:
         if Ring.CONFIG in ring:
             self._reload()
         if ring & (Ring.SPOOL | Ring.TIMER) or self._incomplete_until is not None:
@@ -110,7 +126,13 @@ class Service:
         if ring & (Ring.MOUNTS | Ring.TIMER):
             self._drives = self._watched.mounted()
         self._pair(ring)
-        self._tell_systemd()
+
+    def _wait_for_room(self, error: JournalFullError) -> None:
+        """What cannot be written down first is not done; look at all again in a while."""
+        if time.monotonic() > self._full_until + TIMER_SECONDS:
+            log.error("%s. %s", error, error.hint)
+        self._full_until = time.monotonic() + FULL_SECONDS
+        self._bell.ring(Ring.TIMER)
 
     def _reload(self) -> None:
         try:
@@ -211,6 +233,8 @@ class Service:
                 met(job, error)
         except StaleJobError:
             pass  # the next look sees how it stands
+        except JournalFullError as error:
+            self._wait_for_room(error)
         except BaseException as error:  # noqa: BLE001 - a bug ends the process, not one thread
             self._fail(error)
         finally:
@@ -249,6 +273,8 @@ class Service:
         moments = [job.obstacle.retry_at for job in self._journal.unfiled() if job.obstacle]
         moments.append(self._incomplete_until)
         pauses = [timer - time.monotonic(), systemd.watchdog_seconds() or TIMER_SECONDS]
+        if self._full_until > time.monotonic():
+            return min(*pauses, self._full_until - time.monotonic())
         return min(pauses + [moment - now for moment in moments if moment is not None])
 
     def _stop(self) -> None:

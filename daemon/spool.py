@@ -57,6 +57,10 @@ class Spool:
         """Where manifests are dropped."""
         return self.path / "pending"
 
+    def is_new(self) -> bool:
+        """Whether nothing was ever prepared here."""
+        return not any((self.path / "prepared").iterdir())
+
     def completed(self, name: str) -> None:
         """`name` was closed after writing, or renamed in: it need not keep still to count."""
         self._completed[name] = self._clock()

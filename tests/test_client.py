@@ -21,7 +21,7 @@ from daemon.importexport import line
 from daemon.importexport.client import Client
 
 KEYS = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
-TIMEOUT = 0.4  # seconds
+TIMEOUT = 0.25  # seconds
 
 
 def calling(endpoint, timeout=TIMEOUT):
@@ -103,7 +103,7 @@ def test_dripping_answer(start, drop):
         calling(server.endpoint) as client,
     ):
         began = time.monotonic()
-        with pytest.raises(InDoubtError, match=r"not within 0\.4 s"):
+        with pytest.raises(InDoubtError, match=r"not within 0\.25 s"):
             client.get_status("K7M3X")
         waited = time.monotonic() - began
 
@@ -137,7 +137,7 @@ def test_silent_handshake():
     with (
         serving(lambda connection: connection.recv(1 << 16) and connection.recv(1)) as server,
         calling(f"https://127.0.0.1:{server.port}") as client,
-        pytest.raises(UnreachableError, match=r"not within 0\.4 s"),
+        pytest.raises(UnreachableError, match=r"not within 0\.25 s"),
     ):
         client.create_job("x")
 

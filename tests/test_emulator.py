@@ -44,7 +44,7 @@ MODEL = botocore.model.ServiceModel(
     botocore.loaders.Loader().load_service_model("importexport", "service-2")
 )
 LATER = "2030-01-01T00:00:00Z"
-TIMEOUT = 0.4  # seconds, where a request is to run into it
+TIMEOUT = 0.25  # seconds, where a request is to run into it
 
 
 @pytest.fixture

@@ -28,8 +28,6 @@ ACCESS_KEY_ID = "AKIAIOSFODNN7EXAMPLE"
 SECRET_ACCESS_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"  # noqa: S105 - as above
 EXAMPLE = Credentials(ACCESS_KEY_ID, SECRET_ACCESS_KEY)
 
-_POLL_SECONDS = 0.05  # how long `stop` may take to be noticed
-
 _logger = logging.getLogger(__name__)
 
 
@@ -63,9 +61,8 @@ class Emulator:
         except OSError:  # the port is taken
             self._ledger.close()
             raise
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=[_POLL_SECONDS], name="emulator", daemon=True
-        )
+        serve_forever = self._server.serve_forever
+        self._thread = threading.Thread(target=serve_forever, name="emulator", daemon=True)
 
     @property
     def endpoint(self) -> str:

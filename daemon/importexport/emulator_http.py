@@ -102,6 +102,12 @@ class Server(ThreadingHTTPServer):
         if not isinstance(error, OSError):
             _logger.error("emulator: bug while answering", exc_info=error)
 
+    def shutdown(self) -> None:
+        """Stop the loop that accepts, at once: a listener shut down wakes it from its sleep."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        super().shutdown()
+
     def close(self) -> None:
         """End every connection and wait for their threads. Idempotent."""
         self.closing.set()

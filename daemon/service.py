@@ -163,11 +163,15 @@ class Service:
         for job in jobs.values():
             if isinstance(job.state, Pending):
                 rivals.setdefault(job.device_id, []).append(job.name)
-        self._called |= dict.fromkeys(job.number for job in jobs.values() if _is_due(job, ring))
+        due = dict.fromkeys(job.number for job in jobs.values() if _is_due(job, ring))
+        self._called = {number: None for number in self._called | due if number in jobs}
         hindered: list[tuple[Job, Obstacle | None]] = []
-        for job in [jobs[number] for number in self._called if number in jobs]:
+        for job in [jobs[number] for number in self._called]:
             if _key(job) in busy:
-                continue  # called again when its worker is done
+                continue  # it stays called: what rang may matter after this step
+            if _waits(job):
+                del self._called[job.number]
+                continue
             try:
                 drive = self._drive_for(job, rivals)
             except (DriveError, ManifestError) as error:
@@ -297,11 +301,14 @@ def _key(job: Job) -> str:
 
 
 def _is_due(job: Job, ring: Ring) -> bool:
-    if job.obstacle is None:
-        return True
-    if job.obstacle.retry_at is not None:
-        return job.obstacle.retry_at <= time.time()
+    """Whether a ring calls for a job. Trouble of the service is over only when its time comes."""
+    if job.obstacle is None or job.obstacle.retry_at is not None:
+        return not _waits(job)
     return bool(ring & ~Ring.WORK)
+
+
+def _waits(job: Job) -> bool:
+    return bool(job.obstacle and (job.obstacle.retry_at or 0.0) > time.time())
 
 
 def _obstacle(before: Obstacle | None, error: DriveprepError | OSError, now: float) -> Obstacle:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import os
 import select
-import threading
+from collections import deque
 
 
 class Ring(enum.Flag):
@@ -26,8 +26,8 @@ class Bell:
 
     def __init__(self) -> None:
         self._counter = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._lock = threading.RLock()  # a signal may interrupt this very thread in `ring`
-        self._rung = Ring.NOTHING
+        # No lock, no `|=`: a signal handler may ring between any two steps of this very thread.
+        self._rung: deque[Ring] = deque()
         self._poll = select.poll()
         self._poll.register(self._counter, select.POLLIN)
 
@@ -37,8 +37,7 @@ class Bell:
 
     def ring(self, what: Ring) -> None:
         """Say that something may have changed. Safe to repeat; a hundred rings are one."""
-        with self._lock:
-            self._rung |= what
+        self._rung.append(what)
         os.eventfd_write(self._counter, 1)
 
     def wait(self, seconds: float) -> Ring:
@@ -49,9 +48,8 @@ class Bell:
                 os.eventfd_read(self._counter)
             else:
                 heard |= Ring.MOUNTS
-        with self._lock:
-            heard |= self._rung
-            self._rung = Ring.NOTHING
+        while self._rung:
+            heard |= self._rung.popleft()
         return heard
 
     def close(self) -> None:

@@ -51,7 +51,7 @@ def test_ring_from_another_thread_wakes(bell):
 def test_no_thread_waits_for_another(bell):
     """Rings of eight threads at once, while another listens, are all heard."""
     names = [Ring.MOUNTS, Ring.SPOOL, Ring.CONFIG, Ring.WORK, Ring.TIMER]
-    heard = {name: 0 for name in names}
+    heard = dict.fromkeys(names, 0)
     answered = {name: threading.Event() for name in names}
 
     def ring_and_wait_for_the_answer(name):
@@ -73,7 +73,7 @@ def test_no_thread_waits_for_another(bell):
     for thread in threads:
         thread.join(10)
 
-    assert heard == {name: 200 for name in names}
+    assert heard == dict.fromkeys(names, 200)
 
 
 def test_ring_of_a_signal_is_never_lost(bell):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 
+PATIENCE_SECONDS = 1.0  # for a manager that does not read; its queue is short
+
 
 def notify(*assignments: str) -> None:
     """Send assignments such as `READY=1`. Safe to repeat; a deaf socket is not our trouble."""
@@ -14,6 +16,7 @@ def notify(*assignments: str) -> None:
     if address.startswith("@"):  # the abstract name space, sd_notify(3)
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        sender.settimeout(PATIENCE_SECONDS)
         try:
             sender.sendto("\n".join(assignments).encode(), address)
         except OSError:
@@ -26,4 +29,4 @@ def watchdog_seconds() -> float | None:
     process = os.environ.get("WATCHDOG_PID", str(os.getpid()))
     if not limit.isdecimal() or process != str(os.getpid()):
         return None
-    return int(limit) / 2_000_000
+    return int(limit) / 2_000_000 or None

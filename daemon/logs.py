@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from typing import TextIO
 
 from daemon.printable import printable
 
@@ -31,5 +32,14 @@ class Lines(logging.Formatter):
 def to_stderr(level: int = logging.INFO) -> None:
     """Send all log lines to standard error, in journald's form if that is where it leads."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Lines(journald="JOURNAL_STREAM" in os.environ))
+    handler.setFormatter(Lines(journald=_leads_to_journald(sys.stderr)))
     logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+def _leads_to_journald(stream: TextIO) -> bool:
+    """Whether JOURNAL_STREAM names this stream; a terminal's shell may have inherited it."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # closed, or no file at all
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"

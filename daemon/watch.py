@@ -34,22 +34,23 @@ class Watch:
             else InotifyObserver(generate_full_events=True)
         )
         self._observer.daemon = True
+        self._folders: list[tuple[Path, _Handler]] = []
 
     def add(self, folder: Path, changed: Callable[[str, bool], None]) -> None:
-        """Call `changed(name, complete)` for each change of the folder.
+        """Once started, call `changed(name, complete)` for each change of the folder.
 
         `complete`: a writer has closed the file, or it came by a rename.
-
-        Where the kernel allows no more watches, only a warning is logged.
         """
-        try:
-            self._observer.schedule(_Handler(changed), str(folder))
-        except OSError as error:
-            log.warning("%s cannot be watched, only looked at now and then: %s", folder, error)
+        self._folders.append((folder, _Handler(changed)))
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Begin to watch. Where the kernel allows no more watches, only a warning is logged."""
         self._observer.start()
+        for folder, handler in self._folders:
+            try:  # only a running observer asks the kernel as it is told, and one by one
+                self._observer.schedule(handler, str(folder))
+            except OSError as error:
+                log.warning("%s cannot be watched, only looked at now and then: %s", folder, error)
 
     def stop(self) -> None:
         """End the thread."""
@@ -62,7 +63,13 @@ class _Handler(FileSystemEventHandler):
         self._changed = changed
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        if event.event_type not in QUIET:
-            path = os.fsdecode(event.dest_path or event.src_path)
-            complete = isinstance(event, FileClosedEvent | FileMovedEvent)
-            self._changed(Path(path).name, complete)
+        if event.event_type in QUIET:
+            return
+        if event.src_path:
+            self._changed(_name(event.src_path), isinstance(event, FileClosedEvent))
+        if event.dest_path:  # of a rename: another name has come
+            self._changed(_name(event.dest_path), isinstance(event, FileMovedEvent))
+
+
+def _name(path: bytes | str) -> str:
+    return Path(os.fsdecode(path)).name

@@ -224,9 +224,10 @@ def test_slow_name_lookup(monkeypatch):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """A certificate for 127.0.0.1 that nobody has signed, and its key, in one file."""
+    """A certificate that nobody has signed, and its key, in one file."""
     path = tmp_path_factory.mktemp("tls") / "self-signed.pem"
-    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    names = "subjectAltName=IP:127.0.0.1,DNS:importexport.invalid"
+    subject = ["-subj", "/CN=127.0.0.1", "-addext", names]
     kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"]
     made = ["openssl", "req", "-x509", *kind, *subject, "-keyout", path, "-out", f"{path}.crt"]
     subprocess.run(made, check=True, capture_output=True)
@@ -448,6 +449,30 @@ def test_proxy_that_refuses(monkeypatch):
 
     assert "403" in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("without_proxies")
+def test_tunnel(certificate, monkeypatch):
+    """Through a proxy's tunnel it is the request itself that counts as sent, not the CONNECT."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    context = secured(certificate)
+
+    def act(connection):
+        assert request(connection).startswith(b"CONNECT importexport.invalid:443 ")
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        with context.wrap_socket(connection, server_side=True) as inner:
+            assert request(inner)
+            inner.sendall(http())
+            assert request(inner)
+
+    with serving(act) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.endpoint)
+        with calling("https://importexport.invalid/", 5) as client:
+            assert client.get_status("K7M3X").job_id == "K7M3X"
+            with pytest.raises(InDoubtError):
+                client.create_job("x")
+
+    assert proxy.connections == 1
 
 
 def test_netrc_is_not_read(monkeypatch, tmp_path):

@@ -664,6 +664,15 @@ def test_restart(tmp_path):
     assert state.stat().st_mode & 0o077 == 0
 
 
+def test_taken(emulator, tmp_path):
+    """A port or a file that somebody else has is an error at once, and nothing is left open."""
+    with pytest.raises(OSError, match="in use"):
+        Emulator(port=urlsplit(emulator.endpoint).port, state=tmp_path / "jobs.db")
+
+    with Emulator(state=tmp_path / "jobs.db") as again:
+        assert again.jobs == ()
+
+
 SERVE = """
 import logging, pathlib, sys
 from daemon.importexport.emulator import serve

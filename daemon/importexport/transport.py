@@ -79,13 +79,16 @@ class Transport:
         try:
             exchange.start()
             exchange.join(self._timeout)
+            is_late = exchange.is_alive()
         finally:  # on an interrupt too: nobody waits for the answer any more
             exchange.line.cut()
         if exchange.answer is not None:
             return exchange.answer
-        if exchange.error is None or isinstance(exchange.error, _NOT_ANSWERED):
-            raise self._failure(operation, exchange) from exchange.error
-        raise exchange.error
+        # When it is late, its error is only what our own cut looks like from the other thread.
+        error = None if is_late else exchange.error
+        if error is None or isinstance(error, _NOT_ANSWERED):
+            raise self._failure(operation, exchange.line, error) from error
+        raise error
 
     def close(self) -> None:
         """Close the connections kept open. Idempotent."""
@@ -110,9 +113,9 @@ class Transport:
             body,
         )
 
-    def _failure(self, operation: str, exchange: _Exchange) -> ServiceError:
-        cause = _root_cause(exchange.error)
-        if exchange.line.sent:
+    def _failure(self, operation: str, line: Line, error: Exception | None) -> ServiceError:
+        cause = _root_cause(error)
+        if line.sent:
             return InDoubtError(
                 f"{operation}: no whole answer from {self._host}: {self._told(cause)}",
                 "the service may or may not have acted: what it did must be looked up before"

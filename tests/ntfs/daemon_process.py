@@ -1,0 +1,342 @@
+"""`driveprep run` as a child process, used from outside as an operator and systemd would.
+
+With it come the fixtures of the black-box tests (a service, daemons that end with their test) and
+the one question that most of them end in: was this drive prepared exactly once?
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import pytest
+
+from daemon.importexport.emulator import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Emulator
+
+if TYPE_CHECKING:
+    from conftest import RealDrive
+
+    from daemon.importexport.emulator_ledger import Job
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "tests" / "data" / "guide-manifest.yml").read_bytes()
+DRIVEPREP = [sys.executable, "-m", "daemon"]
+PATIENCE_SECONDS = 20.0  # most of what is waited for comes within 0.2; the machine may be busy
+
+
+def wait_until(what: str, condition: Callable[[], T], deadline: float = PATIENCE_SECONDS) -> T:
+    """What the condition returned when it came true; the test fails where it does not."""
+    end = time.monotonic() + deadline
+    while not (value := condition()):
+        assert time.monotonic() < end, f"not within {deadline} s: {what}"
+        time.sleep(0.01)
+    return value
+
+
+def new_device_id() -> str:
+    """A deviceId, fit as a label of any file system, that no other drive on this machine has."""
+    return f"HD{secrets.token_hex(4).upper()}"
+
+
+def manifest_for(device_id: str, **values: str) -> bytes:
+    """The guide's example for a drive of that name; `values` replace those of its first keys."""
+    lines = {"deviceId": device_id, **values}
+    text = GUIDE.decode()
+    for key, value in lines.items():
+        (old,) = [line for line in text.splitlines() if line.startswith(f"{key}:")]
+        text = text.replace(old, f"{key}: {json.dumps(value, ensure_ascii=False)}")
+    return text.encode()
+
+
+class DaemonProcess:
+    """`driveprep run`, its config.yml, spool and log in a folder of their own."""
+
+    def __init__(self, folder: Path, endpoint: str, **settings: object) -> None:
+        folder.mkdir()
+        self.config = folder / "config.yml"
+        self.spool = folder / "spool"
+        self.pending = self.spool / "pending"
+        self.notified: list[str] = []  # what systemd would have been told, over all starts
+        self._log = folder / "daemon.log"
+        self._endpoint = endpoint
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ear: socket.socket | None = None
+        self.configure(**settings)
+
+    def configure(self, *, secret: str = SECRET_ACCESS_KEY, **settings: object) -> None:
+        """Put a whole new config.yml in the place of the old one."""
+        secret_file = self.config.with_name("secret")
+        secret_file.touch(mode=0o600)
+        secret_file.write_text(secret)
+        credentials = {"access_key_id": ACCESS_KEY_ID, "secret_access_key_file": str(secret_file)}
+        common = {"endpoint": self._endpoint, "credentials": credentials, "spool": str(self.spool)}
+        new = self.config.with_name("config.yml.new")
+        new.write_text(json.dumps({**common, **settings}))  # JSON is YAML
+        new.rename(self.config)
+
+    def start(self, **environment: str) -> Self:
+        """Start it and wait until it says READY=1."""
+        self._ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._ear.bind("")  # the kernel gives a free abstract address
+        address = "@" + self._ear.getsockname()[1:].decode()
+        threading.Thread(target=self._hear, args=[self._ear], daemon=True).start()
+        told = len(self.notified)
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*DRIVEPREP, "run", "--config", str(self.config)],
+                cwd=ROOT,
+                env={**os.environ, "NOTIFY_SOCKET": address, **environment},
+                stderr=log,
+            )
+        wait_until("the daemon is ready", lambda: self._is_ready(told))
+        return self
+
+    def stop(self) -> int:
+        """End it with SIGTERM; its exit code."""
+        return self.end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it with SIGKILL, if it has not ended. Idempotent."""
+        self.end(signal.SIGKILL)
+
+    def end(self, number: signal.Signals) -> int:
+        """Send a signal if it still runs, and wait for the end; the exit code."""
+        assert self._process
+        self._process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """The exit code, once it has ended by itself."""
+        assert self._process
+        code = self._process.wait(PATIENCE_SECONDS)
+        if self._ear:
+            self._ear.sendto(b"", self._ear.getsockname())  # the end of _hear
+            self._ear = None
+        return code
+
+    def restart(self) -> Self:
+        """Stop it properly, and start it again."""
+        assert self.stop() == 0
+        return self.start()
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        assert self._process
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def log(self) -> str:
+        """All that it wrote to standard error, over all starts."""
+        return self._log.read_text()
+
+    def command(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        """Another driveprep command with the same configuration, to its end."""
+        line = [*DRIVEPREP, *map(str, words), "--config", str(self.config)]
+        return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    def until(self, what: str, condition: Callable[[], T], deadline: float = PATIENCE_SECONDS) -> T:
+        """wait_until(), with the daemon's log where it fails."""
+        try:
+            return wait_until(what, condition, deadline)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log}") from None
+
+    def status(self) -> dict[str, Any]:
+        """What `driveprep status --json` tells."""
+        done = self.command("status", "--json")
+        assert done.returncode == 0, done.stderr
+        told: dict[str, Any] = json.loads(done.stdout)
+        return told
+
+    def job(self, device_id: str) -> dict[str, Any]:
+        """The newest job that status shows for a deviceId; empty if there is none."""
+        jobs = [job for job in self.status()["jobs"] if job["deviceId"] == device_id]
+        return jobs[-1] if jobs else {}
+
+    def obstacle(self, device_id: str, *words: str) -> dict[str, Any]:
+        """Wait until status tells an obstacle of the job with all these words in it; the job."""
+
+        def found() -> dict[str, Any]:
+            job = self.job(device_id)
+            told = job.get("obstacle") or ""
+            return job if told and all(word in told for word in words) else {}
+
+        return self.until(f"an obstacle to {device_id}: {' ... '.join(words)}", found)
+
+    def drop(self, device_id: str, data: bytes | None = None, name: str = "") -> Path:
+        """Rename a manifest into pending/; by default the guide's for that deviceId."""
+        name = name or f"{device_id}.yml"
+        new = self.spool / name
+        new.write_bytes(manifest_for(device_id) if data is None else data)
+        return new.rename(self.pending / name)
+
+    def papers(self, device_id: str) -> list[Path]:
+        """The folders in prepared/ for a deviceId, half made ones too."""
+        name = re.sub("[^A-Za-z0-9._-]", "_", device_id)
+        return [one for one in (self.spool / "prepared").iterdir() if name in one.name]
+
+    def rejected(self, name: str) -> str:
+        """Wait until a manifest is rejected; the reason."""
+        reason = self.spool / "rejected" / f"{name}.reason.txt"
+        place = self.spool / "rejected" / name
+        self.until(f"{name} is rejected", lambda: reason.exists() and place.exists())
+        return reason.read_text()
+
+    def _is_ready(self, told: int) -> bool:
+        assert self.is_running, self.log
+        return "READY=1" in self.notified[told:]
+
+    def _hear(self, ear: socket.socket) -> None:
+        with ear:
+            while message := ear.recv(4096):
+                self.notified += message.decode().splitlines()
+
+
+@pytest.fixture
+def service() -> Iterator[Emulator]:
+    """The service: our emulator, listening on loopback."""
+    with Emulator() as emulator:
+        yield emulator
+
+
+Start = Callable[..., DaemonProcess]
+
+
+@pytest.fixture
+def start(tmp_path: Path, service: Emulator) -> Iterator[Start]:
+    """Start a daemon with these settings: `start(timeout=1)`. No test may meet a bug in it."""
+    daemons: list[DaemonProcess] = []
+
+    def start(**settings: object) -> DaemonProcess:
+        folder = tmp_path / f"daemon{len(daemons)}"
+        daemons.append(DaemonProcess(folder, service.endpoint, **settings))
+        return daemons[-1].start()
+
+    yield start
+    for daemon in daemons:
+        with contextlib.suppress(AssertionError):  # it never came so far
+            daemon.kill()
+    for daemon in daemons:
+        assert "Traceback" not in daemon.log
+
+
+def uuid_of(drive: RealDrive) -> str:
+    """The file system's UUID as blkid tells it."""
+    command = ["blkid", "-p", "-o", "value", "-s", "UUID", drive.device]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def give_own_uuid(drive: RealDrive) -> None:
+    """Change the UUID of an NTFS drive: mkfs.ntfs gives all that it makes in a second the same."""
+    serial = secrets.token_hex(8)
+    command = ["ntfslabel", f"--new-serial={serial}", drive.device]
+    subprocess.run(command, capture_output=True, check=True)
+    assert uuid_of(drive) == serial.upper()
+
+
+def mount(drive: RealDrive) -> None:
+    """Mount it as soon as the ntfs-3g of its last mount has let go of the device."""
+
+    def is_mounted() -> bool:
+        try:
+            return bool(drive.mount())
+        except AssertionError:
+            return False
+
+    wait_until("the drive can be mounted", is_mounted)
+
+
+def unmount(drive: RealDrive) -> None:
+    """Unmount it as an operator does: again, while somebody has a file or folder of it open."""
+
+    def is_unmounted() -> bool:
+        command = ["umount", str(drive.mount_point)]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    wait_until("the drive can be unmounted", is_unmounted)
+
+
+def signature_of(job: Job) -> bytes:
+    """SIGNATURE of a job of the service, as the API's notes have it."""
+    lines = ("version:2.0", "signingMethod:HmacSHA1", f"jobId:{job.job_id}")
+    return "\n".join([*lines, f"signature:{job.signature}", ""]).encode()
+
+
+def jobs_for(service: Emulator, device_id: str) -> list[Job]:
+    """The service's jobs for a deviceId, oldest first."""
+    return [job for job in service.jobs if job.device_id == device_id]
+
+
+def prepared_once(
+    service: Emulator,
+    daemon: DaemonProcess,
+    root: Path,
+    device_id: str,
+    manifest: bytes | None = None,
+) -> Job:
+    """Wait until the drive at `root` is prepared; the service's one job for it.
+
+    Checked: one job, made of the manifest as dropped; the exact SIGNATURE, and nothing else, on
+    the drive; the papers, whole and once; nothing of it left in pending/.
+    """
+    manifest = manifest_for(device_id) if manifest is None else manifest
+    daemon.until(f"{device_id} is prepared", lambda: _is_filed(daemon, device_id, manifest))
+    (job,) = jobs_for(service, device_id)
+    assert job.manifest.encode() == manifest
+    check_drive(root, job)
+    (papers,) = daemon.papers(device_id)
+    check_papers(papers, job)
+    return job
+
+
+def _is_filed(daemon: DaemonProcess, device_id: str, manifest: bytes) -> bool:
+    """Whether the last effects have come: the papers lie there, the manifest has left pending/."""
+    try:
+        waiting = [one.read_bytes() for one in daemon.pending.iterdir()]
+    except FileNotFoundError:  # it is just being taken out
+        return False
+    return bool(daemon.papers(device_id)) and manifest not in waiting
+
+
+def check_drive(root: Path, job: Job) -> None:
+    """The drive carries the job's SIGNATURE, byte for byte, and nothing else."""
+    assert (root / "SIGNATURE").read_bytes() == signature_of(job), root
+    assert os.listdir(root) == ["SIGNATURE"], os.listdir(root)
+
+
+def check_papers(papers: Path, job: Job) -> None:
+    """A folder in prepared/ holds manifest as sent, SIGNATURE copy and receipt of the job."""
+    assert papers.name.startswith(f"{job.job_id}-"), papers
+    assert (papers / "manifest.yml").read_bytes() == job.manifest.encode()
+    assert (papers / "SIGNATURE").read_bytes() == signature_of(job)
+    assert json.loads((papers / "receipt.json").read_bytes())["jobId"] == job.job_id
+
+
+def look_again(service: Emulator, daemon: DaemonProcess, plug: Callable[..., Any]) -> None:
+    """Return when the daemon has seen all that happened before.
+
+    A drive of its own is prepared from drop to papers: no bell before it is unanswered then.
+    """
+    witness = plug(new_device_id()).mount()
+    daemon.drop(witness.label)
+    prepared_once(service, daemon, witness.mount_point, witness.label)

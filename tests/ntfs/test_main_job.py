@@ -1,0 +1,470 @@
+"""The main job as an operator sees it: a manifest dropped, a drive mounted, and it is prepared.
+
+Real daemon, real NTFS drives, the service on loopback.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import time
+
+import daemon_process
+from daemon_process import (
+    GUIDE,
+    check_drive,
+    check_papers,
+    give_own_uuid,
+    jobs_for,
+    look_again,
+    manifest_for,
+    mount,
+    new_device_id,
+    prepared_once,
+    signature_of,
+    unmount,
+    uuid_of,
+)
+
+service, start = daemon_process.service, daemon_process.start
+
+
+# The one job, whichever comes first
+
+
+def test_the_guides_example(plug, service, start):
+    """The guide's manifest, byte for byte, and then a drive HD001: the whole story."""
+    drive = plug("HD001")
+    # Another HD001 may be on this machine; for this daemon only ours is it.
+    daemon = start(devices={"HD001": {"label": "HD001", "uuid": uuid_of(drive)}})
+    daemon.drop("HD001", GUIDE)
+    daemon.obstacle("HD001", "no mounted drive is recognised as HD001")
+
+    drive.mount()
+
+    job = prepared_once(service, daemon, drive.mount_point, "HD001", GUIDE)
+    assert not list(daemon.pending.iterdir())
+    (papers,) = daemon.papers("HD001")
+    receipt = json.loads((papers / "receipt.json").read_bytes())
+    assert (receipt["jobId"], receipt["deviceId"]) == (job.job_id, "HD001")
+    assert f"JOBID {job.job_id}" in receipt["shippingAddress"]
+    assert receipt["drive"]["uuid"] == uuid_of(drive)
+    assert receipt["drive"]["label"] == "HD001"
+    assert receipt["submittedAt"] <= receipt["signedAt"] < receipt["expiresAt"]
+    assert receipt["manifest"]["sha256"] == hashlib.sha256(GUIDE).hexdigest()
+    assert receipt["signature"]["sha256"] == hashlib.sha256(signature_of(job)).hexdigest()
+    shown = daemon.job("HD001")
+    assert (shown["state"], shown["jobId"], shown["obstacle"]) == ("Signed", job.job_id, None)
+
+
+def test_drive_first(plug, service, start):
+    """A manifest dropped for a drive that is already mounted."""
+    drive = plug(new_device_id()).mount()
+    daemon = start()
+
+    daemon.drop(drive.label)
+
+    prepared_once(service, daemon, drive.mount_point, drive.label)
+
+
+def test_both_before_the_daemon(plug, service, start):
+    """Drive mounted and manifest dropped while no daemon ran: start-up is a look like any other."""
+    drive = plug(new_device_id()).mount()
+    daemon = start()
+    daemon.stop()
+    daemon.drop(drive.label)
+
+    daemon.start()
+
+    prepared_once(service, daemon, drive.mount_point, drive.label)
+
+
+def test_a_prepared_drive_mounted_again(plug, service, start, tmp_path):
+    """At another place, and under another daemon process: nothing more happens to it."""
+    drive = plug(new_device_id()).mount()
+    daemon = start()
+    daemon.drop(drive.label)
+    prepared_once(service, daemon, drive.mount_point, drive.label)
+    written = (drive.mount_point / "SIGNATURE").stat().st_mtime_ns
+
+    unmount(drive)
+    drive.mount_point = tmp_path / "elsewhere"
+    mount(drive)
+    look_again(service, daemon, plug)
+    daemon.restart()
+    look_again(service, daemon, plug)
+
+    prepared_once(service, daemon, drive.mount_point, drive.label)
+    assert (drive.mount_point / "SIGNATURE").stat().st_mtime_ns == written
+
+
+def test_a_storm_of_mounts(plug, service, start):
+    """Mounted and unmounted 25 times in a row, from before the first step on: one job."""
+    drive = plug(new_device_id())
+    daemon = start(validate_on_drop=False)
+    daemon.drop(drive.label)
+
+    for _ in range(25):
+        drive.mount()
+        unmount(drive)
+    mount(drive)
+
+    prepared_once(service, daemon, drive.mount_point, drive.label)
+
+
+def test_drives_at_once(plug, service, start):
+    """Six drives with a service that takes half a second for each take hardly longer than one."""
+    drives = [plug(new_device_id()).mount() for _ in range(6)]
+    daemon = start(validate_on_drop=False)
+    service.faults.add("delay", "CreateJob", times=None, seconds=0.5)
+    began = time.monotonic()
+
+    for drive in drives:
+        daemon.drop(drive.label)
+    for drive in drives:
+        prepared_once(service, daemon, drive.mount_point, drive.label)
+
+    assert time.monotonic() - began < 6 * 0.5 / 2
+
+
+# Manifests
+
+
+def test_a_manifest_written_slowly_in_place(plug, service, start):
+    """Looked at in mid-writing it does not count; closed, it counts at once."""
+    drive = plug(new_device_id()).mount()
+    daemon = start(settle=600)
+    data = manifest_for(drive.label)
+
+    with (daemon.pending / f"{drive.label}.yml").open("wb", buffering=0) as file:
+        for begin in range(0, len(data), 150):
+            file.write(data[begin : begin + 150])
+            if begin < 450:
+                look_again(service, daemon, plug)
+    began = time.monotonic()
+
+    prepared_once(service, daemon, drive.mount_point, drive.label, data)
+    assert time.monotonic() - began < 10
+    assert not list((daemon.spool / "rejected").iterdir())
+
+
+def test_odd_manifests(plug, service, start):
+    """Blanks, quotes, Unicode, BOM and CRLF: the service gets the bytes as dropped."""
+    blank = f"AWS EXP {new_device_id()}"
+    odd = f"Zürich 東京 \"'\\ {new_device_id()}"
+    dos = new_device_id()
+    manifests = {
+        blank: manifest_for(blank),
+        odd: manifest_for(odd).replace(b"Your City", "'Zürich: #1 \"東京\"'".encode()),
+        dos: b"\xef\xbb\xbf" + manifest_for(dos).replace(b"\n", b"\r\n"),
+    }
+    daemon = start()
+
+    for number, (label, data) in enumerate(manifests.items()):
+        daemon.drop(label, data, f"{number} ü {number}.yml")
+    drives = [plug(label).mount() for label in manifests]
+
+    for drive in drives:
+        prepared_once(service, daemon, drive.mount_point, drive.label, manifests[drive.label])
+
+
+def test_a_withdrawn_manifest(plug, service, start):
+    """Taken out of pending/ before the drive came: it is as if it had never been there."""
+    drive = plug(new_device_id())
+    daemon = start()
+    dropped = daemon.drop(drive.label)
+    daemon.obstacle(drive.label, "no mounted drive")
+
+    dropped.unlink()
+    daemon.until("the job is withdrawn", lambda: not daemon.job(drive.label))
+    drive.mount()
+    look_again(service, daemon, plug)
+
+    assert not jobs_for(service, drive.label)
+    assert os.listdir(drive.mount_point) == []
+
+
+def test_an_edited_manifest(plug, service, start):
+    """Corrected while it waits: only the new text counts."""
+    drive = plug(new_device_id())
+    wrong, right = new_device_id(), manifest_for(drive.label, logBucket="logs")
+    daemon = start()
+    daemon.drop(wrong, name="export.yml")
+    daemon.obstacle(wrong, "no mounted drive")
+
+    daemon.drop(drive.label, right, "export.yml")
+    drive.mount()
+
+    prepared_once(service, daemon, drive.mount_point, drive.label, right)
+    assert not daemon.job(wrong)
+
+
+def test_two_manifests_for_one_device(plug, service, start):
+    """Neither is chosen, both are named; with one taken away the other goes."""
+    drive = plug(new_device_id()).mount()
+    daemon = start()
+    daemon.stop()
+    wanted = manifest_for(drive.label, logBucket="wanted")
+    unwanted = daemon.drop(drive.label, manifest_for(drive.label, logBucket="unwanted"), "a.yml")
+    daemon.drop(drive.label, wanted, "b.yml")
+    daemon.start()
+    daemon.obstacle(drive.label, "a.yml", "b.yml")
+    look_again(service, daemon, plug)
+    assert not jobs_for(service, drive.label)
+
+    unwanted.unlink()
+
+    prepared_once(service, daemon, drive.mount_point, drive.label, wanted)
+
+
+def test_a_faulty_manifest(service, start):
+    """Rejected with every fault, its line and its remedy, before anybody is asked."""
+    daemon = start()
+    name = f"{new_device_id()}.yml"
+
+    daemon.drop(
+        "", manifest_for("HD001").replace(b"NTFS", b"NFTS").replace(b"deviceId", b"devId"), name
+    )
+
+    reason = daemon.rejected(name)
+    assert f"{name}:4:" in reason
+    assert "deviceId" in reason
+    assert not daemon.status()["jobs"] or daemon.status()["jobs"][0]["state"] == "Rejected"
+    assert not service.jobs
+
+
+def test_a_manifest_the_service_refuses(service, start):
+    """Known before the drive arrives: a ValidateOnly call brings the service's own reason."""
+    service.faults.add(
+        "error", "CreateJob", code="InvalidAddressException", message="No such town."
+    )
+    daemon = start()
+    device_id = new_device_id()
+
+    daemon.drop(device_id)
+
+    assert "No such town." in daemon.rejected(f"{device_id}.yml")
+
+
+def test_the_same_bytes_again(plug, service, start):
+    """No second job: the answer is the JobId of the first."""
+    drive = plug(new_device_id()).mount()
+    daemon = start()
+    daemon.drop(drive.label)
+    job = prepared_once(service, daemon, drive.mount_point, drive.label)
+
+    daemon.drop(drive.label, name="again.yml")
+
+    assert f"already prepared as {job.job_id}" in daemon.rejected("again.yml")
+    prepared_once(service, daemon, drive.mount_point, drive.label)
+
+
+def test_another_manifest_for_an_open_job_then_the_drive_returns(plug, service, start):
+    """It waits and names the open job; once the service is done with that, the drive is used anew.
+
+    The old SIGNATURE is ours, and gives way.
+    """
+    drive = plug(new_device_id()).mount()
+    daemon = start()
+    daemon.drop(drive.label)
+    first = prepared_once(service, daemon, drive.mount_point, drive.label)
+    again = manifest_for(drive.label, logBucket="again")
+
+    daemon.drop(drive.label, again, "again.yml")
+    daemon.obstacle(drive.label, "open job", first.job_id)
+    assert jobs_for(service, drive.label) == [first]
+
+    service.move(first.job_id, location_code="Returned", progress_code="Complete")
+    unmount(drive)
+    mount(drive)
+    daemon.until("the drive is prepared anew", lambda: len(daemon.papers(drive.label)) == 2)
+    second = jobs_for(service, drive.label)[-1]
+    check_drive(drive.mount_point, second)
+    assert second.manifest.encode() == again
+    check_papers(daemon.spool / "prepared" / f"{second.job_id}-{drive.label}", second)
+    check_papers(daemon.spool / "prepared" / f"{first.job_id}-{drive.label}", first)
+
+
+# Drives
+
+
+def test_ext4_is_refused_by_name(plug, service, start):
+    """The obstacle names the file system found and the one asked for, and costs no job."""
+    drive = plug(new_device_id(), "ext4").mount()
+    daemon = start()
+    daemon.drop(drive.label)
+
+    daemon.obstacle(drive.label, "asks for NTFS", "has ext4")
+
+    look_again(service, daemon, plug)
+    assert not jobs_for(service, drive.label)
+    assert os.listdir(drive.mount_point) == ["lost+found"]
+
+
+def test_vfat_is_refused_by_name(plug, service, start):
+    """As ext4."""
+    drive = plug(new_device_id(), "vfat").mount()
+    daemon = start()
+    daemon.drop(drive.label)
+
+    daemon.obstacle(drive.label, "asks for NTFS", "has vfat")
+
+    look_again(service, daemon, plug)
+    assert not jobs_for(service, drive.label)
+    assert os.listdir(drive.mount_point) == []
+
+
+def test_a_read_only_drive(plug, service, start):
+    """No job is made for a drive that cannot be signed; mounted writable, it goes on."""
+    drive = plug(new_device_id()).mount("ro")
+    daemon = start()
+    daemon.drop(drive.label)
+    daemon.obstacle(drive.label, "read-only")
+    look_again(service, daemon, plug)
+    assert not jobs_for(service, drive.label)
+
+    unmount(drive)
+    mount(drive)
+
+    prepared_once(service, daemon, drive.mount_point, drive.label)
+
+
+def test_twins(plug, service, start):
+    """Two drives with one label: both are named and neither is taken, until one has gone."""
+    device_id = new_device_id()
+    right, twin = plug(device_id).mount(), plug(device_id).mount()
+    daemon = start()
+    daemon.drop(device_id)
+    daemon.obstacle(device_id, right.device, twin.device)
+    look_again(service, daemon, plug)
+    assert not jobs_for(service, device_id)
+    assert os.listdir(right.mount_point) == os.listdir(twin.mount_point) == []
+
+    twin.pull()
+
+    prepared_once(service, daemon, right.mount_point, device_id)
+
+
+def test_a_bind_mount_of_a_subfolder(plug, service, start, tmp_path):
+    """It shows the drive's label but not its root: left alone, until the root is mounted too."""
+    drive = plug(new_device_id()).mount()
+    (drive.mount_point / "folder").mkdir()
+    drive.bind(tmp_path / "bound", "folder")
+    subprocess.run(["umount", drive.mount_point], check=True)
+    daemon = start()
+    daemon.drop(drive.label)
+    daemon.obstacle(drive.label, "no mounted drive")
+    look_again(service, daemon, plug)
+    assert not jobs_for(service, drive.label)
+    assert os.listdir(tmp_path / "bound") == []
+
+    subprocess.run(["umount", tmp_path / "bound"], check=True)
+    mount(drive)
+
+    daemon.until("SIGNATURE is written", (drive.mount_point / "SIGNATURE").exists)
+    assert sorted(os.listdir(drive.mount_point)) == ["SIGNATURE", "folder"]
+    assert os.listdir(drive.mount_point / "folder") == []
+
+
+def test_drives_nobody_asked_for(plug, service, start):
+    """Not a byte of them is changed, whatever else goes on."""
+    others = [plug(new_device_id()).mount(), plug(new_device_id(), "ext4").mount()]
+    for other in others:
+        (other.mount_point / "SIGNATURE").write_text("somebody else's")
+    os.sync()
+    before = [hashlib.sha256(other.image.read_bytes()).hexdigest() for other in others]
+
+    daemon = start()
+    look_again(service, daemon, plug)
+    daemon.restart()
+    look_again(service, daemon, plug)
+
+    os.sync()
+    assert [hashlib.sha256(other.image.read_bytes()).hexdigest() for other in others] == before
+
+
+def test_a_foreign_signature(plug, service, start):
+    """Never overwritten; when the operator has removed it, `retry` goes on at once."""
+    drive = plug(new_device_id()).mount()
+    foreign = "version:2.0\nsigningMethod:HmacSHA1\njobId:OTHER\nsignature:x=\n"
+    (drive.mount_point / "SIGNATURE").write_text(foreign)
+    daemon = start()
+    daemon.drop(drive.label)
+    daemon.obstacle(drive.label, "already carries a SIGNATURE", "OTHER")
+    look_again(service, daemon, plug)
+    assert not jobs_for(service, drive.label)
+    assert (drive.mount_point / "SIGNATURE").read_text() == foreign
+    assert os.listdir(drive.mount_point) == ["SIGNATURE"]
+
+    (drive.mount_point / "SIGNATURE").unlink()
+    assert daemon.command("retry", drive.label).returncode == 0
+
+    prepared_once(service, daemon, drive.mount_point, drive.label)
+
+
+def test_a_drive_known_by_its_uuid_alone(plug, service, start):
+    """With require_mapping a label proves nothing, and what `devices` says is enough."""
+    forged, real = plug(new_device_id()), plug("no name")
+    give_own_uuid(forged)
+    forged.mount()
+    real.mount()
+    daemon = start(require_mapping=True, devices={forged.label: {"uuid": uuid_of(real)}})
+
+    daemon.drop(forged.label)
+
+    prepared_once(service, daemon, real.mount_point, forged.label)
+    assert os.listdir(forged.mount_point) == []
+
+
+def test_require_mapping_without_a_mapping(plug, service, start):
+    """The obstacle says where the drive must be described; described there, it goes on at once."""
+    drive = plug(new_device_id()).mount()
+    daemon = start(require_mapping=True)
+    daemon.drop(drive.label)
+    told = daemon.obstacle(drive.label, "no mounted drive")
+    assert "require_mapping" in told["hint"]
+    assert not jobs_for(service, drive.label)
+
+    daemon.configure(require_mapping=True, devices={drive.label: {"uuid": uuid_of(drive)}})
+
+    prepared_once(service, daemon, drive.mount_point, drive.label)
+
+
+# The process
+
+
+def test_a_second_daemon_on_the_spool(start):
+    """It refuses with 75, and the first works on."""
+    daemon = start()
+
+    second = daemon.command("run")
+
+    assert second.returncode == os.EX_TEMPFAIL
+    assert "another driveprep daemon" in second.stderr
+    assert daemon.is_running
+
+
+def test_systemd_is_told(plug, service, start):
+    """READY, a STATUS that moves, STOPPING; SIGTERM ends it with 0."""
+    daemon = start()
+    look_again(service, daemon, plug)
+
+    assert daemon.stop() == 0
+
+    assert daemon.notified[0] == "READY=1"
+    assert daemon.notified[-1] == "STOPPING=1"
+    assert any(told.startswith("STATUS=1 jobs") for told in daemon.notified)
+
+
+def test_the_service_away_at_start(plug, start, service):
+    """A daemon that cannot reach its service starts all the same, and says what is wrong."""
+    service.stop()
+    drive = plug(new_device_id()).mount()
+    daemon = start()
+
+    daemon.drop(drive.label)
+
+    told = daemon.obstacle(drive.label, "cannot reach")
+    assert told["retryAt"]

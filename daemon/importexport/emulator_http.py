@@ -40,9 +40,8 @@ _BOMB = b"""<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&
 <!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;"><!ENTITY d "&c;&c;&c;&c;&c;&c;&c;&c;&c;&c;">]>
 <CreateJobResponse><CreateJobResult><JobId>&d;</JobId></CreateJobResult></CreateJobResponse>"""
 _FAILURE = error(Refusal("InternalFailure", "The emulator was told to fail.", 500))
-_CANNED: dict[
-    str, tuple[int, bytes, *tuple[str, ...]]
-] = {  # kind of fault -> status, body, content type, further headers
+# Kind of fault -> status, body, content type, further headers.
+_CANNED: dict[str, tuple[int, bytes, *tuple[str, ...]]] = {
     "500-before": (500, _FAILURE, "text/xml"),
     "500-after": (500, _FAILURE, "text/xml"),
     "503": (503, b"Try again later.", "text/plain"),
@@ -148,7 +147,7 @@ class Face(BaseHTTPRequestHandler):
         else:
             self._serve(body)
 
-    do_GET = do_DELETE = do_POST  # noqa: N815 - as above
+    do_GET = do_DELETE = do_POST  # noqa: N815 - the names that the library looks for
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
         """Log what the standard library has to say, such as a request line that is none."""
@@ -185,22 +184,20 @@ class Face(BaseHTTPRequestHandler):
             return refusal
 
     def _answer(self, operation: str, outcome: Reply | Refusal) -> None:
-        match outcome:
-            case Reply():
-                _logger.info("emulator: %s done, JobId %s", operation, outcome.job_id or "-")
-                self._send(HTTPStatus.OK, outcome.body)
-            case Refusal():
-                _logger.info("emulator: %s refused, %s", operation, outcome.code)
-                self._send(outcome.status, error(outcome))
+        if isinstance(outcome, Reply):
+            _logger.info("emulator: %s done, JobId %s", operation, outcome.job_id or "-")
+        else:
+            _logger.info("emulator: %s refused, %s", operation, outcome.code)
+        self._send(*_said(outcome))
 
     def _commit(self, fault: ServiceFault, outcome: Reply | Refusal) -> None:
         match fault.kind:
             case "cut-before" | "cut-after":
                 self._reset()
             case "truncate":
-                body = error(outcome) if isinstance(outcome, Refusal) else outcome.body
-                self.wfile.write(self._head(HTTPStatus.OK, len(body)) + body[: len(body) // 2])
                 self.close_connection = True
+                status, body = _said(outcome)
+                self.wfile.write(self._head(status, len(body)) + body[: len(body) // 2])
             case "error":
                 self._send(fault.status, error(Refusal(fault.code, fault.message, fault.status)))
             case "hang" | "hang-after":
@@ -262,9 +259,16 @@ class Face(BaseHTTPRequestHandler):
 
 
 def _is_to_be_reset(connection: socket.socket) -> bool:
-    return bool(
-        struct.unpack("ii", connection.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8))[0]
+    lingers: tuple[int, int] = struct.unpack(
+        "ii", connection.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)
     )
+    return bool(lingers[0])
+
+
+def _said(outcome: Reply | Refusal) -> tuple[int, bytes]:
+    if isinstance(outcome, Refusal):
+        return outcome.status, error(outcome)
+    return 200, outcome.body
 
 
 def _parameters(form: bytes) -> dict[str, str]:

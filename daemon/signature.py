@@ -15,6 +15,7 @@ NAME = "SIGNATURE"
 PARTIAL = ".SIGNATURE.driveprep"
 KEYS = frozenset({"version", "signingMethod", "jobId", "signature"})
 LIMIT = 64 * 1024  # bytes; the service's text has about 100
+PROOF = NAME.encode() * 456  # 4,104 bytes: more than NTFS keeps in a file's own record
 
 
 def text(contents: str, job_id: str) -> str:
@@ -27,7 +28,8 @@ def text(contents: str, job_id: str) -> str:
     values = {
         key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)
     }
-    if values.keys() < KEYS or values.get("jobId") != job_id or len(contents) > LIMIT:
+    is_whole = all(values.get(key) for key in KEYS) and len(contents.encode()) < LIMIT
+    if not is_whole or values["jobId"] != job_id:
         raise InDoubtError(
             f"the service's SIGNATURE text is not that of job {job_id}",
             f"Compare `driveprep show {job_id}` with the service's own records.",
@@ -47,8 +49,8 @@ def job_id_in(data: bytes) -> str | None:
 class Root:
     """The root folder of one mounted drive, held by a descriptor.
 
-    Every method raises DriveError and then has left neither SIGNATURE nor litter behind,
-    as far as the drive still answers.
+    Every method raises DriveError, and has then left no litter behind and SIGNATURE whole: the old
+    one or the new one, as far as the drive still answers.
     """
 
     def __init__(self, descriptor: int, mount_point: str, device_number: int) -> None:
@@ -71,10 +73,10 @@ class Root:
             return self._read(NAME)
 
     def prove_writable(self) -> None:
-        """Write, sync and remove the temporary name. Idempotent."""
+        """Write, sync and remove the temporary name, with more than SIGNATURE needs. Idempotent."""
         with self._translated("write to"):
             self._clear_partial()
-            durable.create(self._descriptor, PARTIAL, NAME.encode())
+            durable.create(self._descriptor, PARTIAL, PROOF)
             durable.discard(self._descriptor, PARTIAL)
             durable.sync(self._descriptor)
             self._check_device()

@@ -107,7 +107,7 @@ def test_dripping_answer(start, drop):
             client.get_status("K7M3X")
         waited = time.monotonic() - began
 
-    assert TIMEOUT <= waited < TIMEOUT + 0.3
+    assert TIMEOUT <= waited < TIMEOUT + 1
 
 
 def test_no_answer():
@@ -175,7 +175,7 @@ def test_full_backlog():
 
         for each in waiting:
             each.close()
-    assert waited < TIMEOUT + 0.3
+    assert waited < TIMEOUT + 1
 
 
 def test_unresolvable(monkeypatch):

@@ -82,13 +82,15 @@ class Transport:
             is_late = exchange.is_alive()
         finally:  # on an interrupt too: nobody waits for the answer any more
             exchange.line.cut()
+        # What a late thread still comes by is only what our own cut looks like from its end.
+        if is_late:
+            raise self._failure(operation, exchange.line, None)
         if exchange.answer is not None:
             return exchange.answer
-        # When it is late, its error is only what our own cut looks like from the other thread.
-        error = None if is_late else exchange.error
-        if error is None or isinstance(error, _NOT_ANSWERED):
-            raise self._failure(operation, exchange.line, error) from error
-        raise error
+        error = exchange.error
+        if error is not None and not isinstance(error, _NOT_ANSWERED):
+            raise error
+        raise self._failure(operation, exchange.line, error) from error
 
     def close(self) -> None:
         """Close the connections kept open. Idempotent."""

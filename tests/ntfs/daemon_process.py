@@ -227,9 +227,9 @@ def start(tmp_path: Path, service: Emulator) -> Iterator[Start]:
     """Start a daemon with these settings: `start(timeout=1)`. No test may meet a bug in it."""
     daemons: list[DaemonProcess] = []
 
-    def start(**settings: object) -> DaemonProcess:
+    def start(endpoint: str = service.endpoint, **settings: object) -> DaemonProcess:
         folder = tmp_path / f"daemon{len(daemons)}"
-        daemons.append(DaemonProcess(folder, service.endpoint, **settings))
+        daemons.append(DaemonProcess(folder, endpoint, **settings))
         return daemons[-1].start()
 
     yield start

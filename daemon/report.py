@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 VERSION = 1  # of the JSON; it changes when a field goes or changes its meaning
 SHOWN_SECONDS = 7 * 24 * 3600  # how long a job that is over stays in view
 
+IDENTITIES = (
+    *("deviceNode", "mountPoint", "mountType", "fileSystem", "label"),
+    *("uuid", "partuuid", "serial", "wwn", "model"),
+)  # None where a drive has none
+
 Report = dict[str, object]
 
 
@@ -83,6 +88,7 @@ def _job(job: Job, is_closed: bool, is_running: bool) -> Report:
 
 def _drive(drive: Drive, settings: Config) -> Report:
     return {
+        **dict.fromkeys(IDENTITIES),
         **drive.identities(),
         "readOnly": drive.mount.is_read_only or drive.mount.is_super_read_only,
         "deviceIds": _device_ids(drive, settings),

@@ -313,7 +313,6 @@ ENDS = {
     "cut in the head": lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\nContent-"),
     "cut in the body": lambda connection: connection.sendall(http(length=9999)),
     "not HTTP": lambda connection: connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n"),
-    "too long": lambda connection: connection.sendall(http(SIGNED + " " * (1 << 20))),
     "endless head": lambda connection: connection.sendall(
         b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 999
     ),
@@ -331,6 +330,18 @@ def test_no_whole_answer(end):
         client.create_job("x")
 
     assert server.connections == 1
+
+
+def test_answer_without_measure():
+    """An answer of more than a mebibyte is not read to its end, however right it looks."""
+    long = http(SIGNED + " " * (1 << 20))
+
+    with (
+        serving(lambda connection: (request(connection), connection.sendall(long))) as server,
+        calling(server.endpoint, 5) as client,
+        pytest.raises(InDoubtError, match="longer than 1 MiB"),
+    ):
+        client.get_status("K7M3X")
 
 
 def test_no_redirect():

@@ -518,6 +518,7 @@ def test_skewed_clock():
         closing(Client(emulator.endpoint, EXAMPLE, 10)) as reader,
         closing(Client(emulator.endpoint, EXAMPLE, 10)) as maker,
     ):
+        assert reader.create_job(GUIDE, validate_only=True).job_id.endswith("-VALIDATE-ONLY")
         assert list(reader.list_jobs()) == []
         assert abs(reader.now() - time.time() - ahead) < 2
 
@@ -572,6 +573,15 @@ def test_fault(emulator, kind):
         assert len(list(client.list_jobs())) == made
 
     assert emulator.faults.pending() == ()
+
+
+@pytest.mark.parametrize("kind", ["refuse", "cut-before", "cut-after"])
+def test_reset(emulator, client, kind):
+    """A connection that is cut ends with a reset, not with a polite goodbye."""
+    emulator.faults.add(kind)
+
+    with pytest.raises(InDoubtError, match=r"Connection reset by peer|Broken pipe"):
+        client.create_job(GUIDE)
 
 
 def test_faults_are_counted(emulator, client):

@@ -6,8 +6,9 @@ a burst of drops are one case.
 
 from __future__ import annotations
 
+import errno
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 
 from daemon import manifest, spool
@@ -17,6 +18,8 @@ from daemon.journal import Journal
 from daemon.spool import Found, Spool
 
 log = logging.getLogger(__name__)
+
+STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})  # says nothing about the file
 
 
 class Intake:
@@ -32,58 +35,83 @@ class Intake:
 
         Returns when to look again because a file was still being written, or None.
         """
-        found = self._spool.scan()
-        now = self._clock()
-        ready = [one for one in found if one.ready_at <= now]
-        self._withdraw_all_but({one.name for one in found})
+        found = {one.name: one for one in self._spool.scan()}
+        ready = {one.name: one for one in found.values() if not one.wait and self._is_sayable(one)}
+        self._withdraw(
+            [job for job in self._pending() if job.name not in found], "manifest %s withdrawn"
+        )
+        self._withdraw(self._edited(ready), "manifest %s edited, checked anew")
+        self._add(ready.values())
+        waits = [one.wait for one in found.values() if one.wait]
+        return self._clock() + min(waits) if waits else None
+
+    def _pending(self) -> list[Job]:
+        return [job for job in self._journal.unfiled() if isinstance(job.state, Pending)]
+
+    def _is_sayable(self, found: Found) -> bool:
+        """Whether the name is UTF-8. Any other can be neither journaled nor told: rejected."""
+        try:
+            found.name.encode()
+        except UnicodeEncodeError:
+            reason = f"its name is not UTF-8: rename it\n\n(driveprep, file {found.stamp})\n"
+            with suppress(FileNotFoundError):
+                sha256 = _sha256(self._read(found))
+                place = self._spool.reject(found.name, sha256, None, reason)
+                log.warning("manifest rejected, see rejected/%s.reason.txt", place)
+            return False
+        return True
+
+    def _withdraw(self, jobs: list[Job], message: str) -> None:
+        if jobs:
+            self._journal.withdraw(jobs)
+        for job in jobs:
+            log.info(message, job.name, extra=about(job))
+
+    def _edited(self, ready: Mapping[str, Found]) -> list[Job]:
+        """The pending jobs whose files say something else by now."""
+        edited = []
+        for job in self._pending():
+            found = ready.get(job.name)
+            if not found or not isinstance(job.state, Pending) or job.state.stamp == found.stamp:
+                continue
+            with suppress(FileNotFoundError, StaleJobError):  # gone, or taken further just now
+                if _sha256(self._read(found)) != job.sha256:
+                    edited.append(job)
+                else:
+                    self._journal.record(job, Pending(found.stamp, job.state.validated))
+        return edited
+
+    def _add(self, ready: Collection[Found]) -> None:
+        """Write down a job for each file that has none."""
         jobs = {job.name: job for job in self._journal.unfiled()}
-        waiting = {job.sha256: job.name for job in jobs.values() if isinstance(job.state, Pending)}
+        waiting = {job.sha256: job.name for job in self._pending()}
         new_jobs = []
         for one in ready:
-            if new := self._take(one, jobs.get(one.name), waiting):
-                new_jobs.append(new)
-                waiting[new.sha256] = new.name
+            job = jobs.get(one.name)
+            if job and isinstance(job.state, Pending):
+                continue
+            with suppress(FileNotFoundError):
+                data = self._read(one)
+                if not job or job.sha256 != _sha256(data):
+                    new_jobs.append(self._new_job(one, data, waiting))
         if new_jobs:
             self._journal.add(new_jobs)
-        return min((one.ready_at for one in found if one.ready_at > now), default=None)
 
-    def _withdraw_all_but(self, names: set[str]) -> None:
-        gone = [
-            job
-            for job in self._journal.unfiled()
-            if isinstance(job.state, Pending) and job.name not in names
-        ]
-        if gone:
-            self._journal.withdraw(gone)
-        for job in gone:
-            log.info("manifest %s withdrawn", job.name, extra=about(job))
-
-    def _take(self, found: Found, job: Job | None, waiting: Mapping[str, str]) -> Job | None:
-        """The new job for a file, or None if it has one already."""
-        if job and isinstance(job.state, Pending) and job.state.stamp == found.stamp:
+    def _read(self, found: Found) -> bytes | None:
+        """A file's bytes; None where it cannot be read as a file. Raises FileNotFoundError."""
+        if not found.is_regular:
             return None
         try:
-            data = self._spool.read(found.name) if found.is_regular else None
+            return self._spool.read(found.name)
         except FileNotFoundError:
+            raise
+        except OSError as error:
+            if error.errno in STARVED:
+                raise
             return None
-        except OSError:
-            data = None
-        sha256 = spool.digest(data) if data is not None else ""
-        if job and job.sha256 == sha256:
-            if isinstance(job.state, Pending):
-                with suppress(StaleJobError):  # a worker has just taken it further
-                    self._journal.record(job, Pending(found.stamp, job.state.validated))
-            return None
-        if job and isinstance(job.state, Pending):
-            self._journal.withdraw([job])
-            log.info("manifest %s edited, checked anew", job.name, extra=about(job))
-            waiting = {sha: name for sha, name in waiting.items() if name != found.name}
-        return self._new_job(found, data, sha256, waiting)
 
-    def _new_job(
-        self, found: Found, data: bytes | None, sha256: str, waiting: Mapping[str, str]
-    ) -> Job:
-        device_id, file_system = "", ""
+    def _new_job(self, found: Found, data: bytes | None, waiting: dict[str, str]) -> Job:
+        device_id, file_system, sha256 = "", "", _sha256(data)
         state: State
         try:
             if data is None:
@@ -94,11 +122,8 @@ class Intake:
                 state = Rejected(reason)
             else:
                 state = Pending(found.stamp)
-                extra = {"device_id": device_id}
-                log.info("manifest %s accepted", found.name, extra=extra)
-                if read.warnings:
-                    more = f" (and {len(read.warnings) - 1} more: `driveprep check` shows them)"
-                    log.warning("%s%s", read.warnings[0], more, extra=extra)
+                waiting[sha256] = found.name
+                _tell(read)
         except ManifestError as error:
             state = Rejected(explain(error))
         return Job(0, device_id, file_system, found.name, sha256, state, self._clock())
@@ -119,3 +144,16 @@ def explain(error: ManifestError) -> str:
     if not error.faults:
         return "\n".join(filter(None, [str(error), error.hint]))
     return "\n\n".join(fault.excerpt() for fault in error.faults)
+
+
+def _sha256(data: bytes | None) -> str:
+    return spool.digest(data) if data is not None else ""
+
+
+def _tell(read: manifest.Manifest) -> None:
+    extra = {"device_id": read.device_id}
+    log.info("manifest %s accepted", read.name, extra=extra)
+    if read.warnings:
+        others = len(read.warnings) - 1
+        more = f" (and {others} more: `driveprep check` shows them)" if others else ""
+        log.warning("%s%s", read.warnings[0], more, extra=extra)

@@ -7,6 +7,7 @@ rooms; here it has a name, bytes and a stamp.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import stat
@@ -16,11 +17,15 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from daemon import durable
 
 SUFFIXES = (".yml", ".yaml", ".manifest", ".txt")
 UNFINISHED = (".part", ".tmp", ".swp")
+REASON = ".reason.txt"
+PARTIAL = ".partial"
+NAME_BYTES = 200  # of a name in rejected/; with a number and REASON it stays below NAME_MAX, 255
 LIMIT = 64 * 1024 + 1  # bytes: enough to see that a file is longer than a manifest may be
 FOLDERS = {"pending": 0o770, "prepared": 0o750, "rejected": 0o750}
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
@@ -33,18 +38,24 @@ class Found:
 
     name: str
     stamp: str  # changes whenever the file or its contents do
-    ready_at: float  # when it counts as complete, seconds since the epoch
+    wait: float  # seconds until it counts as complete if it keeps still; 0: it does
     is_regular: bool
 
 
 class Spool:
-    """The three folders, made if absent. Errors are the kernel's own OSError."""
+    """The three folders, made if absent. Errors are the kernel's own OSError.
+
+    `clock` counts seconds; with one that nobody can set, jumps of the time change nothing. Files'
+    own times come from other clocks (a server's, or ours before it was set), so stillness is what
+    was seen here. Only on the first look is an old file taken for a still one.
+    """
 
     def __init__(self, path: Path, settle: float, clock: Callable[[], float]) -> None:
         self.path = path
         self._settle = settle
         self._clock = clock
-        self._completed: dict[str, float] = {}  # name -> when it was closed or renamed in
+        self._still: dict[str, tuple[str, float]] = {}  # name -> its stamp, and since when
+        self._is_first_look = True
         self._lock = threading.Lock()  # two workers must not take the same free name
         path.mkdir(mode=0o750, parents=True, exist_ok=True)
         for name, mode in FOLDERS.items():
@@ -63,31 +74,43 @@ class Spool:
 
     def completed(self, name: str) -> None:
         """`name` was closed after writing, or renamed in: it need not keep still to count."""
-        self._completed[name] = self._clock()
+        if not is_manifest_name(name):
+            return
+        with suppress(OSError):
+            status = os.stat(self.pending / name, follow_symlinks=False)
+            if status.st_size > 0:  # `touch` closes, too
+                self._still[name] = _stamp(status), -math.inf
 
     def scan(self) -> list[Found]:
         """Every file in pending/ that may be a manifest, by name."""
         with os.scandir(self.pending) as entries:
             found = [self._found(entry) for entry in entries if is_manifest_name(entry.name)]
-        present = [one for one in found if one]
-        self._completed = {
-            one.name: self._completed[one.name] for one in present if one.name in self._completed
-        }
-        return sorted(present, key=lambda one: one.name)
+        present = {one.name: one for one in found if one}
+        for name in list(self._still):
+            if name not in present:
+                self._still.pop(name, None)
+        self._is_first_look = False
+        return [present[name] for name in sorted(present)]
 
     def _found(self, entry: os.DirEntry[str]) -> Found | None:
         try:
             status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:  # taken away since the folder was listed
             return None
-        changed = status.st_ctime  # mtime can be set to anything, utime(2)
+        stamp = _stamp(status)
         # A rename or link changes only ctime (inode(7)): such a file was complete when it came.
         came_whole = status.st_ctime_ns > status.st_mtime_ns and status.st_size > 0
-        was_completed = self._completed.get(entry.name, 0.0) >= changed
-        stamp = f"{status.st_ino}.{status.st_size}.{status.st_mtime_ns}.{status.st_ctime_ns}"
-        settled = came_whole or was_completed or changed > self._clock() + self._settle
-        ready_at = 0.0 if settled else changed + self._settle
-        return Found(entry.name, stamp, ready_at, stat.S_ISREG(status.st_mode))
+        wait = 0.0 if came_whole else self._wait(entry.name, stamp, status.st_ctime)
+        return Found(entry.name, stamp, wait, stat.S_ISREG(status.st_mode))
+
+    def _wait(self, name: str, stamp: str, changed: float) -> float:
+        now = self._clock()
+        known, since = self._still.get(name, ("", now))
+        if known != stamp:
+            since = changed if self._is_first_look else now
+        since = min(since, now)
+        self._still[name] = stamp, since
+        return max(0.0, since + self._settle - now)
 
     def read(self, name: str) -> bytes:
         """A pending file's bytes, cut at LIMIT. Raises OSError for anything but a plain file."""
@@ -97,22 +120,25 @@ class Spool:
     def reject(self, name: str, sha256: str, data: bytes | None, reason: str) -> str:
         """File a manifest under rejected/ with its reason; the name it has there.
 
-        The file in pending/ is moved if it still is the one with `sha256` ("": whatever it is);
-        if it has gone, `data` is written instead. Idempotent, as long as each reason is unique.
+        The file in pending/ is moved if it still is the one with `sha256` ("": one that cannot be
+        read); if it has gone, `data` is written instead. Idempotent, as long as each reason is
+        unique.
         """
         with self._lock, ExitStack() as stack:
             pending = stack.enter_context(durable.folder(self.pending))
             rejected = stack.enter_context(durable.folder(self.path / "rejected"))
-            there = self._still(pending, name, sha256)
-            place = _free_place(rejected, name, reason, there=there)
-            if _peek(rejected, f"{place}.reason.txt") is None:
-                durable.create(rejected, f"{place}.reason.txt", reason.encode(), 0o640)
-                durable.sync(rejected)
-            if there:
+            place = _place_with(rejected, name, reason.encode())
+            if not _exists(rejected, place + REASON):
+                _create(rejected, place + REASON, reason.encode(), 0o640)
+            is_there, is_done = _is_same(pending, name, sha256), _exists(rejected, place)
+            if is_there and not is_done:
                 durable.move(pending, name, rejected, place)
-            elif data is not None and not _exists(rejected, place):
-                durable.create(rejected, place, data)
-                durable.sync(rejected)
+            elif data is not None and not is_done:
+                _create(rejected, place, data, 0o600)
+            durable.sync(rejected)  # a call that was interrupted may not have come so far
+            if is_there and is_done and sha256:  # its new name was durable, its going not yet
+                durable.discard(pending, name)
+                durable.sync(pending)
             return place
 
     def file(self, folder: str, name: str, sha256: str, files: Mapping[str, bytes]) -> Path:
@@ -124,8 +150,9 @@ class Spool:
             place = _place_for(prepared, folder, files)
             if not _exists(prepared, place):
                 _write_folder(prepared, place, files)
+            durable.sync(prepared)  # a call that was interrupted may not have come so far
             pending = stack.enter_context(durable.folder(self.pending))
-            if self._still(pending, name, sha256):
+            if _is_same(pending, name, sha256):
                 durable.discard(pending, name)
                 durable.sync(pending)
             return self.path / "prepared" / place
@@ -133,20 +160,13 @@ class Spool:
     def retries(self) -> list[str]:
         """The deviceIds somebody asked to try again; each is told once."""
         names = [name for name in os.listdir(self.pending) if name.startswith(RETRY)]
+        told = []
         with durable.folder(self.pending) as pending:
             for name in names:
-                durable.discard(pending, name)
-        return [bytes.fromhex(name.removeprefix(RETRY)).decode() for name in names]
-
-    @staticmethod
-    def _still(pending: int, name: str, sha256: str) -> bool:
-        """Whether pending/`name` is there and still the file that was read."""
-        if not sha256:
-            return _exists(pending, name)
-        try:
-            return digest(durable.read(pending, name, LIMIT)) == sha256
-        except OSError:
-            return False
+                with suppress(OSError):  # a folder of that name is no word of ours
+                    os.unlink(name, dir_fd=pending)
+                    told.append(unquote(name.removeprefix(RETRY)))
+        return told
 
 
 def digest(data: bytes) -> str:
@@ -156,11 +176,10 @@ def digest(data: bytes) -> str:
 
 def is_manifest_name(name: str) -> bool:
     """Whether a name in pending/ can ever be a manifest's; editors' and copies' are not."""
-    return (
-        name.endswith(SUFFIXES)
-        and not name.startswith((".", "~"))
-        and not name.removesuffix(Path(name).suffix).endswith(UNFINISHED)
-    )
+    path = Path(name.lower())
+    is_hidden = name.startswith((".", "~"))
+    is_ours = path.name.endswith(REASON)  # put back together with its manifest
+    return path.suffix in SUFFIXES and not (is_hidden or is_ours or path.stem.endswith(UNFINISHED))
 
 
 def safe_name(text: str) -> str:
@@ -169,12 +188,12 @@ def safe_name(text: str) -> str:
 
 
 def drop(pending: Path, name: str, data: bytes) -> Path:
-    """Put a manifest into pending/ the right way: whole, synced, then renamed to its name.
+    """Put a manifest into pending/ the right way: whole, synced, then linked to its name.
 
     Raises FileExistsError when the name is taken.
     """
     with durable.folder(pending) as folder:
-        partial = f".{name}.part"
+        partial = f".{os.getpid()}.part"  # another process may drop the same name just now
         durable.discard(folder, partial)
         durable.create(folder, partial, data, 0o660)
         try:
@@ -188,16 +207,30 @@ def drop(pending: Path, name: str, data: bytes) -> Path:
 def ask_to_retry(pending: Path, device_id: str) -> None:
     """Leave word in pending/ that a deviceId is to be tried again at once. Idempotent."""
     with durable.folder(pending) as folder, suppress(FileExistsError):
-        durable.create(folder, RETRY + device_id.encode().hex(), b"", 0o660)
+        durable.create(folder, RETRY + quote(device_id, safe=""), b"", 0o660)
 
 
-def _free_place(rejected: int, name: str, reason: str, *, there: bool) -> str:
-    """The first numbered form of `name` that is free, or that a crash left for this reason."""
+def _stamp(status: os.stat_result) -> str:
+    return f"{status.st_ino}.{status.st_size}.{status.st_mtime_ns}.{status.st_ctime_ns}"
+
+
+def _is_same(pending: int, name: str, sha256: str) -> bool:
+    """Whether pending/`name` is there and still what it was when it was read."""
+    try:
+        return digest(durable.read(pending, name, LIMIT)) == sha256
+    except FileNotFoundError:
+        return False
+    except OSError:  # it cannot be read, and could not be then
+        return not sha256
+
+
+def _place_with(rejected: int, name: str, reason: bytes) -> str:
+    """The first numbered form of `name` that is free, or that a crash left with this reason."""
     for place in _numbered(name):
-        found = _peek(rejected, f"{place}.reason.txt")
-        if found is None and not _exists(rejected, place):
+        is_taken = _exists(rejected, place + REASON)
+        if is_taken and _holds(rejected, place + REASON, reason):
             return place
-        if found == reason.encode() and not (there and _exists(rejected, place)):
+        if not is_taken and not _exists(rejected, place):
             return place
     raise AssertionError("numbers never end")
 
@@ -207,34 +240,41 @@ def _place_for(prepared: int, folder: str, files: Mapping[str, bytes]) -> str:
     for place in _numbered(folder):
         if not _exists(prepared, place):
             return place
-        with durable.folder(place, prepared) as there:
-            if all(_peek(there, name) == data for name, data in files.items()):
+        with suppress(NotADirectoryError), durable.folder(place, prepared) as there:
+            if all(_holds(there, name, data) for name, data in files.items()):
                 return place
     raise AssertionError("numbers never end")
 
 
 def _write_folder(prepared: int, place: str, files: Mapping[str, bytes]) -> None:
-    partial = f".{place}.partial"
+    partial = f".{place}{PARTIAL}"
     with suppress(FileExistsError):  # of a crash: its files are replaced one by one
         os.mkdir(partial, 0o750, dir_fd=prepared)
     with durable.folder(partial, prepared) as target:
         for name, data in files.items():
-            durable.replace(target, name, data, partial=f".{name}.part", mode=0o640)
+            _create(target, name, data, 0o640)
     durable.move(prepared, partial, prepared, place)
 
 
+def _create(folder: int, name: str, data: bytes, mode: int) -> None:
+    """A new file, whole or not at all, in a folder that nobody else writes to."""
+    durable.replace(folder, name, data, partial=PARTIAL, mode=mode)
+
+
 def _numbered(name: str) -> Iterator[str]:
-    path = Path(name)
-    yield name
+    """`name`, and forms of it with numbers; what is too long or no UTF-8 is spelled otherwise."""
+    suffix = Path(name).suffix
+    stem = os.fsencode(Path(name).stem)[:NAME_BYTES].decode("utf-8", "backslashreplace")
+    yield f"{stem}{suffix}"
     for number in count(2):
-        yield f"{path.stem}-{number}{path.suffix}"
+        yield f"{stem}-{number}{suffix}"
 
 
-def _peek(folder: int, name: str) -> bytes | None:
+def _holds(folder: int, name: str, data: bytes) -> bool:
     try:
-        return durable.read(folder, name, 16 * LIMIT)
+        return durable.read(folder, name, len(data) + 1) == data
     except OSError:
-        return None
+        return False
 
 
 def _exists(folder: int, name: str) -> bool:

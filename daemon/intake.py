@@ -54,10 +54,12 @@ class Intake:
             found.name.encode()
         except UnicodeEncodeError:
             reason = f"its name is not UTF-8: rename it\n\n(driveprep, file {found.stamp})\n"
-            with suppress(FileNotFoundError):
+            try:
                 sha256 = _sha256(self._read(found))
                 place = self._spool.reject(found.name, sha256, None, reason)
                 log.warning("manifest rejected, see rejected/%s.reason.txt", place)
+            except OSError as error:  # there is no job to hang an obstacle on
+                log.warning("manifest %s cannot be rejected: %s", found.name, error)
             return False
         return True
 

@@ -20,17 +20,16 @@ if TYPE_CHECKING:
     from daemon.mounts import Mount
     from daemon.sysfs import Device
 
-# The manifest's word -> the superblock's type, the types such a mount can have, how to make one.
+# The manifest's word -> the superblock's type, and the types such a mount can have.
 # fuseblk is any FUSE driver on a block device: ntfs-3g, but exFAT's too.
-FILE_SYSTEMS: Mapping[str, tuple[str, frozenset[str], str]] = {
+FILE_SYSTEMS: Mapping[str, tuple[str, frozenset[str]]] = {
     "NTFS": (
         "ntfs",
         frozenset(
             {"fuseblk", "ntfs3", "ntfs", "ntfs-3g", "fuse.ntfs-3g", "fuseblk.ntfs-3g", "ufsd"}
         ),
-        "mkfs.ntfs --quick --label",
     ),
-    "EXT4": ("ext4", frozenset({"ext4"}), "mkfs.ext4 -L"),
+    "EXT4": ("ext4", frozenset({"ext4"})),
 }
 
 
@@ -101,23 +100,29 @@ class Drive:
 
 def has_file_system(drive: Drive, file_system: str) -> bool:
     """Whether superblock and mount type both say that this is the manifest's `file_system`."""
-    superblock, mount_types, _ = FILE_SYSTEMS[file_system]
+    superblock, mount_types = FILE_SYSTEMS[file_system]
     return drive.identity.file_system == superblock and drive.mount.mount_type in mount_types
 
 
-def wrong_file_system(file_system: str, drives: Sequence[Drive], label: str) -> DriveError:
-    """The error that these drives do not hold `file_system`, and how to make it with a `label`."""
+def wrong_file_system(file_system: str, drives: Sequence[Drive], device_id: str) -> DriveError:
+    """The error that these drives do not hold `file_system`, and the command that would make it."""
     found = "; ".join(
         f"{drive.describe()} has {drive.identity.file_system or 'an unknown file system'},"
         f" mounted as {drive.mount.mount_type}"
         for drive in drives
     )
-    make = f"{FILE_SYSTEMS[file_system][2]} {shlex.quote(printable(label))} {drives[0].device.node}"
+    make = _how_to_make(file_system, drives[0].device, shlex.quote(printable(device_id)))
     return DriveError(
         f"the manifest asks for {file_system}, but {found}",
         f"Correct fileSystem in the manifest, or make it {file_system}, which driveprep never does"
-        f" unasked because it ERASES the drive: umount {_quoted(drives[0])} && {make}",
+        f" unasked because it ERASES all that is there: umount {_quoted(drives[0])} && {make}",
     )
+
+
+def _how_to_make(file_system: str, device: Device, label: str) -> str:
+    if file_system == "NTFS":
+        return f"driveprep format {shlex.quote(device.disk_node or device.node)} {label}"
+    return f"mkfs.ext4 -L {label} {shlex.quote(device.node)}"
 
 
 def check_usable(drive: Drive, file_system: str) -> None:
@@ -128,7 +133,7 @@ def check_usable(drive: Drive, file_system: str) -> None:
             "See that udev runs, or that driveprep may read the device; `driveprep doctor` checks.",
         )
     if not has_file_system(drive, file_system):
-        raise wrong_file_system(file_system, [drive], drive.identity.label or "LABEL")
+        raise wrong_file_system(file_system, [drive], drive.identity.label or "DEVICEID")
     if drive.is_covered:
         raise DriveError(
             f"{drive.describe()} is hidden: something else was mounted over it",

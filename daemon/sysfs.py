@@ -6,6 +6,7 @@ Reading sysfs never touches the medium, so it cannot hang on a dying drive.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,19 +35,20 @@ class Device:
     size: int  # bytes
     is_write_protected: bool  # by its switch, its firmware or the administrator
     is_gone: bool = False  # pulled out, though perhaps still mounted; only the number is known
+    disk_node: str = ""  # the whole disk's; its own where it is no partition
 
 
 def read(number: int) -> Device:
     """The device with this number as it is now, which may be gone."""
     name = f"{os.major(number)}:{os.minor(number)}"
-    return _device(SYS_DEV_BLOCK / name) or Device(
+    return _device(_folder(number)) or Device(
         number, name, number, diskseq=None, size=0, is_write_protected=False, is_gone=True
     )
 
 
 def idle(busy: Collection[int]) -> Iterator[Device]:
     """The devices that could be mounted: not `busy`, not swap, not empty, nothing built on them."""
-    swaps = _swaps()
+    swap = swaps()
     try:
         folders = sorted(SYS_CLASS_BLOCK.iterdir())
     except OSError:
@@ -55,25 +57,66 @@ def idle(busy: Collection[int]) -> Iterator[Device]:
         if folder.name.startswith(_NEVER_OPENED) or _is_in_parts(folder):
             continue
         device = _device(folder)
-        if device and device.size and device.number not in busy and device.node not in swaps:
+        if device and device.size and device.number not in busy and device.node not in swap:
             yield device
+
+
+def built_on(device: Device) -> Iterator[Device]:
+    """All that shows a part of the device: its partitions, and LUKS, LVM or RAID on any of them."""
+    folder = _folder(device.number)
+    for place in (*folder.glob("*/partition"), *folder.glob("holders/*/dev")):
+        if found := _device(place.parent):
+            yield found
+            yield from built_on(found)
+
+
+def is_built(device: Device) -> bool:
+    """Whether it is itself made of other devices: LUKS, LVM, RAID."""
+    return any(_folder(device.number).glob("slaves/*"))
+
+
+def is_removable(disk: Device) -> bool:
+    """Whether the disk is made to be taken out: the kernel says so, or it hangs on USB."""
+    folder = _folder(disk.number).resolve()
+    on_usb = any(re.fullmatch(r"usb\d+", part) for part in folder.parts)
+    try:
+        return on_usb or (folder / "removable").read_text("ascii").strip() == "1"
+    except OSError:  # pulled out while we looked
+        return False
+
+
+def swaps() -> frozenset[str]:
+    """The device nodes and files that the kernel swaps to."""
+    try:
+        lines = PROC_SWAPS.read_text("utf-8", "surrogateescape").split("\n")[1:]
+    except OSError:
+        return frozenset()
+    return frozenset(line.split()[0] for line in lines if line)
+
+
+def _folder(number: int) -> Path:
+    return SYS_DEV_BLOCK / f"{os.major(number)}:{os.minor(number)}"
 
 
 def _device(folder: Path) -> Device | None:
     try:
-        uevent = (folder / "uevent").read_text("utf-8")
-        name = uevent.partition("DEVNAME=")[2].partition("\n")[0]
         whole = folder.resolve().parent if (folder / "partition").exists() else folder
         return Device(
             number=_number((folder / "dev").read_text("ascii")),
-            node=f"/dev/{name}",
+            node=_node(folder),
             disk=_number((whole / "dev").read_text("ascii")),
             diskseq=_diskseq(whole),
             size=int((folder / "size").read_text("ascii")) * SECTOR_BYTES,
             is_write_protected=(folder / "ro").read_text("ascii").strip() == "1",
+            disk_node=_node(whole),
         )
     except (OSError, ValueError):  # pulled out while we looked
         return None
+
+
+def _node(folder: Path) -> str:
+    uevent = (folder / "uevent").read_text("utf-8")
+    return "/dev/" + uevent.partition("DEVNAME=")[2].partition("\n")[0]
 
 
 def _diskseq(whole: Path) -> int | None:
@@ -91,11 +134,3 @@ def _number(text: str) -> int:
 def _is_in_parts(folder: Path) -> bool:
     """Whether partitions or a mapping (LUKS, LVM, RAID) stand between it and its content."""
     return any(folder.glob("holders/*")) or any(folder.glob("*/partition"))
-
-
-def _swaps() -> frozenset[str]:
-    try:
-        lines = PROC_SWAPS.read_text("utf-8", "surrogateescape").split("\n")[1:]
-    except OSError:
-        return frozenset()
-    return frozenset(line.split()[0] for line in lines if line)

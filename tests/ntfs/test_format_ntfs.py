@@ -1,0 +1,260 @@
+"""Formatting real disks: loop devices, erased for good or left byte for byte as they were."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import MIB, attach, detach, run, wait_until
+
+from daemon import format as formatting
+from daemon.drives import Drives
+from daemon.errors import DriveError
+from daemon.recognition import pick
+
+LABEL = f"FMT{os.getpid()}"  # no other drive of this machine has it
+
+
+@dataclass
+class Disk:
+    """An image on a loop device."""
+
+    image: Path
+    node: str
+
+    def partition(self) -> Path:
+        """Its first partition's node."""
+        return Path(f"{self.node}p1")
+
+    def sum(self) -> str:
+        """A digest of all its bytes, as they are on the medium."""
+        node = os.open(self.node, os.O_RDONLY)
+        os.fsync(node)
+        os.close(node)
+        return hashlib.sha256(self.image.read_bytes()).hexdigest()
+
+    def format(self, answer: str | None = None, device_id: str = LABEL, **more) -> str:
+        """Format it, agreeing by its size unless told otherwise; the question that was asked."""
+        asked: list[str] = []
+
+        def ask(question: str) -> str:
+            asked.append(question)
+            return f"{self.image.stat().st_size:,}" if answer is None else answer
+
+        options = {"devices": {}, "require_mapping": False, "internal": True} | more
+        formatting.run(Path(self.node), device_id, ask, **options)
+        return asked[0]
+
+    def refuses(self, words: str, **more) -> DriveError:
+        """Check that it is refused with these words and that not a byte of it changed."""
+        before = self.sum()
+        with pytest.raises(DriveError, match=words) as caught:
+            self.format(**more)
+        assert self.sum() == before
+        return caught.value
+
+
+@pytest.fixture
+def disk(tmp_path: Path, real_drives_work: None) -> Iterator[Disk]:
+    """A disk that was an ext4 drive with a partition before, and a live CD before that."""
+    image = tmp_path / "whole.img"
+    with image.open("wb") as file:
+        file.truncate(24 * MIB)
+        file.seek(32768)
+        file.write(b"\x01CD001\x01\x00")
+    table = b"label: dos\nstart=1MiB,size=8MiB\n,\n"
+    # Else it would sync() everything, and wait for a drive that another test lets hang.
+    sfdisk = ["sfdisk", "--quiet", "--wipe=never", "--no-tell-kernel", str(image)]
+    subprocess.run(sfdisk, input=table, check=True)
+    disk = Disk(image, attach(image, "--partscan"))
+    run("partx", "--update", disk.node)
+    try:
+        run("mkfs.ext4", "-F", "-q", "-L", "OLD", disk.partition())
+        yield disk
+    finally:
+        subprocess.run(["umount", "--lazy", tmp_path / "media"], capture_output=True, check=False)
+        subprocess.run(["partx", "--delete", disk.node], capture_output=True, check=False)
+        detach(image)
+
+
+def signatures(node: str | Path) -> set[str]:
+    """The types of all that libblkid can find on a device."""
+    return set(run("wipefs", "--noheadings", "--output", "TYPE", node).split())
+
+
+def test_a_disk_becomes_the_drive_of_its_device_id(disk, tmp_path):
+    """One GPT partition with NTFS, nothing left of before, and recognised where it is mounted."""
+    question = disk.format()
+
+    assert "size in bytes" in question
+    assert signatures(disk.node) == {"gpt", "PMBR"}
+    assert signatures(disk.partition()) == {"ntfs", "dos"}  # an NTFS boot sector ends as a DOS one
+    (part,) = run("sfdisk", "--dump", disk.node).split("\n\n")[1].splitlines()
+    assert "type=EBD0A0A2-B9E5-4433-87C0-68B6B72699C7" in part
+    start, size = (int(number) for number in re.findall(r"(?:start|size)= *(\d+)", part))
+    assert (start, size // 2048) == (2048, 22)  # sectors; 24 MiB less one before and one after
+    place = tmp_path / "media"
+    place.mkdir()
+    run("mount", "-t", "ntfs-3g", disk.partition(), place)
+    drive = pick(LABEL, "NTFS", Drives().mounted(), {}, False)
+    assert drive.mount_point == str(place)
+    Drives().verify(drive, "NTFS")
+
+
+def test_it_can_be_repeated(disk):
+    """Also with another, long label of any script."""
+    disk.format()
+    disk.format(device_id=f"{LABEL} Prüfung {'😀' * 20}")
+
+    told = os.fsencode(f"ID_FS_LABEL={LABEL}_Prüfung_{'😀' * 20}")
+    probed = subprocess.run(
+        ["blkid", "-p", "-o", "udev", disk.partition()], capture_output=True, check=True
+    )
+    assert told in probed.stdout.split(b"\n")
+
+
+@pytest.mark.parametrize("answer", ["", "y", "yes", "25165825", "24 MiB"])
+def test_without_agreement_nothing_is_touched(disk, answer):
+    """Only the exact size of this disk without a serial counts."""
+    assert "Nothing was written" in disk.refuses("not the size in bytes", answer=answer).hint
+
+
+def test_the_person_is_shown_what_would_be_lost(disk, capsys):
+    """Before the question: the size, each partition, its file system and label."""
+    disk.refuses("not the size", answer="no")
+
+    shown = capsys.readouterr().out
+    assert f"All that is on {disk.node} will be ERASED" in shown
+    assert "25.2 MB (25,165,824 bytes)" in shown
+    assert f'{disk.partition()}, 8.4 MB (8,388,608 bytes): ext4 with the label "OLD"' in shown
+    assert f"{disk.node}p2" in shown
+
+
+def test_a_disk_with_a_mounted_partition_is_refused(disk, tmp_path):
+    """The place is named, and the command to unmount it."""
+    place = tmp_path / "media"
+    place.mkdir()
+    run("mount", "-t", "ext4", "-o", "ro,noload", disk.partition(), place)
+
+    assert disk.refuses(f"is mounted at {place}").hint == f"umount {place}"
+
+
+def test_a_disk_in_other_use_is_refused(disk):
+    """Whoever claims a part of it, as ZFS, RAID and a container's mount do, the kernel knows."""
+    claimed = os.open(disk.partition(), os.O_RDONLY | os.O_EXCL)
+    try:
+        assert "in use" in disk.refuses("busy").hint
+    finally:
+        os.close(claimed)
+
+
+def test_a_partition_that_some_program_has_open_saves_the_disk(disk):
+    """Agreed to, yet not erased: the last look before the first write."""
+    reader = os.open(disk.partition(), os.O_RDONLY)
+    try:
+        assert "Nothing was written" in disk.refuses("error deleting partition 1").hint
+    finally:
+        os.close(reader)
+
+
+def test_while_the_person_is_asked_nobody_can_mount_the_disk(disk, tmp_path):
+    """It is held from the look to the end, so what was shown is what is erased."""
+    (place := tmp_path / "media").mkdir()
+    told: list[str] = []
+
+    def ask(_: str) -> str:
+        command = ["mount", "-t", "ext4", str(disk.partition()), str(place)]
+        told.append(subprocess.run(command, capture_output=True, text=True, check=False).stderr)
+        return "no"
+
+    with pytest.raises(DriveError, match="not the size"):
+        formatting.run(
+            Path(disk.node), LABEL, ask, devices={}, require_mapping=False, internal=True
+        )
+
+    assert "already mounted or" in told[0]
+
+
+def test_a_medium_that_changed_while_the_person_typed_is_not_erased(disk):
+    """What was agreed to is not what is there now."""
+    before = disk.image.read_bytes()
+
+    def ask(_: str) -> str:
+        with disk.image.open("r+b") as file:
+            file.truncate(32 * MIB)
+        run("losetup", "--set-capacity", disk.node)
+        return str(24 * MIB)
+
+    with pytest.raises(DriveError, match="was taken out") as caught:
+        formatting.run(
+            Path(disk.node), LABEL, ask, devices={}, require_mapping=False, internal=True
+        )
+
+    assert "Nothing was written" in caught.value.hint
+    assert disk.image.read_bytes()[: 24 * MIB] == before
+
+
+def test_refused_before_anyone_is_asked(disk):
+    """Not removable; a label nobody could read; a deviceId that the config knows otherwise."""
+    disk.refuses("is not removable", internal=False)
+    disk.refuses("100 characters", device_id="x" * 100)
+    disk.refuses("would not be recognised", devices={LABEL: {"serial": "WX11"}})
+    disk.refuses("as OTHER", devices={"OTHER": {"label": LABEL}})
+
+
+def test_a_partition_is_refused_and_its_disk_named(disk):
+    """Which disk it is part of is what the operator needs to know."""
+    partition = Disk(disk.image, str(disk.partition()))
+
+    assert disk.node in partition.refuses("only whole disks").hint
+
+
+def test_a_disk_too_small_for_ntfs_is_told_to_be_erased(disk):
+    """When mkfs.ntfs fails, the operator hears that the old contents are lost."""
+    with disk.image.open("r+b") as file:
+        file.truncate(MIB + 256 * 1024)
+    run("partx", "--delete", disk.node)
+    run("losetup", "--set-capacity", disk.node)
+
+    with pytest.raises(DriveError, match=r"mkfs\.ntfs failed") as caught:
+        disk.format()
+
+    assert "What was on it is lost" in caught.value.hint
+
+
+def driveprep(disk: Disk, stdin: int) -> subprocess.Popen[bytes]:
+    """`driveprep format` as a process of its own, without a config."""
+    command = [sys.executable, "-m", "daemon", "format", "--internal", disk.node, LABEL]
+    return subprocess.Popen(
+        [*command, "--config", f"{disk.image}.yml"],
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def test_the_command_asks_at_a_terminal_and_nowhere_else(disk):
+    """An answer through a pipe is refused; the same bytes typed at a terminal are agreement."""
+    answer = f"{24 * MIB}\n".encode()
+    before = disk.sum()
+    piped = driveprep(disk, subprocess.PIPE)
+    told = piped.communicate(answer, timeout=30)[0]
+    assert (piped.returncode, b"no terminal" in told) == (75, True), told
+    assert disk.sum() == before
+
+    terminal, theirs = pty.openpty()
+    typed = driveprep(disk, theirs)
+    os.close(theirs)
+    os.write(terminal, answer)
+    told = typed.communicate(timeout=30)[0]
+    os.close(terminal)
+    assert (typed.returncode, f"recognised as {LABEL}".encode() in told) == (0, True), told
+    wait_until("NTFS is there", lambda: signatures(disk.partition()) == {"ntfs", "dos"})

@@ -168,6 +168,30 @@ def retry(config_path: Path, device_id: str) -> None:
     click.echo(f"the daemon is asked to try {device_id} again; see `driveprep status`")
 
 
+@driveprep.command("format")
+@with_config
+@click.option("--internal", is_flag=True, help="Also where the disk is not a removable one.")
+@click.argument("device", type=click.Path(path_type=Path))
+@click.argument("device_id")
+def format_(config_path: Path, internal: bool, device: Path, device_id: str) -> None:
+    """ERASE the whole disk DEVICE and make it the NTFS drive DEVICE_ID (root, at a terminal)."""
+    from daemon import format as formatting
+
+    settings: Config | None = None
+    try:
+        settings = _settings(config_path)
+    except ConfigError as error:
+        click.echo(f"not checked against a configuration: {error}", err=True)
+    formatting.run(
+        device,
+        device_id,
+        formatting.ask_terminal,
+        devices=settings.devices if settings else {},
+        require_mapping=settings.require_mapping if settings else False,
+        internal=internal,
+    )
+
+
 @driveprep.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8470, show_default=True, help="0 takes a free one.")

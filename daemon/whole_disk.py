@@ -14,6 +14,7 @@ import shlex
 import stat
 import subprocess
 from contextlib import contextmanager, suppress
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from daemon import identity, mounts, sysfs
@@ -28,9 +29,14 @@ if TYPE_CHECKING:
     from daemon.sysfs import Device
 
 # The program -> Debian's package of it.
-NEEDED = {"sfdisk": "fdisk", "partx": "util-linux", "blkid": "util-linux", "mkfs.ntfs": "ntfs-3g"}
-# mkfs.ntfs reads the label in the locale's encoding; C.UTF-8 is there even where no locale is.
-ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+NEEDED = {
+    "sfdisk": "fdisk",
+    "partx": "util-linux",
+    "blkid": "util-linux",
+    "mkfs.ntfs": "ntfs-3g",
+    "ntfslabel": "ntfs-3g",
+}
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 # The disk is ours, so that sfdisk's own look for other users would find us. It is partx that tells
 # the kernel, even one built without GPT; sfdisk would also sync() all drives, a hung one included.
 SFDISK = "sfdisk --quiet --no-reread --no-tell-kernel --wipe=always --wipe-partitions=always"
@@ -145,6 +151,8 @@ def make_ntfs(disk: Device, descriptor: int, label: str) -> Unmounted:
         with _partition(disk) as (partition, inner):
             _check_same(disk, ERASED)
             _run([*MKFS.split(), f"--label={label}", _path(inner)], ERASED, inner)
+            # mkfs.ntfs draws the same UUID for all drives that are made within ten seconds.
+            _run(["ntfslabel", f"--new-serial={token_hex(8)}", _path(inner)], ERASED, inner)
             os.fsync(inner)
             os.posix_fadvise(inner, 0, 0, os.POSIX_FADV_DONTNEED)  # so that it is read back
             made = look(partition, disk)

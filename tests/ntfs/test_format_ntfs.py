@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import pty
@@ -16,8 +17,10 @@ import pytest
 from conftest import MIB, attach, detach, run, wait_until
 
 from daemon import format as formatting
+from daemon import whole_disk
 from daemon.drives import Drives
 from daemon.errors import DriveError
+from daemon.identity import Blkid, decode
 from daemon.recognition import pick
 
 LABEL = f"FMT{os.getpid()}"  # no other drive of this machine has it
@@ -110,15 +113,17 @@ def test_a_disk_becomes_the_drive_of_its_device_id(disk, tmp_path):
 
 
 def test_it_can_be_repeated(disk):
-    """Also with another, long label of any script."""
+    """With another, long label of any script, and another UUID even in the same second."""
+    second = f"{LABEL} Prüfung {'😀' * 20}"
     disk.format()
-    disk.format(device_id=f"{LABEL} Prüfung {'😀' * 20}")
+    before = Blkid().properties(str(disk.partition()))
 
-    told = os.fsencode(f"ID_FS_LABEL={LABEL}_Prüfung_{'😀' * 20}")
-    probed = subprocess.run(
-        ["blkid", "-p", "-o", "udev", disk.partition()], capture_output=True, check=True
-    )
-    assert told in probed.stdout.split(b"\n")
+    disk.format(device_id=second)
+
+    after = Blkid().properties(str(disk.partition()))
+    assert decode(before["ID_FS_LABEL_ENC"]) == LABEL
+    assert decode(after["ID_FS_LABEL_ENC"]) == second
+    assert before["ID_FS_UUID"] != after["ID_FS_UUID"]
 
 
 @pytest.mark.parametrize("answer", ["", "y", "yes", "25165825", "24 MiB"])
@@ -181,6 +186,20 @@ def test_while_the_person_is_asked_nobody_can_mount_the_disk(disk, tmp_path):
         )
 
     assert "already mounted or" in told[0]
+
+
+def test_udev_leaves_the_disk_alone_until_it_is_proved(disk):
+    """udev takes a shared lock before it probes; the disk is locked as long as it is held."""
+    device = whole_disk.find(Path(disk.node))
+    udev = os.open(disk.node, os.O_RDONLY)
+    try:
+        with whole_disk.hold(device) as descriptor:
+            whole_disk.make_ntfs(device, descriptor, LABEL)
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(udev, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(udev, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    finally:
+        os.close(udev)
 
 
 def test_a_medium_that_changed_while_the_person_typed_is_not_erased(disk):

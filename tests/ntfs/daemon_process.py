@@ -65,14 +65,17 @@ def manifest_for(device_id: str, **values: str) -> bytes:
 class DaemonProcess:
     """`driveprep run`, its config.yml, spool and log in a folder of their own."""
 
-    def __init__(self, folder: Path, endpoint: str, **settings: object) -> None:
+    def __init__(
+        self, folder: Path, endpoint: str, *, spool: Path | None = None, **settings: object
+    ) -> None:
         folder.mkdir()
         self.config = folder / "config.yml"
-        self.spool = folder / "spool"
+        self.spool = spool or folder / "spool"
         self.pending = self.spool / "pending"
         self.notified: list[str] = []  # what systemd would have been told, over all starts
         self._log = folder / "daemon.log"
         self._endpoint = endpoint
+        self._log.touch()
         self._process: subprocess.Popen[bytes] | None = None
         self._ear: socket.socket | None = None
         self.configure(**settings)
@@ -88,21 +91,21 @@ class DaemonProcess:
         new.write_text(json.dumps({**common, **settings}))  # JSON is YAML
         new.rename(self.config)
 
-    def start(self, **environment: str) -> Self:
-        """Start it and wait until it says READY=1."""
-        self._ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._ear.bind("")  # the kernel gives a free abstract address
-        address = "@" + self._ear.getsockname()[1:].decode()
-        threading.Thread(target=self._hear, args=[self._ear], daemon=True).start()
-        told = len(self.notified)
+    def start(self, *, is_notified: bool = True) -> Self:
+        """Start it and wait until it says READY=1; without systemd's socket, until it logs."""
+        environment = {**os.environ, **(self._listen() if is_notified else {})}
+        told, logged = len(self.notified), len(self.log)
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*DRIVEPREP, "run", "--config", str(self.config)],
-                cwd=ROOT,
-                env={**os.environ, "NOTIFY_SOCKET": address, **environment},
-                stderr=log,
-            )
-        wait_until("the daemon is ready", lambda: self._is_ready(told))
+            command = [*DRIVEPREP, "run", "--config", str(self.config)]
+            self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=log)
+
+        def is_ready() -> bool:
+            assert self.is_running, self.log
+            if is_notified:
+                return "READY=1" in self.notified[told:]
+            return "driveprep watches" in self.log[logged:]
+
+        wait_until("the daemon is ready", is_ready)
         return self
 
     def stop(self) -> int:
@@ -202,9 +205,13 @@ class DaemonProcess:
         self.until(f"{name} is rejected", lambda: reason.exists() and place.exists())
         return reason.read_text()
 
-    def _is_ready(self, told: int) -> bool:
-        assert self.is_running, self.log
-        return "READY=1" in self.notified[told:]
+    def _listen(self) -> dict[str, str]:
+        """Be systemd; what the daemon must have in its environment to know."""
+        self._ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._ear.bind("")  # the kernel gives a free abstract address
+        address = "@" + self._ear.getsockname()[1:].decode()
+        threading.Thread(target=self._hear, args=[self._ear], daemon=True).start()
+        return {"NOTIFY_SOCKET": address}
 
     def _hear(self, ear: socket.socket) -> None:
         with ear:
@@ -227,10 +234,12 @@ def start(tmp_path: Path, service: Emulator) -> Iterator[Start]:
     """Start a daemon with these settings: `start(timeout=1)`. No test may meet a bug in it."""
     daemons: list[DaemonProcess] = []
 
-    def start(endpoint: str = service.endpoint, **settings: object) -> DaemonProcess:
+    def start(
+        endpoint: str = service.endpoint, *, is_notified: bool = True, **settings: object
+    ) -> DaemonProcess:
         folder = tmp_path / f"daemon{len(daemons)}"
         daemons.append(DaemonProcess(folder, endpoint, **settings))
-        return daemons[-1].start()
+        return daemons[-1].start(is_notified=is_notified)
 
     yield start
     for daemon in daemons:
@@ -300,7 +309,7 @@ def prepared_once(
     the drive; the papers, whole and once; nothing of it left in pending/.
     """
     manifest = manifest_for(device_id) if manifest is None else manifest
-    daemon.until(f"{device_id} is prepared", lambda: _is_filed(daemon, device_id, manifest))
+    daemon.until(f"{device_id} is prepared", lambda: is_filed(daemon, device_id, manifest))
     (job,) = jobs_for(service, device_id)
     assert job.manifest.encode() == manifest
     check_drive(root, job)
@@ -309,8 +318,9 @@ def prepared_once(
     return job
 
 
-def _is_filed(daemon: DaemonProcess, device_id: str, manifest: bytes) -> bool:
+def is_filed(daemon: DaemonProcess, device_id: str, manifest: bytes | None = None) -> bool:
     """Whether the last effects have come: the papers lie there, the manifest has left pending/."""
+    manifest = manifest_for(device_id) if manifest is None else manifest
     try:
         waiting = [one.read_bytes() for one in daemon.pending.iterdir()]
     except FileNotFoundError:  # it is just being taken out

@@ -30,7 +30,7 @@ service, start = daemon_process.service, daemon_process.start
 
 AT_ONCE = {"timeout": 1, "validate_on_drop": False}
 THROTTLED = {"kind": "error", "code": "Throttling", "message": "Rate exceeded."}
-LOST_ON_THE_WAY = [
+LOST_ON_THE_WAY = [  # the service made no job
     {"kind": "refuse"},
     {"kind": "cut-before"},
     {"kind": "500-before"},
@@ -40,7 +40,7 @@ LOST_ON_THE_WAY = [
     {"kind": "redirect"},
     {"kind": "hang"},
 ]
-LOST_ON_THE_WAY_BACK = [
+LOST_ON_THE_WAY_BACK = [  # it made one
     {"kind": "cut-after"},
     {"kind": "500-after"},
     {"kind": "truncate"},
@@ -87,15 +87,9 @@ def _begin(fault: dict, plug, folder: Path, stack: ExitStack) -> Story:
 # Whether a job was made
 
 
-def test_requests_lost_on_the_way(tell):
-    """The service made no job; the request is sent again, but only once that is certain."""
-    for story in tell(*LOST_ON_THE_WAY):
-        story.ends_well()
-
-
-def test_answers_lost_on_the_way_back(tell):
-    """The service made the job; it is found there and adopted, and nothing is sent again."""
-    for story in tell(*LOST_ON_THE_WAY_BACK):
+def test_what_is_lost_on_the_way(tell):
+    """There or back, it ends in one job: found at the service, or sent again where it is not."""
+    for story in tell(*LOST_ON_THE_WAY, *LOST_ON_THE_WAY_BACK):
         story.ends_well()
 
 

@@ -5,6 +5,7 @@ DriveprepError
         ConfigError             the administrator
         ManifestError           whoever dropped the manifest
     DriveError                  whoever plugged the drive in
+        DriveAbsentError        nobody yet: the drive is not here
     ServiceError                the service, or the way there
         RefusedError            a 4xx answer: proof that nothing was made
             ManifestRefusedError        whoever dropped the manifest
@@ -77,6 +78,10 @@ class ManifestError(DocumentError):
 
 class DriveError(DriveprepError):
     """A drive cannot be prepared as it is."""
+
+
+class DriveAbsentError(DriveError):
+    """The drive is not here, as far as can be seen: the usual state of a job that waits."""
 
 
 class ServiceError(DriveprepError):

@@ -13,6 +13,7 @@ from daemon import config
 from daemon.bell import Bell, Ring
 from daemon.config import Config
 from daemon.drives import Drives
+from daemon.following import Following
 from daemon.importexport.client import Client
 from daemon.intake import Intake
 from daemon.journal import Journal
@@ -33,7 +34,7 @@ def run(path: Path) -> None:
     with ExitStack() as stack:
         bell = Bell()
         stack.callback(bell.close)
-        spool = Spool(settings.spool, settings.settle or SETTLE_SECONDS, time.time)
+        spool = Spool(settings.spool, settings.settle or SETTLE_SECONDS, time.monotonic)
         journal = Journal(settings.spool, time.time, is_new=spool.is_new())
         stack.callback(journal.close)
         mount_table = stack.enter_context(MountTable())
@@ -63,12 +64,14 @@ def run(path: Path) -> None:
 
 
 def _outfit(settings: Config, journal: Journal, spool: Spool, drives: Drives) -> Outfit:
+    client = Client(settings.endpoint, settings.credentials, settings.timeout)
     return Outfit(
         Preparation(
             journal=journal,
             spool=spool,
             drives=drives,
-            client=Client(settings.endpoint, settings.credentials, settings.timeout),
+            client=client,
+            following=Following(journal, client, time.time),
             endpoint=settings.endpoint,
             access_key_id=settings.credentials.access_key_id,
             timeout=settings.timeout,
@@ -78,6 +81,7 @@ def _outfit(settings: Config, journal: Journal, spool: Spool, drives: Drives) ->
         settings.require_mapping,
         settings.validate_on_drop,
         settings.workers,
+        settings.hooks,
     )
 
 

@@ -1,6 +1,6 @@
 """The states of a job, and which may follow which. Opens no file and knows no service.
 
-    (new) -> Pending -> Submitting -> Submitted -> Signed
+    (new) -> Pending -> Submitting -> Submitted <-> Signed
                 ^  \\         |  \\
                 |   +--------+---+-> Rejected
                 +------------+  request proved not accepted
@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 Identities = Mapping[str, str | int | None]  # of a drive, by name, such as serial
 
@@ -69,8 +69,8 @@ State = Pending | Submitting | Submitted | Signed | Rejected
 FOLLOWS: dict[type[State], tuple[type[State], ...]] = {
     Pending: (Pending, Submitting, Rejected),
     Submitting: (Pending, Submitted, Rejected),
-    Submitted: (Signed,),
-    Signed: (),
+    Submitted: (Signed, Rejected),  # Rejected: ended at the service before it was signed
+    Signed: (Submitted,),  # UpdateJob gave it another SIGNATURE
     Rejected: (),
 }
 
@@ -87,6 +87,23 @@ class Obstacle:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """What the service last said of a job; None where it said nothing."""
+
+    checked_at: float  # seconds since the epoch
+    progress_code: str | None
+    progress_message: str | None
+    is_terminal: bool  # the service is done with the job: its deviceId may be used again
+    location_code: str | None = None
+    location_message: str | None = None
+    carrier: str | None = None
+    tracking_number: str | None = None
+    log_bucket: str | None = None
+    log_key: str | None = None
+    error_count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One manifest's way to a SIGNATURE."""
 
@@ -98,7 +115,13 @@ class Job:
     state: State
     since: float  # when the state began, seconds since the epoch
     filed: bool = False  # the manifest has left pending/ for its last place
-    obstacle: Obstacle | None = field(default=None)
+    obstacle: Obstacle | None = None
+    progress: Progress | None = None  # None: never asked for
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the service is done with the job."""
+        return self.progress is not None and self.progress.is_terminal
 
     @property
     def job_id(self) -> str:

@@ -8,8 +8,9 @@ the design; start-up after a crash takes the same steps as the first try.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from daemon import manifest, papers, signature
 from daemon.drive import Drive
@@ -24,6 +25,7 @@ from daemon.errors import (
     RefusedError,
     UnreachableError,
 )
+from daemon.following import ENDED, Following
 from daemon.importexport.client import Client
 from daemon.importexport.messages import CreatedJob, JobStatus
 from daemon.job import Job, Pending, Rejected, Signed, Submitted, Submitting, about
@@ -49,10 +51,13 @@ class Preparation:
     spool: Spool
     drives: Drives
     client: Client
+    following: Following
     endpoint: str
     access_key_id: str
     timeout: float  # seconds, of one request
     clock: Callable[[], float]
+    steady: Callable[[], float] = time.monotonic  # seconds, by a clock that nobody can set
+    doubts: dict[int, float] = field(default_factory=dict)  # job number -> steady time, see below
 
     def advance(self, job: Job, drive: Drive | None) -> Job:
         """Take steps until a step changes nothing; the job as it then stands.
@@ -108,6 +113,7 @@ class Preparation:
             root.prove_writable()
         sent = Submitting(self.client.now(), self.endpoint, self.access_key_id, drive.identities())
         job = self.journal.record(job, sent, manifest=dropped)
+        self.doubts[job.number] = self.steady()
         log.info("job being submitted for %s", drive.describe(), extra=about(job))
         try:
             created = self.client.create_job(text)
@@ -137,8 +143,7 @@ class Preparation:
                 " which the configuration no longer names",
                 "Put them back into config.yml until this job is settled.",
             )
-        # Before the list is asked for: a request that lands later must not be missed.
-        has_landed = self.client.now() >= state.sent_at + LANDING_TIMEOUTS * self.timeout
+        has_landed = self._has_landed(job, state)  # before the list: what lands later would be lost
         made = self._made_at_service(job, state)
         match made:
             case [status]:
@@ -159,6 +164,15 @@ class Preparation:
                     "Cancel all but one at the service; the one left is then used.",
                 )
 
+    def _has_landed(self, job: Job, state: Submitting) -> bool:
+        """Whether a request in flight must have landed, by the clock on the wall, which can be
+        set, and by the one that cannot, which begins when this process first knew of the doubt.
+        """
+        landing = LANDING_TIMEOUTS * self.timeout
+        known_since = self.doubts.setdefault(job.number, self.steady())
+        is_known_long = self.steady() >= known_since + landing
+        return is_known_long and self.client.now() >= state.sent_at + landing
+
     def _made_at_service(self, job: Job, state: Submitting) -> list[JobStatus]:
         """The service's jobs that the request in doubt may have made, newest first."""
         text = _text(job, self._journaled(job), state.access_key_id)
@@ -169,7 +183,12 @@ class Preparation:
             is_ours_already = self.journal.job_with(listed.job_id) is not None
             if listed.job_type != "Export" or listed.is_canceled or is_ours_already:
                 continue
-            status = self.client.get_status(listed.job_id)
+            try:
+                status = self.client.get_status(listed.job_id)
+            except JobRefusedError as error:
+                if error.code.startswith(ENDED):
+                    continue
+                raise
             if manifest.is_same(text, status.current_manifest or ""):
                 matches.append(status)
         return matches
@@ -198,10 +217,12 @@ class Preparation:
     # Submitted: SIGNATURE onto the drive the job was made for.
 
     def _sign(self, job: Job, state: Submitted, drive: Drive) -> Job:
+        if not self.following.is_fresh(job) and self.following.ask(job).is_closed:
+            return self.journal.record(job, Rejected(_ended(job)))
         with signature.root(drive.mount_point, drive.device_number) as root:
             drive = self.drives.verify(drive, job.file_system)
             _check_same_drive(state, drive)
-            root.sign(state.signature, self._replaceable(root, drive, state.signature))
+            root.sign(state.signature, self._replaceable(root, drive, state))
             if not is_still(drive):
                 raise DriveError(
                     f"{drive.describe()} was taken away while SIGNATURE was being written",
@@ -211,23 +232,22 @@ class Preparation:
         log.info("SIGNATURE written to %s: safe to remove", drive.describe(), extra=about(job))
         return job
 
-    def _replaceable(self, root: signature.Root, drive: Drive, new: str = "") -> bytes | None:
+    def _replaceable(
+        self, root: signature.Root, drive: Drive, own: Submitted | None = None
+    ) -> bytes | None:
         """The SIGNATURE that may be replaced, or None where there is none.
 
-        Raises DriveError for one that is neither `new` nor that of a job of ours that is closed.
+        That is one of this very job, whose text UpdateJob can change, or the very text of a job
+        of ours that the service is done with. Raises DriveError for any other.
         """
         found = root.found()
-        if found is None or found == new.encode():
-            return found
+        if found is None:
+            return None
         job_id = signature.job_id_in(found) or ""
-        known = self.journal.job_with(job_id)
-        if known:
-            job, is_closed = known
-            if (
-                is_closed
-                and isinstance(job.state, Signed)
-                and job.state.signature == found.decode()
-            ):
+        if own and job_id == own.job_id:
+            return found
+        match self.journal.job_with(job_id):
+            case Job(state=Signed(signature=old), is_closed=True) if old.encode() == found:
                 return found
         raise DriveError(
             f"{drive.describe()} already carries a SIGNATURE"
@@ -237,19 +257,12 @@ class Preparation:
 
     def _check_closed(self, other: Job) -> None:
         """Raise ManifestError while the other job of this deviceId is open at the service."""
-        if isinstance(other.state, Signed | Submitted) and self._is_closed_at_service(other):
-            self.journal.close_job(other)
+        if not isinstance(other.state, Submitting) and self.following.ask(other).is_closed:
             return
         raise ManifestError(
             f"{other.device_id} already has an open job, {other.job_id or other.name}",
             hint=f"Wait for the service to end it, or `driveprep cancel {other.device_id}`.",
         )
-
-    def _is_closed_at_service(self, job: Job) -> bool:
-        try:
-            return self.client.get_status(job.job_id).is_terminal
-        except JobRefusedError as error:
-            return error.code.startswith(("ExpiredJobId", "CanceledJobId"))
 
     # Signed and Rejected: the papers go to their last place.
 
@@ -294,6 +307,12 @@ def _text(job: Job, dropped: bytes, access_key_id: str) -> str:
 def _pending_again() -> Pending:
     """Proved not accepted. The empty stamp makes the spool look at the manifest's file again."""
     return Pending(stamp="", validated=True)
+
+
+def _ended(job: Job) -> str:
+    return (
+        f"{job.name}: the service ended job {job.job_id} before its drive came back; drop it anew"
+    )
 
 
 def _check_same_drive(state: Submitted, drive: Drive) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from daemon.drive import Drive, Unmounted, has_file_system, wrong_file_system
-from daemon.errors import DriveError
+from daemon.errors import DriveAbsentError, DriveError
 from daemon.printable import printable
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def explain_absent(
         if drive.identity.trouble
     ]
     doubt = f"; not known is {'; '.join(unknown)}" if unknown else ""
-    return DriveError(
+    return DriveAbsentError(
         f"no mounted drive is recognised as {name}{doubt}",
         _how_recognised(device_id, devices, require_mapping)
         + _without_udev(device_id, drives, devices),

@@ -31,12 +31,12 @@ Report = dict[str, object]
 
 def status(settings: Config, mounted: Sequence[Drive]) -> Report:
     """Everything `status` knows, as JSON has it."""
-    is_running = journal.is_claimed(settings.spool)
+    daemon = journal.told(settings.spool)
     history = journal.history(settings.spool, time.time() - SHOWN_SECONDS)
     return {
         "version": VERSION,
-        "daemon": {"running": is_running},
-        "jobs": [_job(job, is_closed, is_running) for job, is_closed in history],
+        "daemon": {"running": daemon is not None, **(daemon or {})},
+        "jobs": [_job(job, is_running=daemon is not None) for job in history],
         "drives": [_drive(drive, settings) for drive in mounted],
     }
 
@@ -60,14 +60,14 @@ def drives(settings: Config, mounted: Sequence[Drive], present: Sequence[Unmount
     }
 
 
-def _job(job: Job, is_closed: bool, is_running: bool) -> Report:
+def _job(job: Job, *, is_running: bool) -> Report:
     entry: Report = {
         "deviceId": job.device_id,
         "state": type(job.state).__name__,
         "jobId": job.job_id or None,
         "manifest": job.name,
         "since": timestamp(job.since),
-        "closed": is_closed,
+        "closed": job.is_closed,
         "obstacle": None,
         "hint": None,
         "retryAt": None,

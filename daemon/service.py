@@ -8,41 +8,45 @@ from __future__ import annotations
 
 import logging
 import math
-import random
-import threading
+import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 
-from daemon import recognition, systemd
+from daemon import hooks, systemd
 from daemon.bell import Bell, Ring
-from daemon.drive import Drive
+from daemon.drive import Drive, Unmounted
 from daemon.drives import Drives
 from daemon.errors import (
     ConfigError,
+    DriveAbsentError,
     DriveError,
     DriveprepError,
-    InDoubtError,
     JournalError,
     JournalFullError,
     ManifestError,
     ServiceError,
     StaleJobError,
-    UnreachableError,
 )
+from daemon.following import Following
 from daemon.intake import Intake
-from daemon.job import Job, Obstacle, Pending, Rejected, Signed, Submitted, Submitting, about
+from daemon.job import Job, Obstacle, Pending, Signed, about
 from daemon.journal import Journal
+from daemon.pairing import Pairing, named
+from daemon.patience import is_due, obstacle, waits
 from daemon.preparation import Preparation
+from daemon.printable import timestamp
 from daemon.spool import Spool
+from daemon.workers import Workers
 
 log = logging.getLogger(__name__)
 
 TIMER_SECONDS = 30.0  # how long a lost event may stay unnoticed
 FULL_SECONDS = 5.0  # how long to leave a full disk alone
 STOP_SECONDS = 10.0  # how long a worker may finish its step; systemd waits 90
-# The longest pause between two tries, by what is in the way; pauses double up to it.
-PAUSE_SECONDS = {InDoubtError: 15.0, UnreachableError: 60.0, ServiceError: 600.0}
+FOLLOWER = "/follow"  # the key of the one worker that follows jobs; no deviceId's
 
 
 Met = Callable[[Job, DriveprepError | OSError], None]  # what to do about what a worker met
@@ -57,10 +61,11 @@ class Outfit:
     require_mapping: bool
     validate_on_drop: bool
     workers: int
+    hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Service:
-    """The daemon's main loop; `run` in one thread, which alone looks and pairs."""
+    """The daemon's main loop; `run` in one thread, which alone looks, pairs and starts workers."""
 
     def __init__(
         self,
@@ -76,16 +81,19 @@ class Service:
         self._journal = journal
         self._spool = spool
         self._intake = intake
-        self._load = load
-        self._outfit = outfit
         self._watched = drives
+        self._outfit = outfit
+        self._load = load
+        self._workers = Workers(lambda: bell.ring(Ring.WORK))
         self._drives: tuple[Drive, ...] = ()
-        self._busy: dict[str, threading.Thread] = {}
-        self._bug: BaseException | None = None
-        self._called: dict[int, None] = {}  # jobs that a bell called for, and no look has met yet
+        self._present: tuple[Unmounted, ...] = ()  # devices that could be mounted
+        self._called: dict[int, None] = {}  # jobs that a ring called for, and no look has met yet
+        self._retried: set[str] = set()  # deviceIds that somebody wants tried at once
+        self._asked_for: set[str] = set()  # deviceIds whose open jobs somebody wants asked about
         self._unseen = Ring.NOTHING  # what was rung while there was no room to write it down
+        self._looked_at = 0.0  # seconds since the epoch
         self._full_until = -math.inf  # monotonic
-        self._validate_after = 0.0  # monotonic; the service did not answer before
+        self._validate_after = -math.inf  # monotonic; the service did not answer before
         self._incomplete_until: float | None = None  # a manifest is still being written
         self._status = ""
 
@@ -98,34 +106,52 @@ class Service:
             self._look(ring)
             ring = self._bell.wait(self._pause(timer))
             systemd.notify("WATCHDOG=1")
+            if self._workers.bug:
+                raise self._workers.bug
             if time.monotonic() >= timer:
                 ring |= Ring.TIMER
                 timer = time.monotonic() + TIMER_SECONDS
         systemd.notify("STOPPING=1")
-        self._stop()
-        if self._bug:
-            raise self._bug
+        self._workers.join(STOP_SECONDS)
+
+    # Looking
 
     def _look(self, ring: Ring) -> None:
         self._unseen |= ring
         if time.monotonic() < self._full_until:
             return
+        self._looked_at = time.time()
         try:
-            self._look_and_pair(self._unseen)
+            self._refresh(self._unseen)
+            self._pair(self._unseen)
             self._unseen = Ring.NOTHING
         except JournalFullError as error:
             self._wait_for_room(error)
         self._tell_systemd()
 
-    def _look_and_pair(self, ring: Ring) -> None:
+    def _refresh(self, ring: Ring) -> None:
+        """Look at the halves that may have changed."""
         if Ring.CONFIG in ring:
             self._reload()
         if ring & (Ring.SPOOL | Ring.TIMER) or self._incomplete_until is not None:
             self._incomplete_until = self._intake.take_in()
-            self._forget_obstacles(self._spool.retries())
+            self._retried |= set(self._spool.retries())
+            self._journal.tell(pid=os.getpid(), lastScan=timestamp(self._looked_at))
         if ring & (Ring.MOUNTS | Ring.TIMER):
             self._drives = self._watched.mounted()
-        self._pair(ring)
+        if Ring.TIMER in ring:
+            is_waited_for = any(isinstance(job.state, Pending) for job in self._journal.unfiled())
+            self._present = self._watched.present() if is_waited_for else ()
+
+    def _reload(self) -> None:
+        try:
+            self._outfit = self._load()
+        except ConfigError as error:
+            for fault in error.faults or (error,):
+                log.error("configuration unchanged: %s", fault)  # noqa: TRY400 - it says it all
+            return
+        log.info("configuration read")
+        self._retried |= {job.device_id for job in self._journal.unfiled()}
 
     def _wait_for_room(self, error: JournalFullError) -> None:
         """What cannot be written down first is not done; look at all again in a while."""
@@ -134,190 +160,169 @@ class Service:
         self._full_until = time.monotonic() + FULL_SECONDS
         self._bell.ring(Ring.TIMER)
 
-    def _reload(self) -> None:
-        try:
-            self._outfit = self._load()
-        except ConfigError as error:
-            for fault in error.faults or (error,):
-                log.error("configuration unchanged: %s", fault)  # noqa: TRY400 - the fault says it all
-            return
-        log.info("configuration read")
-        self._forget_obstacles([job.device_id for job in self._journal.unfiled()])
-
-    def _forget_obstacles(self, device_ids: list[str]) -> None:
-        """Let jobs be tried at once, whatever was in their way."""
-        hindered = [
-            job
-            for job in self._journal.unfiled()
-            if job.obstacle and job.device_id in device_ids and _key(job) not in self._busy
-        ]
-        self._journal.hinder([(job, None) for job in hindered])
-
     # Pairing
 
     def _pair(self, ring: Ring) -> None:
         """Give each job that can take a step to a worker; write down what is in others' way."""
-        busy = set(self._busy)  # before the jobs: one that is not in it cannot move meanwhile
+        busy = self._workers.busy()  # before the jobs: one that is not in it cannot move meanwhile
+        self._forgive(busy)
         jobs = {job.number: job for job in self._journal.unfiled()}
-        rivals: dict[str, list[str]] = {}
-        for job in jobs.values():
-            if isinstance(job.state, Pending):
-                rivals.setdefault(job.device_id, []).append(job.name)
-        due = dict.fromkeys(job.number for job in jobs.values() if _is_due(job, ring))
-        self._called = {number: None for number in self._called | due if number in jobs}
+        now, changed = self._looked_at, bool(ring & ~Ring.WORK)
+        due = [job for job in jobs.values() if is_due(job, now, something_changed=changed)]
+        called = self._called | dict.fromkeys(job.number for job in due)
+        self._called = {number: None for number in called if number in jobs}
+        pairing = self._pairing(jobs.values())
         hindered: list[tuple[Job, Obstacle | None]] = []
-        for job in [jobs[number] for number in self._called]:
-            if _key(job) in busy:
-                continue  # it stays called: what rang may matter after this step
-            if _waits(job):
-                del self._called[job.number]
-                continue
+        for job in [jobs[number] for number in self._called if _key(jobs[number]) not in busy]:
             try:
-                drive = self._drive_for(job, rivals)
+                if not waits(job, now) and not self._advance(job, pairing.drive_for(job)):
+                    continue  # it stays called until there is a worker for it
             except (DriveError, ManifestError) as error:
-                hindered += self._hinder(job, error)
-                del self._called[job.number]
-                continue
-            if len(self._busy) < self._outfit.workers:
-                del self._called[job.number]
-                busy.add(_key(job))
-                self._advance(job, drive)
+                hindered += self._hindrance(job, error)
+            del self._called[job.number]
         if hindered:
             self._journal.hinder(hindered)
-        self._validate([job for job in jobs.values() if _key(job) not in busy])
+        self._validate()
+        if self._asked_for or Ring.TIMER in ring:
+            self._follow()
 
-    def _drive_for(self, job: Job, rivals: Mapping[str, list[str]]) -> Drive | None:
-        """The drive that the next step needs, if it needs one. Raises why there is none."""
-        match job.state:
-            case Submitting() | Signed() | Rejected():
-                return None
-            case Pending() if len(rivals[job.device_id]) > 1:
-                raise ManifestError(
-                    f"several manifests name {job.device_id}: {', '.join(rivals[job.device_id])}",
-                    hint="Leave one of them in pending/; a device carries one SIGNATURE.",
-                )
-            case Pending() | Submitted():
-                return recognition.pick(
-                    job.device_id,
-                    job.file_system,
-                    self._drives,
-                    self._outfit.devices,
-                    self._outfit.require_mapping,
-                    asked=rivals,
-                )
+    def _pairing(self, jobs: Iterable[Job]) -> Pairing:
+        outfit = self._outfit
+        drives, present = self._drives, self._present
+        return Pairing(named(jobs), drives, present, outfit.devices, outfit.require_mapping)
 
-    def _validate(self, idle: list[Job]) -> None:
+    def _forgive(self, busy: frozenset[str]) -> None:
+        """Take away what is in the way of the jobs that somebody wants tried at once."""
+        ready = self._retried - busy
+        self._retried -= ready
+        self._asked_for |= ready
+        hindered = [
+            job for job in self._journal.unfiled() if job.obstacle and job.device_id in ready
+        ]
+        if hindered:
+            self._journal.hinder([(job, None) for job in hindered])
+
+    def _validate(self) -> None:
         """Ask the service about manifests whose drives are not here, with half of the workers."""
         if not self._outfit.validate_on_drop or time.monotonic() < self._validate_after:
             return
-        room = max(1, self._outfit.workers // 2) - len(self._busy)
-        for job in idle:
-            if room > 0 and isinstance(job.state, Pending) and not job.state.validated:
-                self._run(job, self._outfit.preparation.validate, self._met_validating)
-                room -= 1
+        busy = self._workers.busy()  # before the jobs, as in `_pair`
+        room = max(1, self._outfit.workers // 2) - len(busy - {FOLLOWER})
+        for job in self._journal.unfiled():
+            is_open = isinstance(job.state, Pending) and not job.state.validated
+            if room > 0 and is_open and _key(job) not in busy:
+                steps = partial(self._outfit.preparation.validate, job)
+                room -= self._start(job, steps, self._met_validating)
+
+    def _follow(self) -> None:
+        """Ask about the jobs that are on their way, one after the other."""
+        if FOLLOWER in self._workers.busy():
+            return
+        following = self._outfit.preparation.following
+        jobs, self._asked_for = following.due(self._asked_for), set()
+        if jobs:
+            self._workers.start(FOLLOWER, lambda: self._ask_about(jobs, following))
 
     # Workers
 
-    def _advance(self, job: Job, drive: Drive | None) -> None:
-        preparation = self._outfit.preparation
-        self._run(job, lambda job: preparation.advance(job, drive), self._met)
+    def _advance(self, job: Job, drive: Drive | None) -> bool:
+        return self._start(job, partial(self._outfit.preparation.advance, job, drive), self._met)
 
-    def _run(self, job: Job, steps: Callable[[Job], object], met: Met) -> None:
-        worker = threading.Thread(target=self._work, args=(job, steps, met), daemon=True)
-        self._busy[_key(job)] = worker
-        worker.start()
+    def _start(self, job: Job, steps: Callable[[], Job], met: Met) -> bool:
+        """Have `steps` taken by a worker, if there is one for this job."""
+        busy = self._workers.busy()
+        if _key(job) in busy or len(busy - {FOLLOWER}) >= self._outfit.workers:
+            return False
+        self._workers.start(_key(job), lambda: self._work(job, steps, met))
+        return True
 
-    def _work(self, job: Job, steps: Callable[[Job], object], met: Met) -> None:
-        try:
+    def _work(self, job: Job, steps: Callable[[], Job], met: Met) -> None:
+        with self._without_a_guess():
             try:
-                steps(job)
+                after = steps()
             except (JournalError, StaleJobError):
                 raise
             except (DriveprepError, OSError) as error:
                 met(job, error)
+            else:
+                if after.filed:
+                    event = "prepared" if isinstance(after.state, Signed) else "rejected"
+                    self._tell_hook(event, after)
+
+    def _ask_about(self, jobs: list[Job], following: Following) -> None:
+        with self._without_a_guess():
+            for job in jobs:
+                try:
+                    after = following.ask(job)
+                except ServiceError as error:
+                    log.debug("nothing heard of it: %s", error, extra=about(job))
+                    return  # the others can wait for the next timer, too
+                if after.is_closed:
+                    self._tell_hook("terminal", after)
+
+    @contextmanager
+    def _without_a_guess(self) -> Iterator[None]:
+        """A job that moved on is looked at anew, a full disk waited for; the rest ends us."""
+        try:
+            yield
         except StaleJobError:
-            pass  # the next look sees how it stands
+            pass
         except JournalFullError as error:
             self._wait_for_room(error)
-        except BaseException as error:  # noqa: BLE001 - a bug ends the process, not one thread
-            self._fail(error)
-        finally:
-            self._busy.pop(_key(job), None)
-            self._bell.ring(Ring.WORK)
 
     def _met(self, job: Job, error: DriveprepError | OSError) -> None:
-        self._journal.hinder(self._hinder(job, error))
+        self._journal.hinder(self._hindrance(job, error))
 
     def _met_validating(self, job: Job, error: DriveprepError | OSError) -> None:
         """No obstacle to a job: its drive is not here yet. Later is early enough."""
+        if time.monotonic() >= self._validate_after:
+            log.warning("manifest %s not validated yet: %s", job.name, error, extra=about(job))
         self._validate_after = time.monotonic() + TIMER_SECONDS
-        log.warning("manifest %s not validated yet: %s", job.name, error, extra=about(job))
 
-    def _fail(self, error: BaseException) -> None:
-        self._bug = error
-        self._bell.ring(Ring.STOP)
-
-    def _hinder(
+    def _hindrance(
         self, job: Job, error: DriveprepError | OSError
     ) -> list[tuple[Job, Obstacle | None]]:
-        """The obstacle to write down, if it is news; each is logged once."""
+        """The obstacle to write down, if it is news; each is told once."""
         job = self._journal.current(job) or job
-        obstacle = _obstacle(job.obstacle, error, time.time())
-        if obstacle == job.obstacle:
+        after = obstacle(job.obstacle, error, time.time())
+        if after == job.obstacle:
             return []
-        if not job.obstacle or obstacle.reason != job.obstacle.reason:
-            log.warning("%s. %s", obstacle.reason, obstacle.hint, extra=about(job))
-        return [(job, obstacle)]
+        if not job.obstacle or after.reason != job.obstacle.reason:
+            is_usual = isinstance(error, DriveAbsentError)
+            level = logging.INFO if is_usual else logging.WARNING
+            log.log(level, "%s. %s", after.reason, after.hint, extra=about(job))
+            if not is_usual:
+                self._tell_hook("obstacle", replace(job, obstacle=after))
+        return [(job, after)]
 
-    # Time
+    # Telling
 
-    def _pause(self, timer: float) -> float:
-        """Seconds until something is due by itself."""
-        now = time.time()
-        moments = [job.obstacle.retry_at for job in self._journal.unfiled() if job.obstacle]
-        moments.append(self._incomplete_until)
-        pauses = [timer - time.monotonic(), systemd.watchdog_seconds() or TIMER_SECONDS]
-        if self._full_until > time.monotonic():
-            return min(*pauses, self._full_until - time.monotonic())
-        return min(pauses + [moment - now for moment in moments if moment is not None])
-
-    def _stop(self) -> None:
-        deadline = time.monotonic() + STOP_SECONDS
-        for worker in list(self._busy.values()):
-            worker.join(max(0.0, deadline - time.monotonic()))
+    def _tell_hook(self, event: str, job: Job) -> None:
+        if command := self._outfit.hooks.get(event):
+            hooks.run(command, event, job)
 
     def _tell_systemd(self) -> None:
         jobs = self._journal.unfiled()
         hindered = sum(job.obstacle is not None for job in jobs)
-        status = f"STATUS={len(jobs)} jobs, {len(self._busy)} in work, {hindered} waiting"
+        in_work = len(self._workers.busy() - {FOLLOWER})
+        status = f"STATUS={len(jobs)} jobs: {in_work} in work, {hindered} waiting"
         if status != self._status:
             systemd.notify(status)
             self._status = status
 
+    def _pause(self, timer: float) -> float:
+        """Seconds until something is due by itself."""
+        now = time.monotonic()
+        pauses = [timer - now, systemd.watchdog_seconds() or TIMER_SECONDS]
+        if self._full_until > now:
+            return min(*pauses, self._full_until - now)
+        moments = [job.obstacle.retry_at for job in self._journal.unfiled() if job.obstacle]
+        moments.append(self._incomplete_until)
+        # One that was past when we last looked waits for a worker, whose end rings.
+        ahead = [moment for moment in moments if moment and moment > self._looked_at]
+        return min(pauses + [moment - time.time() for moment in ahead])
+
 
 def _key(job: Job) -> str:
     """One worker per device; a manifest that names none is on its own."""
-    return job.device_id or f"#{job.number}"
-
-
-def _is_due(job: Job, ring: Ring) -> bool:
-    """Whether a ring calls for a job. Trouble of the service is over only when its time comes."""
-    if job.obstacle is None or job.obstacle.retry_at is not None:
-        return not _waits(job)
-    return bool(ring & ~Ring.WORK)
-
-
-def _waits(job: Job) -> bool:
-    return bool(job.obstacle and (job.obstacle.retry_at or 0.0) > time.time())
-
-
-def _obstacle(before: Obstacle | None, error: DriveprepError | OSError, now: float) -> Obstacle:
-    """What an error makes of the obstacle before; trouble of the service waits ever longer."""
-    reason, hint = str(error), getattr(error, "hint", "Check the disk that holds the spool.")
-    since = before.since if before and before.reason == reason else now
-    if not isinstance(error, ServiceError):
-        return Obstacle(reason, hint, since, 0, None)
-    attempts = before.attempts + 1 if before else 1
-    longest = next(pause for kind, pause in PAUSE_SECONDS.items() if isinstance(error, kind))
-    pause = min(longest, 2.0 ** min(attempts, 20)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-    return Obstacle(reason, hint, since, attempts, now + pause)
+    return job.device_id or f"/{job.number}"

@@ -74,7 +74,7 @@ class PatientBell:
 class Worker:
     """A thread that has ended when `start` returns."""
 
-    def __init__(self, target: Callable[..., None], args: tuple[Any, ...], **_: bool) -> None:
+    def __init__(self, target: Callable[..., None], args: tuple[Any, ...], **_: object) -> None:
         self.start = lambda: target(*args)
 
     def join(self, _seconds: float) -> None:
@@ -90,6 +90,10 @@ class Shelf:
     def mounted(self) -> tuple[Drive, ...]:
         """As Drives has it."""
         return tuple(self.drives)
+
+    def present(self) -> tuple[()]:
+        """As Drives has it: nothing that is not mounted is in reach."""
+        return ()
 
     def has(self, drive: Drive) -> bool:
         """As drives.is_still has it."""

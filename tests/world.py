@@ -23,9 +23,10 @@ import crash
 import remains
 from outside import ENDPOINT, TIMEOUT, Clock, Event, PatientBell, Shelf, Wire, Worker
 
-from daemon import journal, preparation, service, spool
+from daemon import journal, patience, preparation, service, spool, workers
 from daemon.bell import Ring
 from daemon.drive import Drive
+from daemon.following import Following
 from daemon.identity import Identity
 from daemon.importexport import client, transport
 from daemon.importexport.emulator import EXAMPLE
@@ -184,15 +185,18 @@ class World:
         ledger.close()
 
     def _outfit(self, ledger: journal.Journal, folder: spool.Spool) -> service.Outfit:
+        caller = client.Client(self.endpoint, EXAMPLE, TIMEOUT)
         path = preparation.Preparation(
             journal=ledger,
             spool=folder,
             drives=self.shelf,  # type: ignore[arg-type] # as far as it is called
-            client=client.Client(self.endpoint, EXAMPLE, TIMEOUT),
+            client=caller,
+            following=Following(ledger, caller, self.clock),
             endpoint=self.endpoint,
             access_key_id=EXAMPLE.access_key_id,
             timeout=TIMEOUT,
             clock=self.clock,
+            steady=self.clock,
         )
         return service.Outfit(path, {}, False, self.validate_on_drop, 8)
 
@@ -204,8 +208,8 @@ class World:
         places: list[tuple[Any, str, Any]] = [
             (service, "time", time),
             (client, "time", time),
-            (service, "random", SimpleNamespace(uniform=lambda least, most: most)),
-            (service, "threading", SimpleNamespace(Thread=Worker)),
+            (patience, "random", SimpleNamespace(uniform=lambda least, most: most)),
+            (workers, "threading", SimpleNamespace(Thread=Worker)),
             (preparation, "is_still", self.shelf.has),
             (spool.Spool, "_found", lambda folder, entry: _stamped(found(folder, entry), entry)),
         ]

@@ -1,0 +1,108 @@
+"""After submission: what the service says of a job, asked gently until it is done with it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from daemon import signature
+from daemon.errors import InDoubtError, JobRefusedError
+from daemon.importexport.client import Client
+from daemon.importexport.messages import JobStatus
+from daemon.job import Job, Progress, Signed, Submitted, about
+from daemon.journal import Journal
+from daemon.printable import printable
+
+log = logging.getLogger(__name__)
+
+FOLLOW_SECONDS = 3600.0  # a job takes days
+ENDED = ("ExpiredJobId", "CanceledJobId")  # refusals that say the same as a terminal status
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """Asks the service about jobs it has. Safe to use from several threads."""
+
+    journal: Journal
+    client: Client
+    clock: Callable[[], float]
+
+    def due(self, device_ids: Collection[str] = ()) -> list[Job]:
+        """The filed jobs to ask about: whose time has come, or whose deviceId is among these."""
+        return [
+            job
+            for job in self.journal.followed()
+            if not self.is_fresh(job) or job.device_id in device_ids
+        ]
+
+    def is_fresh(self, job: Job) -> bool:
+        """Whether the service was heard of this job lately enough."""
+        match job:
+            case Job(progress=Progress(checked_at=heard_at)):
+                pass
+            case Job(state=Submitted(submitted_at=heard_at) | Signed(submitted_at=heard_at)):
+                pass
+            case _:
+                return False
+        return heard_at > self.clock() - FOLLOW_SECONDS
+
+    def ask(self, job: Job) -> Job:
+        """The job with what the service says of it now, written down. Safe to repeat.
+
+        A filed job whose SIGNATURE the service has changed is opened for signing again. Raises
+        ServiceError when the service did not answer.
+        """
+        try:
+            status = self.client.get_status(job.job_id)
+        except JobRefusedError as error:
+            return self._note(job, _refused(error, self.clock()))
+        job = self._note(job, _progress(status, self.clock()))
+        if job.filed and not job.is_closed and isinstance(job.state, Signed):
+            self._take_new_signature(job, job.state, status)
+        return job
+
+    def _note(self, job: Job, progress: Progress) -> Job:
+        before = job.progress.progress_code if job.progress else None
+        job = self.journal.progress(job, progress)
+        if progress.progress_code != before:
+            log.info("job is %s", printable(progress.progress_code or "?"), extra=about(job))
+        return job
+
+    def _take_new_signature(self, job: Job, state: Signed, status: JobStatus) -> None:
+        if not status.signature_file_contents or not status.current_manifest:
+            return
+        try:
+            text = signature.text(status.signature_file_contents, job.job_id)
+        except InDoubtError as error:
+            log.warning("%s", error, extra=about(job))
+            return
+        if text != state.signature:
+            address = status.aws_shipping_address or state.shipping_address
+            anew = Submitted(
+                state.job_id, text, address, state.warning, state.submitted_at, state.drive
+            )
+            self.journal.reopen(job, anew, status.current_manifest.encode())
+            log.warning("SIGNATURE changed at the service: plug the drive in", extra=about(job))
+
+
+def _progress(status: JobStatus, now: float) -> Progress:
+    return Progress(
+        checked_at=now,
+        progress_code=status.progress_code,
+        progress_message=status.progress_message,
+        location_code=status.location_code,
+        location_message=status.location_message,
+        carrier=status.carrier,
+        tracking_number=status.tracking_number,
+        log_bucket=status.log_bucket,
+        log_key=status.log_key,
+        error_count=status.error_count,
+        is_terminal=status.is_terminal,
+    )
+
+
+def _refused(error: JobRefusedError, now: float) -> Progress:
+    """Expired and cancelled jobs are over; any other refusal is for a person to look at."""
+    code = error.code.removesuffix("Exception").removesuffix("JobId")
+    return Progress(now, code, str(error), is_terminal=error.code.startswith(ENDED))

@@ -1,0 +1,167 @@
+"""An SQLite file that can be trusted, or JournalError: its claim, its opening, its log.
+
+Knows nothing of jobs. WAL and synchronous=FULL: a transaction that has ended is on the disk.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from daemon.errors import JournalError, JournalFullError
+
+BUSY_SECONDS = 10.0  # a reader that checkpoints may hold the file for a moment
+# SQLite drops a damaged log from the damage on without a word, so the log is kept short.
+CHECKPOINT_PAGES = 64
+LOG_HEADER = struct.Struct(">8I")  # sqlite.org/fileformat2.html, 4.1: the WAL header
+FRAME_HEADER = struct.Struct(">6I")  # and 4.2: page, size after a commit, two salts, two sums
+LOG_MAGIC = 0x377F0682  # its last bit says in which byte order the sums are made
+LOCK = struct.Struct("@hhqqi")  # struct flock of fcntl(2): type, whence, start, length, process
+# An open file description lock, fcntl(2): it ends with its descriptor, and can be asked about.
+WHOLE_FILE = LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+
+
+def claim(path: Path) -> int:
+    """A descriptor that keeps everybody else from claiming `path`, until it is closed."""
+    with translated(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, WHOLE_FILE)
+    except OSError as error:
+        os.close(descriptor)
+        raise JournalError(
+            f"another driveprep daemon already works on {path.parent}",
+            "Stop it first (`systemctl stop driveprep`), or give this one another spool.",
+        ) from error
+    return descriptor
+
+
+def is_claimed(path: Path) -> bool:
+    """Whether somebody has claimed `path` now. Takes no lock and makes no file."""
+    with translated(path):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            found = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, WHOLE_FILE)
+            return LOCK.unpack(found)[0] != fcntl.F_UNLCK
+        finally:
+            os.close(descriptor)
+
+
+def open_for_writing(path: Path, tables: str, version: int, *, is_new: bool) -> sqlite3.Connection:
+    """The database at `path`, with `tables` of that `version` (in user_version).
+
+    One without tables is only begun where it `is_new`.
+    """
+    if not is_new and not path.exists():
+        raise _lost(path)
+    _check_header(path.with_name(path.name + "-wal"))
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    database = sqlite3.connect(
+        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    try:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute("PRAGMA secure_delete = ON")  # a manifest that was filed is forgotten
+        database.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        (found,) = database.execute("PRAGMA user_version").fetchone()
+        _check_log(path.with_name(path.name + "-wal"), database)
+        if found == 0 and not is_new:
+            raise _lost(path)
+        if found == 0:
+            database.executescript(f"BEGIN; {tables} PRAGMA user_version = {version}; COMMIT;")
+        elif found != version:
+            raise sqlite3.DatabaseError(f"its tables are of version {found}, want {version}")
+        (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+@contextmanager
+def open_for_reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """The database beside its writer; nothing can be written."""
+    database = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Whatever goes wrong in the block with the file at `path` is a JournalError."""
+    try:
+        yield
+    except (sqlite3.Error, OSError, ValueError, TypeError, KeyError) as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise JournalFullError(
+                f"the disk that holds the journal {path} is full",
+                "Make room on it; everything then goes on by itself.",
+            ) from error
+        raise JournalError(
+            f"cannot trust or write the journal {path}: {error}",
+            f"Restore {path} from a backup, or move it aside and compare every drive with the"
+            " service's own list of jobs before you go on.",
+        ) from error
+
+
+def _lost(path: Path) -> JournalError:
+    return JournalError(
+        f"{path.parent} holds prepared jobs, but the journal {path} is missing or empty",
+        "Restore it from a backup, or move the folder prepared/ aside to begin anew.",
+    )
+
+
+def _check_header(log: Path) -> None:
+    """A log whose header is damaged would be dropped whole; it is synced before any frame."""
+    if not log.exists() or log.stat().st_size <= LOG_HEADER.size:
+        return
+    with log.open("rb") as file:
+        data = file.read(LOG_HEADER.size)
+    magic, *_, first, second = LOG_HEADER.unpack(data)
+    words = struct.unpack(">6I" if magic & 1 else "<6I", data[:24])
+    if magic | 1 != LOG_MAGIC | 1 or _sums(words) != (first, second):
+        raise sqlite3.DatabaseError(f"its log {log.name} is damaged")
+
+
+def _sums(words: tuple[int, ...]) -> tuple[int, int]:
+    first = second = 0
+    for even, odd in zip(words[::2], words[1::2], strict=True):
+        first = (first + even + second) & 0xFFFFFFFF
+        second = (second + odd + first) & 0xFFFFFFFF
+    return first, second
+
+
+def _check_log(log: Path, database: sqlite3.Connection) -> None:
+    """Refuse a log that has two commits behind the place up to which SQLite could read it.
+
+    One can be the commit that a power cut tore, and which nobody was told of; with two of them,
+    at least one was synced and has been damaged since.
+    """
+    (page_size,) = database.execute("PRAGMA page_size").fetchone()
+    _, readable, _ = database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    if not log.exists():
+        return
+    with log.open("rb") as file:
+        salts = LOG_HEADER.unpack(file.read(LOG_HEADER.size).ljust(LOG_HEADER.size, b"\0"))[4:6]
+        file.seek(LOG_HEADER.size + max(0, readable) * (FRAME_HEADER.size + page_size))
+        commits = 0
+        while len(header := file.read(FRAME_HEADER.size)) == FRAME_HEADER.size:
+            _, size_after_commit, *rest = FRAME_HEADER.unpack(header)
+            commits += size_after_commit > 0 and tuple(rest[:2]) == salts
+            file.seek(page_size, os.SEEK_CUR)
+    if commits > 1:
+        raise sqlite3.DatabaseError(f"its log {log.name} is damaged")

@@ -36,6 +36,7 @@ from daemon.job import (
 NAME = "journal.sqlite3"
 CLAIM = "journal.lock"
 VERSION = 1  # of the tables
+TOLD_BYTES = 512  # always as many, so that a shorter word leaves nothing of a longer one
 STATES: dict[str, type[State]] = {
     state.__name__: state for state in (Pending, Submitting, Submitted, Signed, Rejected)
 }
@@ -101,8 +102,7 @@ class Journal:
     def tell(self, **facts: str | float) -> None:
         """Leave word of the daemon for readers beside it. Not synced: only for the living."""
         with self._lock, ledger.translated(self._path), suppress(OSError):
-            data = json.dumps(facts).encode()
-            os.ftruncate(self._claim, os.pwrite(self._claim, data, 0))
+            os.pwrite(self._claim, json.dumps(facts).encode().ljust(TOLD_BYTES), 0)
 
     # The jobs that still have a step to take
 

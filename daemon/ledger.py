@@ -50,7 +50,7 @@ def is_claimed(path: Path) -> bool:
             return False
         try:
             found = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, WHOLE_FILE)
-            return LOCK.unpack(found)[0] != fcntl.F_UNLCK
+            return bool(LOCK.unpack(found)[0] != fcntl.F_UNLCK)
         finally:
             os.close(descriptor)
 

@@ -146,11 +146,13 @@ class Spool:
         manifest `name` out of pending/, if it still is the one with `sha256`. Idempotent.
         """
         with self._lock, ExitStack() as stack:
-            prepared = stack.enter_context(durable.folder(self.path / "prepared"))
+            here = stack.enter_context(durable.folder(self.path))
+            prepared = stack.enter_context(durable.folder("prepared", here))
             place = _place_for(prepared, folder, files)
-            if not _exists(prepared, place):
-                _write_folder(prepared, place, files)
-            durable.sync(prepared)  # a call that was interrupted may not have come so far
+            if _exists(prepared, place):
+                durable.sync(prepared)  # the call that was interrupted may not have come so far
+            else:
+                _write_folder(here, prepared, place, files)
             pending = stack.enter_context(durable.folder(self.pending))
             if _is_same(pending, name, sha256):
                 durable.discard(pending, name)
@@ -246,14 +248,15 @@ def _place_for(prepared: int, folder: str, files: Mapping[str, bytes]) -> str:
     raise AssertionError("numbers never end")
 
 
-def _write_folder(prepared: int, place: str, files: Mapping[str, bytes]) -> None:
+def _write_folder(here: int, prepared: int, place: str, files: Mapping[str, bytes]) -> None:
+    """Made beside prepared/, where nobody looks for papers, and moved there whole."""
     partial = f".{place}{PARTIAL}"
     with suppress(FileExistsError):  # of a crash: its files are replaced one by one
-        os.mkdir(partial, 0o750, dir_fd=prepared)
-    with durable.folder(partial, prepared) as target:
+        os.mkdir(partial, 0o750, dir_fd=here)
+    with durable.folder(partial, here) as target:
         for name, data in files.items():
             _create(target, name, data, 0o640)
-    durable.move(prepared, partial, prepared, place)
+    durable.move(here, partial, prepared, place)
 
 
 def _create(folder: int, name: str, data: bytes, mode: int) -> None:

@@ -51,7 +51,7 @@ def test_every_step_is_durable_before_the_next():
 
         effects = effects_of(world)
 
-    papers = f"{PREPARED}/.J0001-HD001.partial"
+    papers = "spool/.J0001-HD001.partial"
     word = "os.pwrite spool/journal.lock"  # for `status`; nothing depends on it
     outside = [what for what in effects if f"{papers}/" not in what and what != word]
     assert [what for what, _ in groupby(outside)] == [
@@ -72,6 +72,7 @@ def test_every_step_is_durable_before_the_next():
         f"os.fsync {papers}",
         f"os.rename {papers} {PREPARED}/J0001-HD001",
         f"os.fsync {PREPARED}",
+        "os.fsync spool",
         f"os.remove {PENDING}/hd1.yml",
         f"os.fsync {PENDING}",
         "commit Signed filed",

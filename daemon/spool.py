@@ -149,8 +149,9 @@ class Spool:
             here = stack.enter_context(durable.folder(self.path))
             prepared = stack.enter_context(durable.folder("prepared", here))
             place = _place_for(prepared, folder, files)
-            if _exists(prepared, place):
-                durable.sync(prepared)  # the call that was interrupted may not have come so far
+            if _exists(prepared, place):  # a call was interrupted; it may not have come so far
+                durable.sync(prepared)
+                _clear_folder(here, f".{place}{PARTIAL}", files)
             else:
                 _write_folder(here, prepared, place, files)
             pending = stack.enter_context(durable.folder(self.pending))
@@ -257,6 +258,15 @@ def _write_folder(here: int, prepared: int, place: str, files: Mapping[str, byte
         for name, data in files.items():
             _create(target, name, data, 0o640)
     durable.move(here, partial, prepared, place)
+
+
+def _clear_folder(here: int, partial: str, files: Mapping[str, bytes]) -> None:
+    """Take away what a rename that was not synced on both sides has left, if anything."""
+    with suppress(FileNotFoundError), durable.folder(partial, here) as target:
+        for name in (*files, PARTIAL):
+            durable.discard(target, name)
+        os.rmdir(partial, dir_fd=here)
+        durable.sync(here)
 
 
 def _create(folder: int, name: str, data: bytes, mode: int) -> None:

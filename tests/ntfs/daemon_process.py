@@ -158,11 +158,12 @@ class DaemonProcess:
         return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
 
     def until(self, what: str, condition: Callable[[], T], deadline: float = PATIENCE_SECONDS) -> T:
-        """wait_until(), with the daemon's log where it fails."""
+        """wait_until(), with the end of the daemon's log where it fails."""
         try:
             return wait_until(what, condition, deadline)
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.log}") from None
+            end = "\n".join(self.log.splitlines()[-30:])
+            raise AssertionError(f"{error}\n{end}") from None
 
     def status(self) -> dict[str, Any]:
         """What `driveprep status --json` tells."""
@@ -222,7 +223,7 @@ class DaemonProcess:
 @pytest.fixture
 def service() -> Iterator[Emulator]:
     """The service: our emulator, listening on loopback."""
-    with Emulator() as emulator:
+    with Emulator(quota=10_000) as emulator:
         yield emulator
 
 

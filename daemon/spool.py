@@ -186,8 +186,8 @@ def is_manifest_name(name: str) -> bool:
 
 
 def safe_name(text: str) -> str:
-    """`text` as one component of a path: no slash, no leading dot, at most 64 characters."""
-    return UNSAFE.sub("_", text)[:64].lstrip(".") or "_"
+    """`text` as one component of a path: no slash, no leading dot or dash, at most 64 characters."""
+    return UNSAFE.sub("_", text)[:64].lstrip(".-") or "_"
 
 
 def drop(pending: Path, name: str, data: bytes) -> Path:

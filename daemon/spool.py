@@ -186,7 +186,7 @@ def is_manifest_name(name: str) -> bool:
 
 
 def safe_name(text: str) -> str:
-    """`text` as one component of a path: no slash, no leading dot or dash, at most 64 characters."""
+    """`text` as one component of a path: no slash, no dot or dash first, at most 64 characters."""
     return UNSAFE.sub("_", text)[:64].lstrip(".-") or "_"
 
 

@@ -30,14 +30,17 @@ def claim(path: Path) -> int:
     """A descriptor that keeps everybody else from claiming `path`, until it is closed."""
     with translated(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    try:
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, WHOLE_FILE)
-    except OSError as error:
-        os.close(descriptor)
-        raise JournalError(
-            f"another driveprep daemon already works on {path.parent}",
-            "Stop it first (`systemctl stop driveprep`), or give this one another spool.",
-        ) from error
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, WHOLE_FILE)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise JournalError(
+                f"another driveprep daemon already works on {path.parent}",
+                "Stop it first (`systemctl stop driveprep`), or give this one another spool.",
+            ) from error
+        except OSError:
+            os.close(descriptor)
+            raise
     return descriptor
 
 
@@ -58,11 +61,12 @@ def is_claimed(path: Path) -> bool:
 def open_for_writing(path: Path, tables: str, version: int, *, is_new: bool) -> sqlite3.Connection:
     """The database at `path`, with `tables` of that `version` (in user_version).
 
-    One without tables is only begun where it `is_new`.
+    One without tables is only begun where it `is_new`. One whose log is damaged stays as it is.
     """
     if not is_new and not path.exists():
         raise _lost(path)
-    _check_header(path.with_name(path.name + "-wal"))
+    # First of all: a connection takes in what it can read of the log, and then removes it.
+    _check_log(path)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     database = sqlite3.connect(
         path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
@@ -73,7 +77,6 @@ def open_for_writing(path: Path, tables: str, version: int, *, is_new: bool) -> 
         database.execute("PRAGMA secure_delete = ON")  # a manifest that was filed is forgotten
         database.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         (found,) = database.execute("PRAGMA user_version").fetchone()
-        _check_log(path.with_name(path.name + "-wal"), database)
         if found == 0 and not is_new:
             raise _lost(path)
         if found == 0:
@@ -125,43 +128,49 @@ def _lost(path: Path) -> JournalError:
     )
 
 
-def _check_header(log: Path) -> None:
-    """A log whose header is damaged would be dropped whole; it is synced before any frame."""
-    if not log.exists() or log.stat().st_size <= LOG_HEADER.size:
-        return
-    with log.open("rb") as file:
-        data = file.read(LOG_HEADER.size)
-    magic, *_, first, second = LOG_HEADER.unpack(data)
-    words = struct.unpack(">6I" if magic & 1 else "<6I", data[:24])
-    if magic | 1 != LOG_MAGIC | 1 or _sums(words) != (first, second):
+def _check_log(path: Path) -> None:
+    """Raise sqlite3.DatabaseError where the log of the database at `path` has lost commits.
+
+    SQLite reads it up to the first frame that is not as it was written. One commit behind that
+    can be the one that a power cut tore, and which nobody was told of; with two of them, at least
+    one was synced and has been damaged since.
+    """
+    log, index = path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")
+    # SQLite makes the log before its index, and removes it after.
+    if index.exists() and not log.exists():
+        raise sqlite3.DatabaseError(f"its log {log.name} is missing")
+    if log.exists() and _commits_cut_off(log) > 1:
         raise sqlite3.DatabaseError(f"its log {log.name} is damaged")
 
 
-def _sums(words: tuple[int, ...]) -> tuple[int, int]:
-    first = second = 0
+def _commits_cut_off(log: Path) -> int:
+    """How many commits are in the log behind the place up to which SQLite can read it."""
+    if log.stat().st_size <= LOG_HEADER.size:
+        return 0
+    with log.open("rb") as file:
+        header = file.read(LOG_HEADER.size)
+        magic, _, page_size, _, *salts, first, second = LOG_HEADER.unpack(header)
+        order = ">" if magic & 1 else "<"
+        sums = _sums(order, header[:24], (0, 0))
+        if magic | 1 != LOG_MAGIC | 1 or sums != (first, second):
+            # It is synced before any frame is written: no power cut does that.
+            raise sqlite3.DatabaseError(f"its log {log.name} is damaged")
+        commits, is_whole, size = 0, True, FRAME_HEADER.size + page_size
+        while len(frame := file.read(size)) == size:
+            _, size_after_commit, *found_salts, first, second = FRAME_HEADER.unpack_from(frame)
+            if is_whole:
+                sums = _sums(order, frame[:8] + frame[FRAME_HEADER.size :], sums)
+                is_whole = found_salts == salts and sums == (first, second)
+            if not is_whole:
+                commits += size_after_commit > 0 and found_salts == salts
+        return commits
+
+
+def _sums(order: str, data: bytes, sums: tuple[int, int]) -> tuple[int, int]:
+    """The checksum of a log goes on from one frame to the next (fileformat2.html, 4.2)."""
+    first, second = sums
+    words = struct.unpack(f"{order}{len(data) // 4}I", data)
     for even, odd in zip(words[::2], words[1::2], strict=True):
         first = (first + even + second) & 0xFFFFFFFF
         second = (second + odd + first) & 0xFFFFFFFF
     return first, second
-
-
-def _check_log(log: Path, database: sqlite3.Connection) -> None:
-    """Refuse a log that has two commits behind the place up to which SQLite could read it.
-
-    One can be the commit that a power cut tore, and which nobody was told of; with two of them,
-    at least one was synced and has been damaged since.
-    """
-    (page_size,) = database.execute("PRAGMA page_size").fetchone()
-    _, readable, _ = database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-    if not log.exists():
-        return
-    with log.open("rb") as file:
-        salts = LOG_HEADER.unpack(file.read(LOG_HEADER.size).ljust(LOG_HEADER.size, b"\0"))[4:6]
-        file.seek(LOG_HEADER.size + max(0, readable) * (FRAME_HEADER.size + page_size))
-        commits = 0
-        while len(header := file.read(FRAME_HEADER.size)) == FRAME_HEADER.size:
-            _, size_after_commit, *rest = FRAME_HEADER.unpack(header)
-            commits += size_after_commit > 0 and tuple(rest[:2]) == salts
-            file.seek(page_size, os.SEEK_CUR)
-    if commits > 1:
-        raise sqlite3.DatabaseError(f"its log {log.name} is damaged")

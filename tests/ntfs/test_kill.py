@@ -30,8 +30,8 @@ KINDS = {
     "send": ("sendto,sendmsg", 1, 1),
     "receive": ("recvfrom,recvmsg", 1, 1),
     "folder": ("?mkdir,mkdirat", 1, 1),
-    "write": ("write,pwrite64", 4, 3),
-    "open": ("?open,openat", 20, 3),
+    "write": ("write,pwrite64", 6, 3),
+    "open": ("?open,openat", 30, 2),
 }
 
 

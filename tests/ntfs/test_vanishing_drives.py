@@ -83,8 +83,9 @@ def drivers_of(drive) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("pull", [torn_out, detached, killed])
-@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize(
+    ("pull", "restarts"), [(torn_out, False), (torn_out, True), (detached, True), (killed, False)]
+)
 def test_pulled_in_the_middle(plug, service, start, tmp_path, pull, restarts):
     """The job waits for its drive, and completes it wherever and whenever it comes back."""
     drive = plug(new_device_id()).mount()

@@ -24,8 +24,9 @@ def obstacle(before: Obstacle | None, error: DriveprepError | OSError, now: floa
 
 
 def waits(job: Job, now: float) -> bool:
-    """Whether the time for the next try is still to come."""
-    return bool(job.obstacle and (job.obstacle.retry_at or 0.0) > now)
+    """Whether the time for the next try is still to come. A clock can be set back."""
+    retry_at = job.obstacle.retry_at if job.obstacle else None
+    return retry_at is not None and now < retry_at <= now + max(PAUSE_SECONDS.values())
 
 
 def is_due(job: Job, now: float, *, something_changed: bool) -> bool:

@@ -45,13 +45,13 @@ class Following:
                 pass
             case _:
                 return False
-        return heard_at > self.clock() - FOLLOW_SECONDS
+        return abs(self.clock() - heard_at) < FOLLOW_SECONDS  # a clock can be set back
 
     def ask(self, job: Job) -> Job:
         """The job with what the service says of it now, written down. Safe to repeat.
 
         A filed job whose SIGNATURE the service has changed is opened for signing again. Raises
-        ServiceError when the service did not answer.
+        ServiceError when the service did not answer, StaleJobError when `job` moved on meanwhile.
         """
         try:
             status = self.client.get_status(job.job_id)
@@ -59,7 +59,7 @@ class Following:
             return self._note(job, _refused(error, self.clock()))
         job = self._note(job, _progress(status, self.clock()))
         if job.filed and not job.is_closed and isinstance(job.state, Signed):
-            self._take_new_signature(job, job.state, status)
+            return self._take_new_signature(job, job.state, status)
         return job
 
     def _note(self, job: Job, progress: Progress) -> Job:
@@ -69,21 +69,23 @@ class Following:
             log.info("job is %s", printable(progress.progress_code or "?"), extra=about(job))
         return job
 
-    def _take_new_signature(self, job: Job, state: Signed, status: JobStatus) -> None:
+    def _take_new_signature(self, job: Job, state: Signed, status: JobStatus) -> Job:
         if not status.signature_file_contents or not status.current_manifest:
-            return
+            return job
         try:
             text = signature.text(status.signature_file_contents, job.job_id)
         except InDoubtError as error:
             log.warning("%s", error, extra=about(job))
-            return
-        if text != state.signature:
-            address = status.aws_shipping_address or state.shipping_address
-            anew = Submitted(
-                state.job_id, text, address, state.warning, state.submitted_at, state.drive
-            )
-            self.journal.reopen(job, anew, status.current_manifest.encode())
-            log.warning("SIGNATURE changed at the service: plug the drive in", extra=about(job))
+            return job
+        if text == state.signature:
+            return job
+        address = status.aws_shipping_address or state.shipping_address
+        anew = Submitted(
+            state.job_id, text, address, state.warning, state.submitted_at, state.drive
+        )
+        job = self.journal.reopen(job, anew, status.current_manifest.encode())
+        log.warning("SIGNATURE changed at the service: plug the drive in", extra=about(job))
+        return job
 
 
 def _progress(status: JobStatus, now: float) -> Progress:

@@ -212,11 +212,18 @@ class Journal:
             return after
 
     def reopen(self, job: Job, state: Submitted, manifest: bytes) -> Job:
-        """A filed job got another SIGNATURE by UpdateJob: sign and file it once more."""
+        """A filed job got another SIGNATURE by UpdateJob: sign and file it once more.
+
+        Raises StaleJobError when `job` is not how it stands now.
+        """
         check_step(job.state, state)
-        after = replace(job, state=state, since=self._clock(), filed=False, obstacle=None)
-        self._write(after, manifest)
-        return after
+        with self._lock:
+            held = next(iter(self._jobs("number = ?", job.number)), None)
+            if held is None or not held.filed or held.state != job.state:
+                raise StaleJobError(f"{job.name} moved on")
+            after = replace(held, state=state, since=self._clock(), filed=False, obstacle=None)
+            self._write(after, manifest)
+            return after
 
     def followed(self) -> list[Job]:
         """Every filed job that the service is not done with."""

@@ -26,6 +26,7 @@ from daemon.errors import (
 
 if TYPE_CHECKING:
     from daemon.config import Config
+    from daemon.desk import Desk
     from daemon.importexport.client import Client
 
 EX_USAGE, EX_DATAERR, EX_UNAVAILABLE, EX_TEMPFAIL, EX_CONFIG = 64, 65, 69, 75, 78
@@ -107,17 +108,24 @@ def check(config_path: Path, online: bool, files: tuple[Path, ...]) -> None:
 @driveprep.command()
 @with_config
 @click.option("--json", "as_json", is_flag=True, help="For programs; stable, with a version.")
-def status(config_path: Path, as_json: bool) -> None:
+@click.option("--watch", is_flag=True, help="Leave it open; ends with Ctrl-C.")
+def status(config_path: Path, as_json: bool, watch: bool) -> None:
     """Show every job and drive, what is going on, or why nothing is."""
     from daemon import report
     from daemon.drives import Drives
 
-    _show(
-        report.status(_settings(config_path), Drives().mounted()),
-        as_json,
-        jobs="deviceId state jobId manifest obstacle hint since",
-        drives="deviceNode mountPoint fileSystem label serial deviceIds",
-    )
+    settings, looked = _settings(config_path), Drives()
+    if not watch:
+        _show(report.status(settings, looked.mounted()), as_json)
+        return
+    import time
+
+    from rich.live import Live
+
+    with Live(screen=True, auto_refresh=False) as live:
+        while True:
+            live.update(report.shown(report.status(settings, looked.mounted())), refresh=True)
+            time.sleep(1)
 
 
 @driveprep.command()
@@ -129,12 +137,7 @@ def drives(config_path: Path, as_json: bool) -> None:
     from daemon.drives import Drives
 
     looked = Drives()
-    _show(
-        report.drives(_settings(config_path), looked.mounted(), looked.present()),
-        as_json,
-        drives="deviceNode mountPoint mountType fileSystem label serial readOnly deviceIds trouble",
-        present="deviceNode fileSystem label serial deviceIds",
-    )
+    _show(report.drives(_settings(config_path), looked.mounted(), looked.present()), as_json)
 
 
 @driveprep.command()
@@ -153,6 +156,11 @@ def submit(config_path: Path, file: Path) -> None:
         raise DriveprepError(
             f"{settings.spool / 'pending' / name} is already there",
             "Rename your file, or take the other one away.",
+        ) from error
+    except FileNotFoundError as error:
+        raise DriveprepError(
+            f"there is no folder {settings.spool / 'pending'}",
+            "The daemon makes it when it starts: systemctl start driveprep",
         ) from error
     click.echo(f"dropped as {place}; it is for the drive {read.device_id}")
 
@@ -190,6 +198,64 @@ def format_(config_path: Path, internal: bool, device: Path, device_id: str) -> 
         require_mapping=settings.require_mapping if settings else False,
         internal=internal,
     )
+
+
+with_job = click.argument("job", metavar="JOB")  # a JobId or a deviceId
+
+
+@driveprep.command()
+@with_config
+@with_job
+def show(config_path: Path, job: str) -> None:
+    """Tell all that is known of JOB (a JobId or deviceId), here and at the service."""
+    from daemon.printable import printable
+
+    for name, text in _desk(config_path).show(job):
+        lines = [printable(line) for line in text.splitlines()] or ["-"]
+        click.echo(f"{name:>18}  " + f"\n{'':20}".join(lines))
+
+
+@driveprep.command()
+@with_config
+@with_job
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def cancel(config_path: Path, job: str, yes: bool) -> None:
+    """Cancel JOB (a JobId or deviceId) at the service."""
+    desk = _desk(config_path)
+    found = desk.find(job)
+    if not yes:
+        click.confirm(f"Cancel job {found.job_id or '?'} for {found.device_id}?", abort=True)
+    click.echo(desk.cancel(job))
+
+
+@driveprep.command()
+@with_config
+@with_job
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def update(config_path: Path, job: str, file: Path) -> None:
+    """Give JOB (a JobId or deviceId) the manifest FILE, as long as its transfer has not begun."""
+    click.echo(_desk(config_path).update(job, file, _bytes(file)))
+
+
+@driveprep.command()
+@with_config
+@with_job
+def label(config_path: Path, job: str) -> None:
+    """Print the link to the carrier label that the service issues for JOB."""
+    click.echo(_desk(config_path).label(job))
+
+
+@driveprep.command()
+@with_config
+@with_job
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to write.")
+@click.option("--open", "show_it", is_flag=True, help="Open it in the browser, to print it.")
+def slip(config_path: Path, job: str, output: Path | None, show_it: bool) -> None:
+    """Make the packing slip of JOB (a JobId or deviceId) again."""
+    place = _desk(config_path).slip(job, output)
+    click.echo(place)
+    if show_it:
+        click.launch(str(place))
 
 
 @driveprep.command()
@@ -234,13 +300,16 @@ def main() -> NoReturn:
     except click.UsageError as error:
         error.show()
         sys.exit(EX_USAGE)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         sys.exit(130)  # as a shell tells of SIGINT
     except DriveprepError as error:
         _complain(error)
         sys.exit(_exit_code(error))
     except BrokenPipeError:
         os._exit(0)  # whoever read our output has seen enough
+    except OSError as error:
+        _complain(DriveprepError(str(error)))
+        sys.exit(EX_TEMPFAIL)
     sys.exit(0)
 
 
@@ -256,6 +325,13 @@ def _client(settings: Config) -> Client:
     return Client(settings.endpoint, settings.credentials, settings.timeout)
 
 
+def _desk(path: Path) -> Desk:
+    from daemon.desk import Desk
+
+    settings = _settings(path)
+    return Desk(settings, _client(settings))
+
+
 def _bytes(file: Path) -> bytes:
     try:
         return file.read_bytes()
@@ -263,7 +339,7 @@ def _bytes(file: Path) -> bytes:
         raise ManifestError(f"{file}: {error.strerror}") from error
 
 
-def _show(found: dict[str, object], as_json: bool, **tables: str) -> None:
+def _show(found: dict[str, object], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -271,10 +347,7 @@ def _show(found: dict[str, object], as_json: bool, **tables: str) -> None:
 
     from daemon import report
 
-    console = Console()
-    for key, columns in tables.items():
-        console.print(report.table(found, key, columns.split()))
-        console.print()
+    Console(highlight=False).print(report.shown(found))
 
 
 def _complain(error: DriveprepError) -> None:

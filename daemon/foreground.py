@@ -9,7 +9,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from daemon import config
+from daemon import config, mounts
 from daemon.bell import Bell, Ring
 from daemon.config import Config
 from daemon.drives import Drives
@@ -26,6 +26,7 @@ from daemon.watch import Watch
 log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 1.0  # without events for so long, a file on a local disk is complete
+SETTLE_REMOTE_SECONDS = 5.0  # the same on a network file system, whose clients see things late
 
 
 def run(path: Path) -> None:
@@ -34,12 +35,15 @@ def run(path: Path) -> None:
     with ExitStack() as stack:
         bell = Bell()
         stack.callback(bell.close)
-        spool = Spool(settings.spool, settings.settle or SETTLE_SECONDS, time.monotonic)
+        is_remote = mounts.is_remote(settings.spool)
+        settle = settings.settle or (SETTLE_REMOTE_SECONDS if is_remote else SETTLE_SECONDS)
+        spool = Spool(settings.spool, settle, time.monotonic)
         journal = Journal(settings.spool, time.time, is_new=spool.is_new())
         stack.callback(journal.close)
         mount_table = stack.enter_context(MountTable())
         bell.watch(mount_table.fileno())
-        watch = _watch(bell, spool, path)
+        watch = _watch(bell, spool, path, polled=is_remote)
+        journal.tell(folder="polled" if is_remote else "watched")
         stack.callback(watch.stop)
         drives = Drives()
 
@@ -85,7 +89,7 @@ def _outfit(settings: Config, journal: Journal, spool: Spool, drives: Drives) ->
     )
 
 
-def _watch(bell: Bell, spool: Spool, path: Path) -> Watch:
+def _watch(bell: Bell, spool: Spool, path: Path, *, polled: bool) -> Watch:
     def in_pending(name: str, complete: bool) -> None:
         if complete:
             spool.completed(name)
@@ -95,7 +99,7 @@ def _watch(bell: Bell, spool: Spool, path: Path) -> Watch:
         if name == path.name:
             bell.ring(Ring.CONFIG)
 
-    watch = Watch()
+    watch = Watch(polled=polled)
     watch.add(spool.pending, in_pending)
     watch.add(path.absolute().parent, beside_config)
     watch.start()

@@ -82,6 +82,7 @@ class Journal:
         self._path = folder / NAME
         self._clock = clock
         self._lock = threading.RLock()
+        self._told: dict[str, str | float] = {"pid": os.getpid()}
         self._claim = ledger.claim(folder / CLAIM)
         try:
             with ledger.translated(self._path):
@@ -100,9 +101,10 @@ class Journal:
                 self._claim = -1
 
     def tell(self, **facts: str | float) -> None:
-        """Leave word of the daemon for readers beside it. Not synced: only for the living."""
-        with self._lock, ledger.translated(self._path), suppress(OSError):
-            os.pwrite(self._claim, json.dumps(facts).encode().ljust(TOLD_BYTES), 0)
+        """Add to the daemon's word to readers beside it. Not synced: it is only for the living."""
+        with self._lock, suppress(OSError):
+            self._told |= facts
+            os.pwrite(self._claim, json.dumps(self._told).encode().ljust(TOLD_BYTES), 0)
 
     # The jobs that still have a step to take
 

@@ -34,6 +34,8 @@ def to_stderr(level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Lines(journald=_leads_to_journald(sys.stderr)))
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    for chatty in ("barcode", "urllib3"):  # they tell of Pillow, and of answers that we tell of
+        logging.getLogger(chatty).setLevel(logging.ERROR)
 
 
 def _leads_to_journald(stream: TextIO) -> bool:

@@ -65,6 +65,7 @@ class Manifest:
     file_system: str  # NTFS or EXT4
     access_key_id: str | None  # None: the file has none, `to_send` adds it
     return_address: dict[str, str] = field(repr=False)
+    notification_email: str | None = field(default=None, repr=False)
     warnings: tuple[Fault, ...] = ()
 
 
@@ -83,6 +84,7 @@ def read(data: bytes, name: str) -> Manifest:
         file_system=top.choice("fileSystem", top.require("fileSystem"), FILE_SYSTEMS),
         access_key_id=top.text("accessKeyId"),
         return_address=_return_address(top),
+        notification_email=top.text("notificationEmail"),
     )
     _check_the_rest(top)
     if not top.has("accessKeyId") and _with_access_key(data, name, "AKIAIOSFODNN7EXAMPLE") is None:

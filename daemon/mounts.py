@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Self
 
 from daemon.errors import DriveError
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PROC_MOUNTINFO = Path("/proc/self/mountinfo")
+REMOTE = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "afs", "fuse.sshfs", "fuse.glusterfs", "virtiofs"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,14 @@ def parse(text: bytes) -> tuple[Mount, ...]:
     """The mounts of a mountinfo text, in its order; DriveError names a line it cannot read."""
     lines = text.removesuffix(b"\n").split(b"\n")  # a mount point may hold \r, so no splitlines()
     return tuple(_mount(line, number) for number, line in enumerate(lines, 1) if text)
+
+
+def is_remote(path: Path) -> bool:
+    """Whether a path lies on a network file system, which tells nobody of changes by others."""
+    place = PurePosixPath(os.path.realpath(path))
+    under = [mount for mount in read() if place.is_relative_to(mount.mount_point)]
+    longest = max(under, key=lambda mount: len(mount.mount_point), default=None)
+    return longest is not None and longest.mount_type in REMOTE
 
 
 def is_covered(mount: Mount, table: Sequence[Mount]) -> bool:

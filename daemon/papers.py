@@ -5,20 +5,50 @@ from __future__ import annotations
 import hashlib
 import json
 
-from daemon import signature
-from daemon.job import Job, Signed
+from daemon import manifest, signature, slip
+from daemon.job import Job, Signed, Submitted
 from daemon.printable import timestamp
+from daemon.slip import Contact, Slip
 
+SLIP = "slip.html"
+MANIFEST = "manifest.yml"
 EXPIRY_SECONDS = 30 * 24 * 3600  # the guide: a job expires 30 days after it was made
 
 
 def files(job: Job, state: Signed, dropped: bytes) -> dict[str, bytes]:
     """Names and contents of the folder prepared/<JobId>-<deviceId>/; the same for the same job."""
     return {
-        "manifest.yml": dropped,
+        MANIFEST: dropped,
         signature.NAME: state.signature.encode(),
         "receipt.json": _receipt(job, state, dropped),
+        SLIP: packing_slip(job, state, dropped).encode(),
     }
+
+
+def packing_slip(job: Job, state: Submitted | Signed, dropped: bytes) -> str:
+    """The printable page that goes into the box, as HTML."""
+    read = manifest.read(dropped, job.name)
+    address = read.return_address
+    return slip.render(
+        Slip(
+            job_id=state.job_id,
+            device_id=job.device_id,
+            file_system=job.file_system,
+            drive=state.drive,
+            shipping_address=state.shipping_address,
+            return_address=address,
+            contact=Contact(address["name"], address["phoneNumber"], read.notification_email),
+            submitted_at=state.submitted_at,
+            expires_at=expires_at(state),
+            manifest_name=job.name,
+            warning=state.warning,
+        )
+    )
+
+
+def expires_at(state: Submitted | Signed) -> float:
+    """When the service gives the job up unless the drive is there, seconds since the epoch."""
+    return state.submitted_at + EXPIRY_SECONDS
 
 
 def _receipt(job: Job, state: Signed, dropped: bytes) -> bytes:
@@ -29,7 +59,7 @@ def _receipt(job: Job, state: Signed, dropped: bytes) -> bytes:
         "drive": dict(state.drive),
         "submittedAt": timestamp(state.submitted_at),
         "signedAt": timestamp(state.signed_at),
-        "expiresAt": timestamp(state.submitted_at + EXPIRY_SECONDS),
+        "expiresAt": timestamp(expires_at(state)),
         "manifest": {"name": job.name, "sha256": _digest(dropped)},
         "signature": {"sha256": _digest(state.signature.encode())},
         "warning": state.warning,

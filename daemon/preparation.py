@@ -111,7 +111,8 @@ class Preparation:
             drive = self.drives.verify(drive, job.file_system)
             self._replaceable(root, drive)
             root.prove_writable()
-        sent = Submitting(self.client.now(), self.endpoint, self.access_key_id, drive.identities())
+        identities = drive.identities() | {"size": drive.device.size}
+        sent = Submitting(self.client.now(), self.endpoint, self.access_key_id, identities)
         job = self.journal.record(job, sent, manifest=dropped)
         self.doubts[job.number] = self.steady()
         log.info("job being submitted for %s", drive.describe(), extra=about(job))

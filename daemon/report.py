@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-from daemon import journal, recognition
+from daemon import journal, papers, recognition
 from daemon.config import Config
 from daemon.drive import Drive, Unmounted
-from daemon.job import Job, Pending, Rejected, Signed, Submitted
+from daemon.job import Job, Rejected, Signed, Submitted
 from daemon.printable import printable, timestamp
 
 if TYPE_CHECKING:
+    from rich.console import Group, RenderableType
     from rich.table import Table
 
 VERSION = 1  # of the JSON; it changes when a field goes or changes its meaning
@@ -25,6 +27,14 @@ IDENTITIES = (
     *("deviceNode", "mountPoint", "mountType", "fileSystem", "label"),
     *("uuid", "partuuid", "serial", "wwn", "model"),
 )  # None where a drive has none
+
+STATES = {
+    "Pending": "waiting",
+    "Submitting": "in doubt",
+    "Submitted": "to be signed",
+    "Signed": "prepared",
+    "Rejected": "rejected",
+}
 
 Report = dict[str, object]
 
@@ -67,22 +77,25 @@ def _job(job: Job, *, is_running: bool) -> Report:
         "jobId": job.job_id or None,
         "manifest": job.name,
         "since": timestamp(job.since),
-        "closed": job.is_closed,
         "obstacle": None,
         "hint": None,
         "retryAt": None,
+        "safeToRemove": isinstance(job.state, Signed),
+        "closed": job.is_closed,
+        "progress": asdict(job.progress) if job.progress else None,
     }
     if isinstance(job.state, Submitted | Signed):
         entry["shippingAddress"] = job.state.shipping_address
         entry["drive"] = dict(job.state.drive)
+        entry["expiresAt"] = timestamp(papers.expires_at(job.state))
     if isinstance(job.state, Rejected):
         entry["obstacle"] = job.state.reason
+    elif not job.filed and not is_running:
+        entry["obstacle"] = "the driveprep daemon is not running"
+        entry["hint"] = "Start it: systemctl start driveprep"
     elif job.obstacle:
         entry["obstacle"], entry["hint"] = job.obstacle.reason, job.obstacle.hint
         entry["retryAt"] = timestamp(job.obstacle.retry_at) if job.obstacle.retry_at else None
-    if not job.filed and not is_running and isinstance(job.state, Pending | Submitted):
-        entry["obstacle"] = "the driveprep daemon is not running"
-        entry["hint"] = "Start it: systemctl start driveprep"
     return entry
 
 
@@ -100,21 +113,69 @@ def _device_ids(drive: Drive | Unmounted, settings: Config) -> list[str]:
     return sorted(recognition.device_ids(drive, settings.devices, settings.require_mapping))
 
 
-def table(report: Mapping[str, object], key: str, columns: Sequence[str]) -> Table:
-    """One list of a report as a table for eyes; what strangers wrote is escaped."""
-    from rich.table import Table  # noqa: PLC0415 - `--json` must not wait for it
+def shown(report: Mapping[str, Any]) -> Group:
+    """A report for eyes: what strangers wrote is escaped, and nothing is cut off."""
+    from rich.console import Group  # noqa: PLC0415 - `--json` must not wait for it
+
+    parts: list[RenderableType] = []
+    if "daemon" in report:
+        parts += [_daemon_line(report["daemon"]), ""]
+    if "jobs" in report:
+        rows = [
+            (
+                job["deviceId"] or job["manifest"],
+                job["jobId"],
+                STATES[job["state"]],
+                _going_on(job),
+                job["since"],
+            )
+            for job in report["jobs"]
+        ]
+        parts += [_table("deviceId|JobId|state|what is going on|since", rows), ""]
+    rows = [
+        (
+            drive["deviceNode"],
+            drive.get("mountPoint") or "not mounted",
+            drive["fileSystem"],
+            ", ".join(f"{key} {drive[key]}" for key in ("label", "serial", "uuid") if drive[key]),
+            ", ".join(drive["deviceIds"]) or drive.get("trouble") or "-",
+        )
+        for drive in [*report["drives"], *report.get("present", ())]
+    ]
+    parts.append(_table("drive|mounted at|holds|identities|recognised as", rows))
+    return Group(*parts)
+
+
+def _daemon_line(daemon: Mapping[str, Any]) -> str:
+    if not daemon["running"]:
+        return "daemon: NOT RUNNING (systemctl start driveprep)"
+    pid, folder, scan = (daemon.get(key, "?") for key in ("pid", "folder", "lastScan"))
+    return f"daemon: running, process {pid}; pending/ is {folder}, last looked at {scan}"
+
+
+def _going_on(job: Mapping[str, Any]) -> str:
+    """One job in one sentence: the obstacle and what to do, or what comes next."""
+    if job["state"] == "Rejected":
+        reason = job["obstacle"].splitlines()[0]
+        return f"{reason} (all of it: rejected/{job['manifest']}.reason.txt)"
+    if job["obstacle"]:
+        retry = f" Next try at {job['retryAt']}." if job["retryAt"] else ""
+        return f"{job['obstacle']}. {job['hint'] or ''}{retry}"
+    progress = job["progress"] or {}
+    if progress.get("progress_code") not in {None, "Pending"} or job["closed"]:
+        return f"{progress['progress_code']}: {progress['progress_message'] or ''}"
+    if job["state"] == "Signed":
+        return f"safe to remove; ship it, it must arrive before {job['expiresAt']}"
+    return "in work"
+
+
+def _table(headings: str, rows: Sequence[Sequence[object]]) -> Table:
+    from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415
 
-    shown = Table(title=key, title_justify="left", show_edge=False)
-    for heading in columns:
-        shown.add_column(heading, overflow="fold")
-    rows = report[key]
-    for row in rows if isinstance(rows, list) else []:
-        shown.add_row(*(Text(_cell(row[column])) for column in columns))
-    return shown
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(_cell(one) for one in value)
-    return "" if value is None else printable(str(value))
+    table = Table(show_edge=False, box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for heading in headings.split("|"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(printable("" if cell is None else str(cell))) for cell in row))
+    return table

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -136,7 +135,7 @@ class Service:
         if ring & (Ring.SPOOL | Ring.TIMER) or self._incomplete_until is not None:
             self._incomplete_until = self._intake.take_in()
             self._retried |= set(self._spool.retries())
-            self._journal.tell(pid=os.getpid(), lastScan=timestamp(self._looked_at))
+            self._journal.tell(lastScan=timestamp(self._looked_at))
         if ring & (Ring.MOUNTS | Ring.TIMER):
             self._drives = self._watched.mounted()
         if Ring.TIMER in ring:

@@ -292,7 +292,7 @@ def history(folder: Path, since: float) -> list[Job]:
 def find(folder: Path, word: str) -> Job | None:
     """For a reader beside the daemon: the job with that JobId, or the last of that deviceId."""
     where = (
-        "job_id = upper(?) OR device_id = ? ORDER BY job_id = upper(?) DESC, number DESC LIMIT 1"
+        "job_id = upper(?) OR device_id = ? ORDER BY job_id IS upper(?) DESC, number DESC LIMIT 1"
     )
     return next(iter(_read(folder, where, word, word, word)), None)
 

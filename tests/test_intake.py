@@ -16,7 +16,7 @@ from hypothesis.stateful import (
 )
 
 from daemon.intake import Intake
-from daemon.job import Pending, Rejected, Signed, Submitted, Submitting
+from daemon.job import Pending, Progress, Rejected, Signed, Submitted, Submitting
 from daemon.journal import Journal
 from daemon.spool import Spool, digest
 
@@ -322,7 +322,8 @@ def test_same_bytes_when_the_service_is_done(desk):
     """When the service is done with the job, the same bytes are a new one."""
     desk.put("a.yml", text())
     desk.look()
-    desk.journal.close_job(desk.sign_and_file(desk.submit()))
+    job = desk.sign_and_file(desk.submit())
+    desk.journal.progress(job, Progress(NOW, "Complete", None, is_terminal=True))
     desk.put("a.yml", text())
 
     assert desk.look() == [("a.yml", "Pending", "HD001")]

@@ -9,6 +9,7 @@ from daemon.job import (
     FOLLOWS,
     Job,
     Pending,
+    Progress,
     Rejected,
     Signed,
     Submitted,
@@ -32,6 +33,8 @@ STEPS = {
     ("submitting", "submitted"),
     ("submitting", "rejected"),
     ("submitted", "signed"),
+    ("submitted", "rejected"),  # ended at the service before its drive came back
+    ("signed", "submitted"),  # UpdateJob gave it another SIGNATURE
 }
 
 
@@ -62,7 +65,7 @@ def test_nothing_leads_from_submitted_to_another_job():
         reached.add(state := ways.pop())
         ways += [after for after in FOLLOWS[state] if after not in reached]
 
-    assert reached == {Submitted, Signed}
+    assert reached == {Submitted, Signed, Rejected}
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -72,6 +75,19 @@ def test_job_id_is_known_from_the_answer_on(state):
 
     assert job(STATES[state]).job_id == job_id
     assert about(job(STATES[state])) == {"device_id": "HD001", "job_id": job_id}
+
+
+@pytest.mark.parametrize(
+    ("progress", "is_closed"),
+    [
+        (None, False),
+        (Progress(1.0, None, None, is_terminal=False), False),
+        (Progress(1.0, "Complete", None, is_terminal=True), True),
+    ],
+)
+def test_closed_is_what_the_service_is_done_with(progress, is_closed):
+    """A job is closed by a terminal word of the service; one never asked about is open."""
+    assert dataclasses.replace(job(STATES["signed"]), progress=progress).is_closed == is_closed
 
 
 @pytest.mark.parametrize("state", STATES)

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ import crash
 import remains
 from outside import ENDPOINT, TIMEOUT, Clock, Event, PatientBell, Shelf, Wire, Worker
 
-from daemon import journal, patience, preparation, service, spool, workers
+from daemon import journal, patience, preparation, service, slip, spool, workers
 from daemon.bell import Ring
 from daemon.drive import Drive
 from daemon.following import Following
@@ -211,6 +211,7 @@ class World:
             (patience, "random", SimpleNamespace(uniform=lambda least, most: most)),
             (workers, "threading", SimpleNamespace(Thread=Worker)),
             (preparation, "is_still", self.shelf.has),
+            (slip, "render", _rendered),
             (spool.Spool, "_found", lambda folder, entry: _stamped(found(folder, entry), entry)),
         ]
         if self.endpoint == ENDPOINT:
@@ -230,6 +231,17 @@ class World:
         for path, data in left.items():
             if not path.name.endswith("-shm"):
                 path.write_bytes(data)
+
+
+RENDER = slip.render
+SHEETS: dict[str, str] = {}  # thousands of lives need a few sheets; each is made once
+
+
+def _rendered(values: slip.Slip) -> str:
+    key = repr(asdict(values))
+    if key not in SHEETS:
+        SHEETS[key] = RENDER(values)
+    return SHEETS[key]
 
 
 def _stamped(found: spool.Found | None, entry: os.DirEntry[str]) -> spool.Found | None:

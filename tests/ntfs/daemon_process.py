@@ -180,12 +180,18 @@ class DaemonProcess:
     def obstacle(self, device_id: str, *words: str) -> dict[str, Any]:
         """Wait until status tells an obstacle of the job with all these words in it; the job."""
 
+        def is_logged() -> bool:  # asked first, because status is another process each time
+            lines = [line for line in self.log.splitlines() if device_id in line]
+            return any(all(word in line for word in words) for line in lines)
+
         def found() -> dict[str, Any]:
             job = self.job(device_id)
             told = job.get("obstacle") or ""
             return job if told and all(word in told for word in words) else {}
 
-        return self.until(f"an obstacle to {device_id}: {' ... '.join(words)}", found)
+        what = f"an obstacle to {device_id}: {' ... '.join(words)}"
+        self.until(what, is_logged)
+        return self.until(what, found)
 
     def drop(self, device_id: str, data: bytes | None = None, name: str = "") -> Path:
         """Rename a manifest into pending/; by default the guide's for that deviceId."""

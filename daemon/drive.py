@@ -40,6 +40,22 @@ class Unmounted:
     device: Device
     identity: Identity
 
+    def identities(self) -> dict[str, str]:
+        """What tells this device from others, as Drive has it."""
+        identity = self.identity
+        return _storable(
+            {
+                "deviceNode": self.device.node,
+                "fileSystem": identity.file_system,
+                "label": identity.label,
+                "uuid": identity.uuid,
+                "partuuid": identity.part_uuid,
+                "serial": identity.serial,
+                "wwn": identity.wwn,
+                "model": identity.model,
+            }
+        )
+
     def describe(self) -> str:
         """Such as "/dev/sdb1 (label HD001, serial WX11)", safe to print."""
         return f"{printable(self.device.node)} ({_known_as(self.identity)})"
@@ -74,23 +90,8 @@ class Drive:
 
         Bytes that are no UTF-8 are escaped, so that every value can be stored and sent.
         """
-        known = {
-            "deviceNode": self.device.node,
-            "mountPoint": self.mount.mount_point,
-            "mountType": self.mount.mount_type,
-            "fileSystem": self.identity.file_system,
-            "label": self.identity.label,
-            "uuid": self.identity.uuid,
-            "partuuid": self.identity.part_uuid,
-            "serial": self.identity.serial,
-            "wwn": self.identity.wwn,
-            "model": self.identity.model,
-        }
-        return {
-            name: value.encode("utf-8", "backslashreplace").decode("utf-8")
-            for name, value in known.items()
-            if value
-        }
+        mount = {"mountPoint": self.mount.mount_point, "mountType": self.mount.mount_type}
+        return Unmounted(self.device, self.identity).identities() | _storable(mount)
 
     def describe(self) -> str:
         """Such as "/dev/sdb1 (label HD001, serial WX11) at /media/HD001", safe to print."""
@@ -177,6 +178,14 @@ def _how_to_make_writable(drive: Drive) -> str:
         f" Windows: umount {place} && ntfsfix {node} && mount -t ntfs-3g {node} {place}, with"
         " -o remove_hiberfile if it is hibernated (what Windows had open is lost)."
     )
+
+
+def _storable(known: Mapping[str, str | None]) -> dict[str, str]:
+    return {
+        name: value.encode("utf-8", "backslashreplace").decode("utf-8")
+        for name, value in known.items()
+        if value
+    }
 
 
 def _known_as(identity: Identity) -> str:

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 from daemon import journal, papers, recognition
 from daemon.config import Config
 from daemon.drive import Drive, Unmounted
+from daemon.drives import capacity
 from daemon.job import Job, Rejected, Signed, Submitted
+from daemon.pairing import Pairing, named
 from daemon.printable import printable, timestamp
+from daemon.verdicts import Verdicts
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -53,21 +56,37 @@ def status(settings: Config, mounted: Sequence[Drive]) -> Report:
 
 def drives(settings: Config, mounted: Sequence[Drive], present: Sequence[Unmounted]) -> Report:
     """Every mounted drive, and every device that could be mounted, as JSON has it."""
+    jobs = [
+        job
+        for job in journal.history(settings.spool, time.time())
+        if not job.is_closed and job.device_id
+    ]
+    pairing = Pairing(named(jobs), mounted, present, settings.devices, settings.require_mapping)
+    verdicts = Verdicts(jobs, pairing)
     return {
         "version": VERSION,
-        "drives": [_drive(drive, settings) for drive in mounted],
+        "drives": [
+            _drive(drive, settings) | {"verdict": verdicts.of(drive)} | _capacity(drive, settings)
+            for drive in mounted
+        ],
         "present": [
             {
-                "deviceNode": one.device.node,
-                "fileSystem": one.identity.file_system,
-                "label": one.identity.label,
-                "serial": one.identity.serial,
-                "uuid": one.identity.uuid,
+                **dict.fromkeys(IDENTITIES),
+                **one.identities(),
                 "deviceIds": _device_ids(one, settings),
+                "verdict": verdicts.of_unmounted(one),
             }
             for one in present
         ],
     }
+
+
+def _capacity(drive: Drive, settings: Config) -> Report:
+    """Asked only of drives that are ours: a drive of somebody else may hang."""
+    if not _device_ids(drive, settings):
+        return {"freeBytes": None, "sizeBytes": None}
+    free, size = capacity(drive)
+    return {"freeBytes": free, "sizeBytes": size}
 
 
 def _job(job: Job, *, is_running: bool) -> Report:
@@ -138,11 +157,12 @@ def shown(report: Mapping[str, Any]) -> Group:
             drive.get("mountPoint") or "not mounted",
             drive["fileSystem"],
             ", ".join(f"{key} {drive[key]}" for key in ("label", "serial", "uuid") if drive[key]),
-            ", ".join(drive["deviceIds"]) or drive.get("trouble") or "-",
+            drive.get("verdict") or ", ".join(drive["deviceIds"]) or drive["trouble"] or "-",
         )
         for drive in [*report["drives"], *report.get("present", ())]
     ]
-    parts.append(_table("drive|mounted at|holds|identities|recognised as", rows))
+    last = "what it is for" if "present" in report else "recognised as"
+    parts.append(_table(f"drive|mounted at|holds|identities|{last}", rows))
     return Group(*parts)
 
 

@@ -85,6 +85,7 @@ def _outfit(settings: Config, journal: Journal, spool: Spool, drives: Drives) ->
         settings.require_mapping,
         settings.validate_on_drop,
         settings.workers,
+        settings.eject,
         settings.hooks,
     )
 

@@ -18,6 +18,7 @@ from daemon import hooks, systemd
 from daemon.bell import Bell, Ring
 from daemon.drive import Drive, Unmounted
 from daemon.drives import Drives
+from daemon.eject import eject
 from daemon.errors import (
     ConfigError,
     DriveAbsentError,
@@ -60,6 +61,7 @@ class Outfit:
     require_mapping: bool
     validate_on_drop: bool
     workers: int
+    eject: bool = False
     hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -245,8 +247,20 @@ class Service:
                 met(job, error)
             else:
                 if after.filed:
-                    event = "prepared" if isinstance(after.state, Signed) else "rejected"
-                    self._tell_hook(event, after)
+                    self._conclude(after)
+
+    def _conclude(self, job: Job) -> None:
+        """What follows when a job is filed; the job itself is done already."""
+        if not isinstance(job.state, Signed):
+            self._tell_hook("rejected", job)
+            return
+        self._tell_hook("prepared", job)
+        if self._outfit.eject:
+            try:
+                eject(str(job.state.drive["deviceNode"]))
+                log.info("drive unmounted and powered off", extra=about(job))
+            except DriveError as error:
+                log.warning("%s. %s", error, error.hint, extra=about(job))
 
     def _ask_about(self, jobs: list[Job], following: Following) -> None:
         with self._without_a_guess():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from daemon import signature
+from daemon import papers, signature
 from daemon.errors import InDoubtError, JobRefusedError
 from daemon.importexport.client import Client
 from daemon.importexport.messages import JobStatus
@@ -17,6 +17,7 @@ from daemon.printable import printable
 log = logging.getLogger(__name__)
 
 FOLLOW_SECONDS = 3600.0  # a job takes days
+LATE_SECONDS = 7 * 24 * 3600.0  # before a job expires: a carrier may need as long
 ENDED = ("ExpiredJobId", "CanceledJobId")  # refusals that say the same as a terminal status
 
 
@@ -63,10 +64,11 @@ class Following:
         return job
 
     def _note(self, job: Job, progress: Progress) -> Job:
-        before = job.progress.progress_code if job.progress else None
-        job = self.journal.progress(job, progress)
-        if progress.progress_code != before:
+        before, job = job.progress, self.journal.progress(job, progress)
+        if not before or progress.progress_code != before.progress_code:
             log.info("job is %s", printable(progress.progress_code or "?"), extra=about(job))
+        if is_late(job) and not (before and is_late(replace(job, progress=before))):
+            log.warning("drive has not arrived, and the job soon expires", extra=about(job))
         return job
 
     def _take_new_signature(self, job: Job, state: Signed, status: JobStatus) -> Job:
@@ -86,6 +88,16 @@ class Following:
         job = self.journal.reopen(job, anew, status.current_manifest.encode())
         log.warning("SIGNATURE changed at the service: plug the drive in", extra=about(job))
         return job
+
+
+def is_late(job: Job) -> bool:
+    """Whether the drive of an open job was not yet at the service when a few days were left."""
+    match job:
+        case Job(state=Submitted() | Signed() as state, progress=Progress() as progress):
+            has_arrived = progress.location_code not in {None, "NotReceived"}
+            last_days = papers.expires_at(state) - LATE_SECONDS
+            return not has_arrived and not job.is_closed and progress.checked_at > last_days
+    return False
 
 
 def _progress(status: JobStatus, now: float) -> Progress:

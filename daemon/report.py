@@ -14,6 +14,7 @@ from daemon import journal, papers, recognition
 from daemon.config import Config
 from daemon.drive import Drive, Unmounted
 from daemon.drives import capacity
+from daemon.following import is_late
 from daemon.job import Job, Rejected, Signed, Submitted
 from daemon.pairing import Pairing, named
 from daemon.printable import printable, timestamp
@@ -107,6 +108,7 @@ def _job(job: Job, *, is_running: bool) -> Report:
         entry["shippingAddress"] = job.state.shipping_address
         entry["drive"] = dict(job.state.drive)
         entry["expiresAt"] = timestamp(papers.expires_at(job.state))
+        entry["late"] = is_late(job)
     if isinstance(job.state, Rejected):
         entry["obstacle"] = job.state.reason
     elif not job.filed and not is_running:
@@ -185,6 +187,8 @@ def _going_on(job: Mapping[str, Any]) -> str:
     if progress.get("progress_code") not in {None, "Pending"} or job["closed"]:
         return f"{progress['progress_code']}: {progress['progress_message'] or ''}"
     if job["state"] == "Signed":
+        if job["late"]:
+            return f"SHIP IT NOW: it must arrive before {job['expiresAt']}"
         return f"safe to remove; ship it, it must arrive before {job['expiresAt']}"
     return "in work"
 

@@ -118,13 +118,13 @@ class Numbered(Ledger):
 class Wire:
     """The way to the emulated service without a network: really signed, really verified.
 
-    One of `faults` is taken for each request: "unreachable", "lost" (before the service has
-    acted), "unanswered" (after), "late" (it acts when the caller has long given up), "500",
-    "500 done", "portal", or an error code of the service's; "" is none.
+    A request takes the first of `faults` that is for its operation, or for any (""). There are
+    "unreachable", "lost" (before the service has acted), "unanswered" (after), "late" (it acts
+    when the caller has long given up), "500", "500 done", "portal", and the service's error codes.
     """
 
     def __init__(self, clock: Clock) -> None:
-        self.faults: list[str] = []
+        self.faults: list[tuple[str, str]] = []
         self._clock = clock
         self._in_flight: list[tuple[float, Call]] = []  # late requests, and when they arrive
         self.hold(())
@@ -142,10 +142,11 @@ class Wire:
 
     def post(self, parameters: Mapping[str, str], auth: Any) -> Answer:
         """As Transport has it."""
-        self._land()
+        self.land()
         operation = parameters["Action"]
-        fault = self.faults.pop(0) if self.faults else ""
-        match fault:
+        match self._fault(
+            operation if parameters.get("ValidateOnly") != "true" else "ValidateOnly"
+        ):
             case "unreachable":
                 raise UnreachableError(f"{operation}: told to be unreachable")
             case "late":
@@ -168,13 +169,20 @@ class Wire:
             case code:
                 return _refused(operation, Refusal(code, "told to refuse"))
 
+    def _fault(self, operation: str) -> str:
+        for meant, fault in self.faults:
+            if meant in {operation, ""}:
+                self.faults.remove((meant, fault))
+                return fault
+        return ""
+
     def _answer(self, operation: str, call: Call) -> Answer:
         try:
             return Answer(operation, 200, "text/xml", None, self.service.perform(call).body)
         except Refusal as refusal:
             return _refused(operation, refusal)
 
-    def _land(self) -> None:
+    def land(self) -> None:
         """Let the service act on what has arrived by now."""
         arrived = [one for one in self._in_flight if one[0] <= self._clock()]
         for one in arrived:

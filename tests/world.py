@@ -117,6 +117,7 @@ class World:
 
     def made(self) -> tuple[Made, ...]:
         """The service's jobs, oldest first."""
+        self.wire.land()
         return self.wire.service.jobs()
 
     def rows(self) -> list[dict[str, Any]]:

@@ -30,11 +30,11 @@ class Following:
     clock: Callable[[], float]
 
     def due(self, device_ids: Collection[str] = ()) -> list[Job]:
-        """The filed jobs to ask about: whose time has come, or whose deviceId is among these."""
-        return [
-            job
-            for job in self.journal.followed()
-            if not self.is_fresh(job) or job.device_id in device_ids
+        """The jobs to ask about: filed ones whose time has come, and all of these deviceIds."""
+        filed = self.journal.followed()
+        signing = [job for job in self.journal.unfiled() if isinstance(job.state, Submitted)]
+        return [job for job in filed if not self.is_fresh(job) or job.device_id in device_ids] + [
+            job for job in signing if job.device_id in device_ids
         ]
 
     def is_fresh(self, job: Job) -> bool:
@@ -51,16 +51,19 @@ class Following:
     def ask(self, job: Job) -> Job:
         """The job with what the service says of it now, written down. Safe to repeat.
 
-        A filed job whose SIGNATURE the service has changed is opened for signing again. Raises
-        ServiceError when the service did not answer, StaleJobError when `job` moved on meanwhile.
+        A job whose SIGNATURE the service has changed is to be signed again. Raises ServiceError
+        when the service did not answer, StaleJobError when `job` moved on meanwhile.
         """
         try:
             status = self.client.get_status(job.job_id)
         except JobRefusedError as error:
             return self._note(job, _refused(error, self.clock()))
         job = self._note(job, _progress(status, self.clock()))
-        if job.filed and not job.is_closed and isinstance(job.state, Signed):
-            return self._take_new_signature(job, job.state, status)
+        match job:
+            case Job(is_closed=False, state=Submitted() as state):
+                return self._take_new_signature(job, state, status)
+            case Job(is_closed=False, filed=True, state=Signed() as state):
+                return self._take_new_signature(job, state, status)
         return job
 
     def _note(self, job: Job, progress: Progress) -> Job:
@@ -71,7 +74,7 @@ class Following:
             log.warning("drive has not arrived, and the job soon expires", extra=about(job))
         return job
 
-    def _take_new_signature(self, job: Job, state: Signed, status: JobStatus) -> Job:
+    def _take_new_signature(self, job: Job, state: Submitted | Signed, status: JobStatus) -> Job:
         if not status.signature_file_contents or not status.current_manifest:
             return job
         try:
@@ -85,7 +88,8 @@ class Following:
         anew = Submitted(
             state.job_id, text, address, state.warning, state.submitted_at, state.drive
         )
-        job = self.journal.reopen(job, anew, status.current_manifest.encode())
+        take = self.journal.reopen if job.filed else self.journal.record
+        job = take(job, anew, status.current_manifest.encode())
         log.warning("SIGNATURE changed at the service: plug the drive in", extra=about(job))
         return job
 

@@ -69,7 +69,8 @@ State = Pending | Submitting | Submitted | Signed | Rejected
 FOLLOWS: dict[type[State], tuple[type[State], ...]] = {
     Pending: (Pending, Submitting, Rejected),
     Submitting: (Pending, Submitted, Rejected),
-    Submitted: (Signed, Rejected),  # Rejected: ended at the service before it was signed
+    # Submitted again: UpdateJob gave it another SIGNATURE. Rejected: ended before it was signed.
+    Submitted: (Submitted, Signed, Rejected),
     Signed: (Submitted,),  # UpdateJob gave it another SIGNATURE
     Rejected: (),
 }

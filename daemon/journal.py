@@ -88,6 +88,7 @@ class Journal:
             with ledger.translated(self._path):
                 self._database = ledger.open_for_writing(self._path, TABLES, VERSION, is_new=is_new)
                 self._unfiled = {job.number: job for job in self._jobs("filed = 0")}
+            self.tell()
         except BaseException:
             os.close(self._claim)
             raise

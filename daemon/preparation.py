@@ -218,8 +218,12 @@ class Preparation:
     # Submitted: SIGNATURE onto the drive the job was made for.
 
     def _sign(self, job: Job, state: Submitted, drive: Drive) -> Job:
-        if not self.following.is_fresh(job) and self.following.ask(job).is_closed:
-            return self.journal.record(job, Rejected(_ended(job)))
+        if not self.following.is_fresh(job):
+            job = self.following.ask(job)
+            if job.is_closed:
+                return self.journal.record(job, Rejected(_ended(job)))
+            if job.state != state:
+                return job  # with another SIGNATURE, by UpdateJob
         with signature.root(drive.mount_point, drive.device_number) as root:
             drive = self.drives.verify(drive, job.file_system)
             _check_same_drive(state, drive)

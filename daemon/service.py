@@ -29,6 +29,7 @@ from daemon.errors import (
     ManifestError,
     ServiceError,
     StaleJobError,
+    UnreachableError,
 )
 from daemon.following import Following
 from daemon.intake import Intake
@@ -267,9 +268,11 @@ class Service:
             for job in jobs:
                 try:
                     after = following.ask(job)
+                except UnreachableError:
+                    return  # it is the same for the others; the next timer asks again
                 except ServiceError as error:
                     log.debug("nothing heard of it: %s", error, extra=about(job))
-                    return  # the others can wait for the next timer, too
+                    continue
                 if after.is_closed:
                     self._tell_hook("terminal", after)
 

@@ -338,8 +338,8 @@ def test_whoever_is_waited_for_is_due_at_once(desk):
 
 
 def test_only_what_is_filed_and_open_is_due(desk):
-    """Neither a job that has a step to take is due, nor one that is over."""
-    desk.submitted("HD001")
+    """By time only what is filed and open is due; by its deviceId also what waits to be signed."""
+    waiting = desk.submitted("HD001")
     over = desk.filed("HD002")
     (bad,) = desk.journal.add([replace(over, number=0, state=Pending("1"), filed=False)])
     desk.journal.file(desk.journal.record(bad, Rejected("x")))
@@ -347,7 +347,8 @@ def test_only_what_is_filed_and_open_is_due(desk):
     desk.following.ask(over)
     desk.now += 10 * FOLLOW_SECONDS
 
-    assert desk.following.due({"HD001", "HD002"}) == []
+    assert desk.following.due() == []
+    assert desk.following.due({"HD001", "HD002"}) == [waiting]
 
 
 def test_clock_that_was_set_back(desk):

@@ -32,6 +32,7 @@ STEPS = {
     ("submitting", "pending"),  # proved not accepted
     ("submitting", "submitted"),
     ("submitting", "rejected"),
+    ("submitted", "submitted"),  # UpdateJob gave it another SIGNATURE
     ("submitted", "signed"),
     ("submitted", "rejected"),  # ended at the service before its drive came back
     ("signed", "submitted"),  # UpdateJob gave it another SIGNATURE

@@ -55,6 +55,7 @@ class Spool:
         self._settle = settle
         self._clock = clock
         self._still: dict[str, tuple[str, float]] = {}  # name -> its stamp, and since when
+        self._still_lock = threading.Lock()  # the watch marks what a look compares
         self._is_first_look = True
         self._lock = threading.Lock()  # two workers must not take the same free name
         path.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -76,20 +77,18 @@ class Spool:
         """`name` was closed after writing, or renamed in: it need not keep still to count."""
         if not is_manifest_name(name):
             return
-        with suppress(OSError):
+        with suppress(OSError), self._still_lock:
             status = os.stat(self.pending / name, follow_symlinks=False)
             if status.st_size > 0:  # `touch` closes, too
                 self._still[name] = _stamp(status), -math.inf
 
     def scan(self) -> list[Found]:
         """Every file in pending/ that may be a manifest, by name."""
-        with os.scandir(self.pending) as entries:
+        with os.scandir(self.pending) as entries, self._still_lock:
             found = [self._found(entry) for entry in entries if is_manifest_name(entry.name)]
-        present = {one.name: one for one in found if one}
-        for name in list(self._still):
-            if name not in present:
-                self._still.pop(name, None)
-        self._is_first_look = False
+            present = {one.name: one for one in found if one}
+            self._still = {name: self._still[name] for name in self._still if name in present}
+            self._is_first_look = False
         return [present[name] for name in sorted(present)]
 
     def _found(self, entry: os.DirEntry[str]) -> Found | None:

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -147,6 +148,24 @@ def test_closed_names_that_are_none(box):
     box.completed(".a.yml.part")
 
     assert box._still == {}
+
+
+def test_file_completed_during_a_look_counts(box, clock, monkeypatch):
+    """What the watch's thread says while the folder is looked at is not forgotten."""
+    with (box.pending / "a.yml").open("wb", buffering=0) as file, ThreadPoolExecutor() as watch:
+
+        def meanwhile():
+            monkeypatch.undo()
+            file.write(DATA)
+            with suppress(TimeoutError):  # a look may keep the watch waiting
+                watch.submit(box.completed, "a.yml").result(0.2)
+            return clock()
+
+        monkeypatch.setattr(box, "_clock", meanwhile)
+        file.write(DATA)
+        assert waits(box) == {"a.yml": SETTLE}
+
+    assert waits(box) == {"a.yml": 0}
 
 
 @pytest.mark.parametrize("now", [0.0, 5000.0, 4e9])

@@ -37,6 +37,14 @@ EXIT_CODES: tuple[tuple[type[DriveprepError], int], ...] = (
     (JournalError, EX_TEMPFAIL),
     (DriveprepError, EX_TEMPFAIL),
 )
+EXIT_STATUS = {
+    0: "Done.",
+    EX_USAGE: "The command was used wrongly.",
+    EX_DATAERR: "A manifest has a fault.",
+    EX_UNAVAILABLE: "The service cannot be reached, or refuses.",
+    EX_TEMPFAIL: "Not now: a drive, a disk or another daemon is in the way.",
+    EX_CONFIG: "The configuration cannot be used.",
+}
 DEFAULT_CONFIG = "/etc/driveprep/config.yml"
 
 with_config = click.option(

@@ -1,7 +1,6 @@
 """`driveprep run` as a child process, used from outside as an operator and systemd would.
 
-With it come the fixtures of the black-box tests (a service, daemons that end with their test) and
-the one question that most of them end in: was this drive prepared exactly once?
+With it come the fixtures of the black-box tests: a service, and daemons that end with their test.
 """
 
 from __future__ import annotations
@@ -10,56 +9,24 @@ import contextlib
 import json
 import os
 import re
-import secrets
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import pytest
+from as_operator import PATIENCE_SECONDS, manifest_for, wait_until
 
 from daemon.importexport.emulator import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Emulator
-
-if TYPE_CHECKING:
-    from conftest import RealDrive
-
-    from daemon.importexport.emulator_ledger import Job
 
 T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
-GUIDE = (ROOT / "tests" / "data" / "guide-manifest.yml").read_bytes()
 DRIVEPREP = [sys.executable, "-m", "daemon"]
-PATIENCE_SECONDS = 20.0  # most of what is waited for comes within 0.2; the machine may be busy
-
-
-def wait_until(what: str, condition: Callable[[], T], deadline: float = PATIENCE_SECONDS) -> T:
-    """What the condition returned when it came true; the test fails where it does not."""
-    end = time.monotonic() + deadline
-    while not (value := condition()):
-        assert time.monotonic() < end, f"not within {deadline} s: {what}"
-        time.sleep(0.01)
-    return value
-
-
-def new_device_id() -> str:
-    """A deviceId, fit as a label of any file system, that no other drive on this machine has."""
-    return f"HD{secrets.token_hex(4).upper()}"
-
-
-def manifest_for(device_id: str, **values: str) -> bytes:
-    """The guide's example for a drive of that name; `values` replace those of its first keys."""
-    lines = {"deviceId": device_id, **values}
-    text = GUIDE.decode()
-    for key, value in lines.items():
-        (old,) = [line for line in text.splitlines() if line.startswith(f"{key}:")]
-        text = text.replace(old, f"{key}: {json.dumps(value, ensure_ascii=False)}")
-    return text.encode()
 
 
 class DaemonProcess:
@@ -254,106 +221,3 @@ def start(tmp_path: Path, service: Emulator) -> Iterator[Start]:
             daemon.kill()
     for daemon in daemons:
         assert "Traceback" not in daemon.log
-
-
-def uuid_of(drive: RealDrive) -> str:
-    """The file system's UUID as blkid tells it."""
-    command = ["blkid", "-p", "-o", "value", "-s", "UUID", drive.device]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def give_own_uuid(drive: RealDrive) -> None:
-    """Change the UUID of an NTFS drive: mkfs.ntfs gives all that it makes in a second the same."""
-    serial = secrets.token_hex(8)
-    command = ["ntfslabel", f"--new-serial={serial}", drive.device]
-    subprocess.run(command, capture_output=True, check=True)
-    assert uuid_of(drive) == serial.upper()
-
-
-def mount(drive: RealDrive) -> None:
-    """Mount it as soon as the ntfs-3g of its last mount has let go of the device."""
-
-    def is_mounted() -> bool:
-        try:
-            return bool(drive.mount())
-        except AssertionError:
-            return False
-
-    wait_until("the drive can be mounted", is_mounted)
-
-
-def unmount(drive: RealDrive) -> None:
-    """Unmount it as an operator does: again, while somebody has a file or folder of it open."""
-
-    def is_unmounted() -> bool:
-        command = ["umount", str(drive.mount_point)]
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-    wait_until("the drive can be unmounted", is_unmounted)
-
-
-def signature_of(job: Job) -> bytes:
-    """SIGNATURE of a job of the service, as the API's notes have it."""
-    lines = ("version:2.0", "signingMethod:HmacSHA1", f"jobId:{job.job_id}")
-    return "\n".join([*lines, f"signature:{job.signature}", ""]).encode()
-
-
-def jobs_for(service: Emulator, device_id: str) -> list[Job]:
-    """The service's jobs for a deviceId, oldest first."""
-    return [job for job in service.jobs if job.device_id == device_id]
-
-
-def prepared_once(
-    service: Emulator,
-    daemon: DaemonProcess,
-    root: Path,
-    device_id: str,
-    manifest: bytes | None = None,
-) -> Job:
-    """Wait until the drive at `root` is prepared; the service's one job for it.
-
-    Checked: one job, made of the manifest as dropped; the exact SIGNATURE, and nothing else, on
-    the drive; the papers, whole and once; nothing of it left in pending/.
-    """
-    manifest = manifest_for(device_id) if manifest is None else manifest
-    daemon.until(f"{device_id} is prepared", lambda: is_filed(daemon, device_id, manifest))
-    (job,) = jobs_for(service, device_id)
-    assert job.manifest.encode() == manifest
-    check_drive(root, job)
-    (papers,) = daemon.papers(device_id)
-    check_papers(papers, job)
-    return job
-
-
-def is_filed(daemon: DaemonProcess, device_id: str, manifest: bytes | None = None) -> bool:
-    """Whether the last effects have come: the papers lie there, the manifest has left pending/."""
-    manifest = manifest_for(device_id) if manifest is None else manifest
-    try:
-        waiting = [one.read_bytes() for one in daemon.pending.iterdir()]
-    except FileNotFoundError:  # it is just being taken out
-        return False
-    return bool(daemon.papers(device_id)) and manifest not in waiting
-
-
-def check_drive(root: Path, job: Job) -> None:
-    """The drive carries the job's SIGNATURE, byte for byte, and nothing else."""
-    assert (root / "SIGNATURE").read_bytes() == signature_of(job), root
-    assert os.listdir(root) == ["SIGNATURE"], os.listdir(root)
-
-
-def check_papers(papers: Path, job: Job) -> None:
-    """A folder in prepared/ holds manifest as sent, SIGNATURE copy and receipt of the job."""
-    assert papers.name.startswith(f"{job.job_id}-"), papers
-    assert (papers / "manifest.yml").read_bytes() == job.manifest.encode()
-    assert (papers / "SIGNATURE").read_bytes() == signature_of(job)
-    assert json.loads((papers / "receipt.json").read_bytes())["jobId"] == job.job_id
-
-
-def look_again(service: Emulator, daemon: DaemonProcess, plug: Callable[..., Any]) -> None:
-    """Return when the daemon has seen all that happened before.
-
-    A drive of its own is prepared from drop to papers: no bell before it is unanswered then.
-    """
-    witness = plug(new_device_id()).mount()
-    daemon.drop(witness.label)
-    prepared_once(service, daemon, witness.mount_point, witness.label)

@@ -14,14 +14,8 @@ from pathlib import Path
 
 import daemon_process
 import pytest
-from daemon_process import (
-    DaemonProcess,
-    jobs_for,
-    manifest_for,
-    new_device_id,
-    prepared_once,
-    wait_until,
-)
+from as_operator import jobs_for, manifest_for, new_device_id, prepared_once, wait_until
+from daemon_process import DaemonProcess
 
 from daemon.importexport.client import Client
 from daemon.importexport.emulator import EXAMPLE, Emulator

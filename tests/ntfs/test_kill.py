@@ -17,7 +17,8 @@ from pathlib import Path
 
 import daemon_process
 import pytest
-from daemon_process import DaemonProcess, is_filed, new_device_id, prepared_once, wait_until
+from as_operator import is_filed, new_device_id, prepared_once, wait_until
+from daemon_process import DaemonProcess
 
 service, start = daemon_process.service, daemon_process.start
 

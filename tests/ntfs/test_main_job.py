@@ -8,15 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
 import time
 
 import daemon_process
-from daemon_process import (
+from as_operator import (
     GUIDE,
     check_drive,
     check_papers,
-    give_own_uuid,
     jobs_for,
     look_again,
     manifest_for,
@@ -285,151 +283,6 @@ def test_another_manifest_for_an_open_job_then_the_drive_returns(plug, service, 
     assert second.manifest.encode() == again
     check_papers(daemon.spool / "prepared" / f"{second.job_id}-{drive.label}", second)
     check_papers(daemon.spool / "prepared" / f"{first.job_id}-{drive.label}", first)
-
-
-# Drives
-
-
-def test_ext4_is_refused_by_name(plug, service, start):
-    """The obstacle names the file system found and the one asked for, and costs no job."""
-    drive = plug(new_device_id(), "ext4").mount()
-    daemon = start()
-    daemon.drop(drive.label)
-
-    daemon.obstacle(drive.label, "asks for NTFS", "has ext4")
-
-    look_again(service, daemon, plug)
-    assert not jobs_for(service, drive.label)
-    assert os.listdir(drive.mount_point) == ["lost+found"]
-
-
-def test_vfat_is_refused_by_name(plug, service, start):
-    """As ext4."""
-    drive = plug(new_device_id(), "vfat").mount()
-    daemon = start()
-    daemon.drop(drive.label)
-
-    daemon.obstacle(drive.label, "asks for NTFS", "has vfat")
-
-    look_again(service, daemon, plug)
-    assert not jobs_for(service, drive.label)
-    assert os.listdir(drive.mount_point) == []
-
-
-def test_a_read_only_drive(plug, service, start):
-    """No job is made for a drive that cannot be signed; mounted writable, it goes on."""
-    drive = plug(new_device_id()).mount("ro")
-    daemon = start()
-    daemon.drop(drive.label)
-    daemon.obstacle(drive.label, "read-only")
-    look_again(service, daemon, plug)
-    assert not jobs_for(service, drive.label)
-
-    unmount(drive)
-    mount(drive)
-
-    prepared_once(service, daemon, drive.mount_point, drive.label)
-
-
-def test_twins(plug, service, start):
-    """Two drives with one label: both are named and neither is taken, until one has gone."""
-    device_id = new_device_id()
-    right, twin = plug(device_id).mount(), plug(device_id).mount()
-    daemon = start()
-    daemon.drop(device_id)
-    daemon.obstacle(device_id, right.device, twin.device)
-    look_again(service, daemon, plug)
-    assert not jobs_for(service, device_id)
-    assert os.listdir(right.mount_point) == os.listdir(twin.mount_point) == []
-
-    twin.pull()
-
-    prepared_once(service, daemon, right.mount_point, device_id)
-
-
-def test_a_bind_mount_of_a_subfolder(plug, service, start, tmp_path):
-    """It shows the drive's label but not its root: left alone, until the root is mounted too."""
-    drive = plug(new_device_id()).mount()
-    (drive.mount_point / "folder").mkdir()
-    drive.bind(tmp_path / "bound", "folder")
-    subprocess.run(["umount", drive.mount_point], check=True)
-    daemon = start()
-    daemon.drop(drive.label)
-    daemon.obstacle(drive.label, "no mounted drive")
-    look_again(service, daemon, plug)
-    assert not jobs_for(service, drive.label)
-    assert os.listdir(tmp_path / "bound") == []
-
-    subprocess.run(["umount", tmp_path / "bound"], check=True)
-    mount(drive)
-
-    daemon.until("SIGNATURE is written", (drive.mount_point / "SIGNATURE").exists)
-    assert sorted(os.listdir(drive.mount_point)) == ["SIGNATURE", "folder"]
-    assert os.listdir(drive.mount_point / "folder") == []
-
-
-def test_drives_nobody_asked_for(plug, service, start):
-    """Not a byte of them is changed, whatever else goes on."""
-    others = [plug(new_device_id()).mount(), plug(new_device_id(), "ext4").mount()]
-    for other in others:
-        (other.mount_point / "SIGNATURE").write_text("somebody else's")
-    os.sync()
-    before = [hashlib.sha256(other.image.read_bytes()).hexdigest() for other in others]
-
-    daemon = start()
-    look_again(service, daemon, plug)
-    daemon.restart()
-    look_again(service, daemon, plug)
-
-    os.sync()
-    assert [hashlib.sha256(other.image.read_bytes()).hexdigest() for other in others] == before
-
-
-def test_a_foreign_signature(plug, service, start):
-    """Never overwritten; when the operator has removed it, `retry` goes on at once."""
-    drive = plug(new_device_id()).mount()
-    foreign = "version:2.0\nsigningMethod:HmacSHA1\njobId:OTHER\nsignature:x=\n"
-    (drive.mount_point / "SIGNATURE").write_text(foreign)
-    daemon = start()
-    daemon.drop(drive.label)
-    daemon.obstacle(drive.label, "already carries a SIGNATURE", "OTHER")
-    look_again(service, daemon, plug)
-    assert not jobs_for(service, drive.label)
-    assert (drive.mount_point / "SIGNATURE").read_text() == foreign
-    assert os.listdir(drive.mount_point) == ["SIGNATURE"]
-
-    (drive.mount_point / "SIGNATURE").unlink()
-    assert daemon.command("retry", drive.label).returncode == 0
-
-    prepared_once(service, daemon, drive.mount_point, drive.label)
-
-
-def test_a_drive_known_by_its_uuid_alone(plug, service, start):
-    """With require_mapping a label proves nothing, and what `devices` says is enough."""
-    forged, real = plug(new_device_id()), plug("no name")
-    give_own_uuid(forged)
-    forged.mount()
-    real.mount()
-    daemon = start(require_mapping=True, devices={forged.label: {"uuid": uuid_of(real)}})
-
-    daemon.drop(forged.label)
-
-    prepared_once(service, daemon, real.mount_point, forged.label)
-    assert os.listdir(forged.mount_point) == []
-
-
-def test_require_mapping_without_a_mapping(plug, service, start):
-    """The obstacle says where the drive must be described; described there, it goes on at once."""
-    drive = plug(new_device_id()).mount()
-    daemon = start(require_mapping=True)
-    daemon.drop(drive.label)
-    told = daemon.obstacle(drive.label, "no mounted drive")
-    assert "require_mapping" in told["hint"]
-    assert not jobs_for(service, drive.label)
-
-    daemon.configure(require_mapping=True, devices={drive.label: {"uuid": uuid_of(drive)}})
-
-    prepared_once(service, daemon, drive.mount_point, drive.label)
 
 
 # The process

@@ -16,9 +16,7 @@ from pathlib import Path
 
 import daemon_process
 import pytest
-from conftest import attach
-from daemon_process import (
-    DaemonProcess,
+from as_operator import (
     give_own_uuid,
     jobs_for,
     look_again,
@@ -28,6 +26,8 @@ from daemon_process import (
     unmount,
     wait_until,
 )
+from conftest import attach
+from daemon_process import DaemonProcess
 
 from daemon.importexport.emulator import Emulator
 

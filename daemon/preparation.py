@@ -12,20 +12,19 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
-from daemon import manifest, papers, signature
+from daemon import doubt, manifest, papers, signature
 from daemon.drive import Drive
 from daemon.drives import Drives, is_still
 from daemon.errors import (
     ClockRefusedError,
     DriveError,
     InDoubtError,
-    JobRefusedError,
     ManifestError,
     ManifestRefusedError,
     RefusedError,
     UnreachableError,
 )
-from daemon.following import ENDED, Following
+from daemon.following import Following
 from daemon.importexport.client import Client
 from daemon.importexport.messages import CreatedJob, JobStatus
 from daemon.job import Job, Pending, Rejected, Signed, Submitted, Submitting, about
@@ -35,9 +34,6 @@ from daemon.spool import Spool, digest, safe_name
 
 log = logging.getLogger(__name__)
 
-# A service refuses a request whose time is further off than this (import-export-api.md, 2), so
-# a job it made is never dated earlier than the journaled time less this.
-CLOCK_SKEW_SECONDS = 15 * 60
 # How many timeouts until a request in flight must have landed: one until this side gave it up,
 # one for whatever stood between and held it.
 LANDING_TIMEOUTS = 2
@@ -130,7 +126,7 @@ class Preparation:
     def _correct_clock(self, job: Job, sent: Submitting, error: ClockRefusedError) -> Job:
         """Nothing was made: try once more if the client has learned the service's time."""
         job = self.journal.record(job, _pending_again())
-        if abs(self.client.now() - sent.sent_at) < CLOCK_SKEW_SECONDS / 2:
+        if abs(self.client.now() - sent.sent_at) < doubt.CLOCK_SKEW_SECONDS / 2:
             raise error
         log.warning("clock is wrong; the request is made again by the service's", extra=about(job))
         return job
@@ -145,25 +141,17 @@ class Preparation:
                 "Put them back into config.yml until this job is settled.",
             )
         has_landed = self._has_landed(job, state)  # before the list: what lands later would be lost
-        made = self._made_at_service(job, state)
-        match made:
-            case [status]:
-                log.info("job found at the service, adopted", extra=about(job))
-                return self._adopt(job, state, status, None)
-            case [] if has_landed:
-                log.warning("job is not at the service; it will be sent again", extra=about(job))
-                return self.journal.record(job, _pending_again())
-            case []:
-                raise InDoubtError(
-                    "no usable answer to CreateJob came; the service does not list the job so far",
-                    "Nothing to do: it is looked for again, and sent again once that is safe.",
-                )
-            case several:
-                job_ids = ", ".join(status.job_id for status in several)
-                raise InDoubtError(
-                    f"the service has several jobs for this one manifest: {job_ids}",
-                    "Cancel all but one at the service; the one left is then used.",
-                )
+        text = _text(job, self._journaled(job), state.access_key_id)
+        if made := doubt.job_made(state, text, self.journal, self.client):
+            log.info("job found at the service, adopted", extra=about(job))
+            return self._adopt(job, state, made, None)
+        if has_landed:
+            log.warning("job is not at the service; it will be sent again", extra=about(job))
+            return self.journal.record(job, _pending_again())
+        raise InDoubtError(
+            "no usable answer to CreateJob came; the service does not list the job so far",
+            "Nothing to do: it is looked for again, and sent again once that is safe.",
+        )
 
     def _has_landed(self, job: Job, state: Submitting) -> bool:
         """Whether a request in flight must have landed, by the clock on the wall, which can be
@@ -173,26 +161,6 @@ class Preparation:
         known_since = self.doubts.setdefault(job.number, self.steady())
         is_known_long = self.steady() >= known_since + landing
         return is_known_long and self.client.now() >= state.sent_at + landing
-
-    def _made_at_service(self, job: Job, state: Submitting) -> list[JobStatus]:
-        """The service's jobs that the request in doubt may have made, newest first."""
-        text = _text(job, self._journaled(job), state.access_key_id)
-        matches = []
-        for listed in self.client.list_jobs():
-            if listed.creation_date < state.sent_at - CLOCK_SKEW_SECONDS:
-                break
-            is_ours_already = self.journal.job_with(listed.job_id) is not None
-            if listed.job_type != "Export" or listed.is_canceled or is_ours_already:
-                continue
-            try:
-                status = self.client.get_status(listed.job_id)
-            except JobRefusedError as error:
-                if error.code.startswith(ENDED):
-                    continue
-                raise
-            if manifest.is_same(text, status.current_manifest or ""):
-                matches.append(status)
-        return matches
 
     def _adopt(
         self, job: Job, sent: Submitting, answer: CreatedJob | JobStatus, warning: str | None

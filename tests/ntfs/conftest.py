@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from daemon import mounts
+
 MIB = 1024 * 1024
 MAKE = {
     "ntfs": ["mkfs.ntfs", "-F", "-Q", "-q", "-L"],
@@ -47,8 +49,8 @@ def loops_of(image: Path) -> list[str]:
 
 
 def is_mounted(place: Path) -> bool:
-    """Whether something is mounted exactly there."""
-    return subprocess.run(["mountpoint", "-q", str(place)], check=False).returncode == 0
+    """Whether something is mounted exactly there, be it as dead as it may."""
+    return any(mount.mount_point == str(place) for mount in mounts.read())
 
 
 def attach(image: Path, *options: str) -> str:
@@ -108,9 +110,10 @@ class RealDrive:
     def unmount(self, *, lazily: bool = False) -> None:
         """Unmount all of it, last first. Idempotent."""
         while self.places:
-            place = self.places.pop()
+            place = self.places[-1]
             if is_mounted(place):
                 run("umount", *(["--lazy"] if lazily else []), place)
+            self.places.pop()  # not before: what is busy stays ours to clean up
 
     def make(self, label: str) -> None:
         """A new file system on the same medium: another label, another UUID."""
@@ -191,7 +194,9 @@ def plug_disk(tmp_path: Path, real_drives_work: None) -> Iterator[Callable[..., 
         with image.open("wb") as file:
             file.truncate((len(contents) * 4 + 2) * MIB)
         table = "label: gpt\n" + "size=4MiB\n" * len(contents)
-        subprocess.run(["sfdisk", "-q", str(image)], input=table.encode(), check=True)
+        subprocess.run(
+            ["sfdisk", "-q", "--no-tell-kernel", str(image)], input=table.encode(), check=True
+        )
         loop = attach(image, "--partscan")
         run("partx", "--update", loop)  # a kernel can be built without any partition table's format
         for number, (file_system, label) in enumerate(contents, 1):

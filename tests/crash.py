@@ -141,7 +141,12 @@ def _named(event: str, arguments: tuple[Any, ...]) -> str:
 
 
 def _place(name: str | Path, folder: int) -> str:
-    return f"{Path(f'/proc/self/fd/{folder}').readlink()}/{name}" if folder >= 0 else str(name)
+    return f"{_open_at(folder)}/{name}" if folder >= 0 else str(name)
+
+
+def _open_at(file: object = "") -> str:
+    """The path of a descriptor; of anything else what it is."""
+    return str(Path(f"/proc/self/fd/{file}").readlink() if isinstance(file, int) else file)
 
 
 sys.addaudithook(_hook)
@@ -150,7 +155,7 @@ sys.addaudithook(_hook)
 def _wrapped(effects: Effects, real: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any, **named: Any) -> Any:
         name = real.__name__
-        effects.announce(f"os.{name} {_place('', arguments[0])[:-1]}")
+        effects.announce(f"os.{name} {_open_at(*arguments[:1])}")
         if name == "write" and len(arguments[1]) > 1:
             half = len(arguments[1]) // 2
             done: int = real(arguments[0], arguments[1][:half])

@@ -21,6 +21,7 @@ from daemon.errors import (
     DriveprepError,
     JournalError,
     ManifestError,
+    ManifestRefusedError,
     ServiceError,
 )
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from daemon.config import Config
     from daemon.desk import Desk
     from daemon.importexport.client import Client
+    from daemon.manifest import Manifest
 
 EX_USAGE, EX_DATAERR, EX_UNAVAILABLE, EX_TEMPFAIL, EX_CONFIG = 64, 65, 69, 75, 78
 EXIT_CODES: tuple[tuple[type[DriveprepError], int], ...] = (
@@ -102,9 +104,7 @@ def check(config_path: Path, online: bool, files: tuple[Path, ...]) -> None:
             for warning in read.warnings:
                 click.echo(f"warning: {warning.excerpt()}")
             if online and settings:
-                _client(settings).create_job(
-                    manifest.to_send(read, settings.credentials.access_key_id), validate_only=True
-                )
+                _ask(settings, read)
             click.echo(f"{file}: good, for {read.device_id} ({read.file_system})")
         except DriveprepError as error:
             _complain(error)
@@ -331,6 +331,19 @@ def _client(settings: Config) -> Client:
     from daemon.importexport.client import Client
 
     return Client(settings.endpoint, settings.credentials, settings.timeout)
+
+
+def _ask(settings: Config, read: Manifest) -> None:
+    """Let the service check a manifest; its complaint is told as one of ours. Makes no job."""
+    from daemon import manifest
+    from daemon.blame import blame
+
+    text = manifest.to_send(read, settings.credentials.access_key_id)
+    try:
+        _client(settings).create_job(text, validate_only=True)
+    except ManifestRefusedError as error:
+        fault = blame(read.data, read.name, error)
+        raise ManifestError(str(fault), (fault,)) from error
 
 
 def _desk(path: Path) -> Desk:

@@ -15,6 +15,7 @@ from daemon.errors import Fault
 from daemon.text import UNPRINTABLE, Mark, Position, Text, decode, dotted, refusal
 
 MAX_DEPTH = 20  # a manifest nests 3 deep
+MAX_FAULTS = 100  # whoever has made so many does not read them all
 
 # libyaml where it is present, which is much faster. Nodes and positions are the same.
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
@@ -147,6 +148,8 @@ class _Reading:
         has_document = False
         for event in yaml.parse(self._text.for_yaml(), Loader=_LOADER):
             mark = _mark(event.start_mark)
+            if len(self.faults) >= MAX_FAULTS:
+                return None
             if isinstance(event, yaml.DocumentStartEvent):
                 if has_document:
                     problem = "a second document starts here"

@@ -25,6 +25,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+EXCERPT = 120  # characters of a line that are shown: a line can have 64 Ki of them
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -48,8 +50,9 @@ class Fault:
         if not self.source:
             return str(self)
         gutter = f"{self.line:>5} | "
-        caret = " " * (len(gutter) + self.column - 1) + "^"
-        return f"{self}\n{gutter}{self.source}\n{caret}"
+        start = max(0, self.column - EXCERPT // 2) if len(self.source) > EXCERPT else 0
+        caret = " " * (len(gutter) + self.column - 1 - start) + "^"
+        return f"{self}\n{gutter}{self.source[start : start + EXCERPT]}\n{caret}"
 
 
 class DriveprepError(Exception):

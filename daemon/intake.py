@@ -15,11 +15,14 @@ from daemon import manifest, spool
 from daemon.errors import ManifestError, StaleJobError
 from daemon.job import Job, Pending, Rejected, State, about
 from daemon.journal import Journal
+from daemon.printable import printable
 from daemon.spool import Found, Spool
 
 log = logging.getLogger(__name__)
 
 STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})  # says nothing about the file
+LOOK_SECONDS = 5.0  # for reading new files at a time, so that the jobs already known go on
+EXPLAINED = 20  # faults of one manifest; more tell nobody more
 
 
 class Intake:
@@ -33,7 +36,8 @@ class Intake:
     def take_in(self) -> float | None:
         """Compare folder and journal once. Idempotent.
 
-        Returns when to look again because a file was still being written, or None.
+        Returns when to look again because a file was still being written, or none of the new ones
+        could be read so soon; or None.
         """
         found = {one.name: one for one in self._spool.scan()}
         ready = {one.name: one for one in found.values() if not one.wait and self._is_sayable(one)}
@@ -41,8 +45,9 @@ class Intake:
             [job for job in self._pending() if job.name not in found], "manifest %s withdrawn"
         )
         self._withdraw(self._edited(ready), "manifest %s edited, checked anew")
-        self._add(ready.values())
         waits = [one.wait for one in found.values() if one.wait]
+        if not self._add(ready.values()):
+            waits.append(0.0)
         return self._clock() + min(waits) if waits else None
 
     def _pending(self) -> list[Job]:
@@ -83,21 +88,27 @@ class Intake:
                     self._journal.record(job, Pending(found.stamp, job.state.validated))
         return edited
 
-    def _add(self, ready: Collection[Found]) -> None:
-        """Write down a job for each file that has none."""
+    def _add(self, ready: Collection[Found]) -> bool:
+        """Write down a job for each file that has none, small files first: a manifest has 1 kB.
+
+        Whether all were read within LOOK_SECONDS.
+        """
         jobs = {job.name: job for job in self._journal.unfiled()}
         waiting = {job.sha256: job.name for job in self._pending()}
-        new_jobs = []
-        for one in ready:
+        new_jobs, until, is_late = [], self._clock() + LOOK_SECONDS, False
+        for one in sorted(ready, key=lambda found: found.size):
             job = jobs.get(one.name)
             if job and isinstance(job.state, Pending):
                 continue
+            if is_late := self._clock() > until:
+                break
             with suppress(FileNotFoundError):
                 data = self._read(one)
                 if not job or job.sha256 != _sha256(data):
                     new_jobs.append(self._new_job(one, data, waiting))
         if new_jobs:
             self._journal.add(new_jobs)
+        return not is_late
 
     def _read(self, found: Found) -> bytes | None:
         """A file's bytes; None where it cannot be read as a file. Raises FileNotFoundError."""
@@ -113,12 +124,12 @@ class Intake:
             return None
 
     def _new_job(self, found: Found, data: bytes | None, waiting: dict[str, str]) -> Job:
-        device_id, file_system, sha256 = "", "", _sha256(data)
+        name, device_id, file_system, sha256 = printable(found.name), "", "", _sha256(data)
         state: State
         try:
             if data is None:
-                raise ManifestError(f"{found.name} is not a readable plain file")
-            read = manifest.read(data, found.name)
+                raise ManifestError(f"{name} is not a readable plain file")
+            read = manifest.read(data, name)
             device_id, file_system = read.device_id, read.file_system
             if reason := self._already(sha256, waiting):
                 state = Rejected(reason)
@@ -135,17 +146,24 @@ class Intake:
         if job := self._journal.open_job_with(sha256):
             if job.job_id:
                 return f"already prepared as {job.job_id}; no new job was made"
-            return f"the same manifest is being submitted as {job.name}"
+            return f"the same manifest is being submitted as {printable(job.name)}"
         if name := waiting.get(sha256):
-            return f"the same manifest already waits as {name}"
+            return f"the same manifest already waits as {printable(name)}"
         return ""
 
 
 def explain(error: ManifestError) -> str:
-    """All faults of a manifest, as the reason file tells them."""
+    """All faults of a manifest, as the reason file tells them: what is unseen is escaped."""
     if not error.faults:
         return "\n".join(filter(None, [str(error), error.hint]))
-    return "\n\n".join(fault.excerpt() for fault in error.faults)
+    told = [_escaped(fault.excerpt()) for fault in error.faults[:EXPLAINED]]
+    if (more := len(error.faults) - EXPLAINED) > 0:
+        told.append(f"(and {more} more)")
+    return "\n\n".join(told)
+
+
+def _escaped(lines: str) -> str:
+    return "\n".join(printable(line) for line in lines.split("\n"))
 
 
 def _sha256(data: bytes | None) -> str:

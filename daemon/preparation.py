@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 from daemon import doubt, manifest, papers, signature
+from daemon.blame import blame
 from daemon.drive import Drive
 from daemon.drives import Drives, is_still
 from daemon.errors import (
@@ -111,7 +112,8 @@ class Preparation:
         sent = Submitting(self.client.now(), self.endpoint, self.access_key_id, identities)
         job = self.journal.record(job, sent, manifest=dropped)
         self.doubts[job.number] = self.steady()
-        log.info("job being submitted for %s", drive.describe(), extra=about(job))
+        level = logging.DEBUG if job.obstacle and job.obstacle.attempts else logging.INFO
+        log.log(level, "job being submitted for %s", drive.describe(), extra=about(job))
         try:
             created = self.client.create_job(text)
         except ManifestRefusedError as error:
@@ -253,7 +255,7 @@ class Preparation:
         return self.journal.file(job)
 
     def _reject(self, job: Job, error: ManifestRefusedError, dropped: bytes) -> Job:
-        reason = f"{job.name}: the service refused it: {error}\n{error.hint}"
+        reason = blame(dropped, job.name, error).excerpt()
         return self.journal.record(job, Rejected(reason), manifest=dropped)
 
     def _dropped(self, job: Job) -> bytes:
@@ -291,7 +293,7 @@ def _ended(job: Job) -> str:
 def _check_same_drive(state: Submitted, drive: Drive) -> None:
     """A job is for one drive; its twin must not get the SIGNATURE."""
     now = drive.identities()
-    for key in ("serial", "wwn", "uuid"):
+    for key in ("serial", "wwn", "partuuid", "uuid"):
         then, here = state.drive.get(key), now.get(key)
         if then and here and then != here:
             raise DriveError(

@@ -40,6 +40,7 @@ class Found:
     stamp: str  # changes whenever the file or its contents do
     wait: float  # seconds until it counts as complete if it keeps still; 0: it does
     is_regular: bool
+    size: int  # bytes
 
 
 class Spool:
@@ -100,7 +101,7 @@ class Spool:
         # A rename or link changes only ctime (inode(7)): such a file was complete when it came.
         came_whole = status.st_ctime_ns > status.st_mtime_ns and status.st_size > 0
         wait = 0.0 if came_whole else self._wait(entry.name, stamp, status.st_ctime)
-        return Found(entry.name, stamp, wait, stat.S_ISREG(status.st_mode))
+        return Found(entry.name, stamp, wait, stat.S_ISREG(status.st_mode), status.st_size)
 
     def _wait(self, name: str, stamp: str, changed: float) -> float:
         now = self._clock()

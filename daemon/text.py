@@ -10,11 +10,13 @@ import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from daemon.errors import DocumentError, Fault
 
 MAX_BYTES = 65_536  # a manifest has about 1 kB; the service's own limit is not documented
+MAX_UNSEEN = 100  # lines with control characters that are told of
 UNPRINTABLE = re.compile(
     # What YAML forbids, and its line breaks that no editor shows (NEL, LS, PS), and stray BOMs.
     "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
@@ -95,12 +97,12 @@ def decode(data: bytes, name: str) -> Text:
 
     Raises DocumentError for more than 64 KiB, for anything but UTF-8, and for control characters.
     """
-    if len(data) > MAX_BYTES:
-        problem = f"has {len(data)} bytes, and {MAX_BYTES} is the most that is read"
+    if len(data) > MAX_BYTES:  # how many more is not known: nobody reads on
+        problem = f"has more than {MAX_BYTES} bytes, the most that is read"
         raise refusal([Fault(name, 1, 1, "", problem, "drop the manifest alone")])
     lines = tuple(LINE_END.split(_utf8(data, name)))
-    if faults := [_unprintable(name, number, found) for number, found in _invisible(lines)]:
-        raise refusal(faults)
+    if found := list(islice(_invisible(lines), MAX_UNSEEN)):
+        raise refusal(_unprintable(name, number, match) for number, match in found)
     return Text(name, lines, secret=_secret_lines(lines))
 
 

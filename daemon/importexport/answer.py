@@ -114,8 +114,8 @@ def in_doubt(answer: Answer, problem: str) -> NoReturn:
     kind = one_line(answer.content_type) or "no content type"
     raise InDoubtError(
         f"{answer.operation}: {problem} (status {answer.status}, {kind})",
-        "the service may or may not have acted: what it did must be looked up before asking again;"
-        " if this persists, see what stands between this machine and the endpoint",
+        "The service may or may not have acted: that is looked up before it is asked again. If this"
+        " persists, see what stands between this machine and the endpoint.",
     )
 
 

@@ -80,7 +80,7 @@ class Client:
         if not validate_only and created.job_id.upper().endswith(_VALIDATION):
             raise InDoubtError(
                 f"CreateJob: asked for a job, answered with the validation {created.job_id}",
-                "look up what the service did before asking again",
+                "Look up what the service did before asking again.",
             )
         return created
 
@@ -111,7 +111,7 @@ class Client:
         if status.job_id.upper() != job_id.upper():
             raise InDoubtError(
                 f"GetStatus: asked for {job_id}, answered with {status.job_id}",
-                "ask again; if this persists, see what stands between this machine and the service",
+                "Ask again; if this persists, see what stands between this machine and service.",
             )
         return status
 
@@ -128,7 +128,7 @@ class Client:
             if not marker or marker in markers:
                 raise InDoubtError(
                     "ListJobs: there are more jobs, but the page does not lead on to them",
-                    "ask again; if this persists, tell the operators of the service",
+                    "Ask again; if this persists, tell the operators of the service.",
                 )
             markers.add(marker)
             parameters = {"MaxJobs": _PAGE, "Marker": marker}

@@ -19,56 +19,59 @@ from daemon.errors import (
 _MESSAGE_LIMIT = 300  # characters: a sentence, and never a request that is quoted back at length
 
 _DEVELOPERS = (
-    "the request itself is at fault: report it to the developers of driveprep, with the code"
+    "The request itself is at fault: report it to the developers of driveprep, with the code."
 )
 _ANOTHER_JOB = "make a new job for this drive"
-_AGAIN = "nothing to do: it is asked again later"
+_AGAIN = "Nothing to do: it is asked again later."
 
 _TABLE: dict[str, tuple[type[RefusedError], str]] = {
     # whoever dropped the manifest
-    "MalformedManifest": (ManifestRefusedError, "correct the manifest's YAML and drop it again"),
-    "MissingManifestField": (ManifestRefusedError, "add the field to the manifest"),
-    "InvalidManifestField": (ManifestRefusedError, "correct the field in the manifest"),
-    "InvalidFileSystem": (ManifestRefusedError, "write fileSystem: NTFS (or EXT4)"),
-    "InvalidAddress": (ManifestRefusedError, "correct returnAddress: a street, no PO box"),
-    "MissingCustoms": (ManifestRefusedError, "add customs: the drive crosses a border"),
-    "InvalidCustoms": (ManifestRefusedError, "correct the customs section of the manifest"),
-    "NoSuchBucket": (ManifestRefusedError, "correct logBucket or exportBucket, or make the bucket"),
+    "MalformedManifest": (ManifestRefusedError, "Correct the manifest's YAML and drop it again."),
+    "MissingManifestField": (ManifestRefusedError, "Add the field to the manifest."),
+    "InvalidManifestField": (ManifestRefusedError, "Correct the field in the manifest."),
+    "InvalidFileSystem": (ManifestRefusedError, "Write fileSystem: NTFS (or EXT4)."),
+    "InvalidAddress": (ManifestRefusedError, "Correct returnAddress: a street, no PO box."),
+    "MissingCustoms": (ManifestRefusedError, "Add customs: the drive crosses a border."),
+    "InvalidCustoms": (ManifestRefusedError, "Correct the customs section of the manifest."),
+    "NoSuchBucket": (
+        ManifestRefusedError,
+        "Correct logBucket or exportBucket, or make the bucket.",
+    ),
     "BucketPermission": (
         ManifestRefusedError,
-        "name a bucket the account may use, or let its administrator grant the rights",
+        "Name a bucket the account may use, or let its administrator grant the rights.",
     ),
-    "MultipleRegions": (ManifestRefusedError, "name only buckets of one region in a manifest"),
+    "MultipleRegions": (ManifestRefusedError, "Name only buckets of one region in a manifest."),
     # the administrator
     "InvalidAccessKeyId": (
         CredentialsRefusedError,
-        "make accessKeyId of the manifest and credentials.access_key_id of config.yml the same",
+        "Make accessKeyId of the manifest and credentials.access_key_id of config.yml the same.",
     ),
     "InvalidClientTokenId": (
         CredentialsRefusedError,
-        "correct credentials.access_key_id in config.yml: the service does not know the key",
+        "Correct credentials.access_key_id in config.yml: the service does not know the key.",
     ),
     "SignatureDoesNotMatch": (
         CredentialsRefusedError,
-        "correct the secret access key: it does not belong to credentials.access_key_id",
+        "Correct the secret access key: it does not belong to credentials.access_key_id.",
     ),
-    "MissingAuthenticationToken": (CredentialsRefusedError, "set credentials in config.yml"),
-    "ExpiredToken": (CredentialsRefusedError, "renew credentials.session_token: it has expired"),
-    "OptInRequired": (CredentialsRefusedError, "sign the account up for AWS Import/Export"),
+    "MissingAuthenticationToken": (CredentialsRefusedError, "Set credentials in config.yml."),
+    "ExpiredToken": (CredentialsRefusedError, "Renew credentials.session_token: it has expired."),
+    "OptInRequired": (CredentialsRefusedError, "Sign the account up for AWS Import/Export."),
     "AccessDenied": (
         CredentialsRefusedError,
-        "grant the key the importexport: actions on every resource (IAM)",
+        "Grant the key the importexport: actions on every resource (IAM).",
     ),
     "RequestExpired": (
         ClockRefusedError,
-        "set this machine's clock (timedatectl shows it): it is over 15 minutes off the service's",
+        "Set this machine's clock (timedatectl shows it): it is over 15 minutes off the service's.",
     ),
     # whoever named that JobId
-    "InvalidJobId": (JobRefusedError, "check the JobId and the account: no such job is known"),
-    "ExpiredJobId": (JobRefusedError, f"the job is over 30 days old and gone: {_ANOTHER_JOB}"),
-    "CanceledJobId": (JobRefusedError, f"the job was canceled: {_ANOTHER_JOB}"),
-    "UnableToCancelJobId": (JobRefusedError, "the job is too far on to be canceled: let it end"),
-    "UnableToUpdateJobId": (JobRefusedError, "the job has started and keeps its manifest"),
+    "InvalidJobId": (JobRefusedError, "Check the JobId and the account: no such job is known."),
+    "ExpiredJobId": (JobRefusedError, f"The job is over 30 days old and gone: {_ANOTHER_JOB}."),
+    "CanceledJobId": (JobRefusedError, f"The job was canceled: {_ANOTHER_JOB}."),
+    "UnableToCancelJobId": (JobRefusedError, "The job is too far on to be canceled: let it end."),
+    "UnableToUpdateJobId": (JobRefusedError, "The job has started and keeps its manifest."),
     # the developers
     "MissingParameter": (RequestRefusedError, _DEVELOPERS),
     "InvalidParameter": (RequestRefusedError, _DEVELOPERS),
@@ -80,7 +83,7 @@ _TABLE: dict[str, tuple[type[RefusedError], str]] = {
     # nobody
     "CreateJobQuotaExceeded": (
         TryLaterError,
-        "the account's jobs of the day are used up: it is asked again, tomorrow there are new ones",
+        "The account's jobs of the day are used up: it is asked again; tomorrow brings new ones.",
     ),
     "Throttling": (TryLaterError, _AGAIN),
     "Throttled": (TryLaterError, _AGAIN),
@@ -103,7 +106,7 @@ def refusal(operation: str, code: str, message: str) -> RefusedError:
     word = code.removesuffix("Exception")
     kind, hint = _TABLE.get(
         _VARIANTS.get(word, word),
-        (RequestRefusedError, "look the code up in the service's guide, or ask its operators"),
+        (RequestRefusedError, "Look the code up in the service's guide, or ask its operators."),
     )
     said = one_line(message)
     return kind(f"{operation} refused: {one_line(code)}{said and f': {said}'}", hint, code)

@@ -18,12 +18,12 @@ import ssl
 import threading
 from contextlib import closing
 from email.utils import parsedate_to_datetime
-from http.client import HTTPException
+from http.client import HTTPException, IncompleteRead
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import requests
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ProtocolError
 
 from daemon.errors import InDoubtError, ServiceError, UnreachableError
 from daemon.importexport.answer import Answer
@@ -120,8 +120,8 @@ class Transport:
         if line.sent:
             return InDoubtError(
                 f"{operation}: no whole answer from {self._host}: {self._told(cause)}",
-                "the service may or may not have acted: what it did must be looked up before"
-                " asking again",
+                "The service may or may not have acted: that is looked up before it is asked"
+                " again.",
             )
         return UnreachableError(
             f"{operation}: cannot reach {self._host}: {self._told(cause)}", _hint(cause)
@@ -135,6 +135,8 @@ class Transport:
                 return f"its certificate does not verify: {cause.verify_message}"
             case OSError(strerror=str(text)) if text:
                 return text
+            case IncompleteRead() | ProtocolError():
+                return "the answer was cut off"
             case _:
                 return str(cause)
 
@@ -142,13 +144,15 @@ class Transport:
 def _hint(cause: BaseException | None) -> str:
     match cause:
         case ssl.SSLCertVerificationError():
-            return "check endpoint in config.yml, the clock, and the CA certificates of the machine"
+            return (
+                "Check endpoint in config.yml, the clock, and the CA certificates of the machine."
+            )
         case socket.gaierror():
-            return "check endpoint in config.yml and the name look-up of this machine (DNS)"
+            return "Check endpoint in config.yml and the name look-up of this machine (DNS)."
         case ConnectionRefusedError():
-            return "start the service (driveprep emulator?) or correct endpoint in config.yml"
+            return "Start the service (driveprep emulator?) or correct endpoint in config.yml."
         case _:
-            return "check the network, the firewall and the proxy of this machine"
+            return "Check the network, the firewall and the proxy of this machine."
 
 
 class _Exchange(threading.Thread):

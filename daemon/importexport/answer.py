@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+TEXT_LIMIT = 4096  # characters of a text that is shown or printed; the longest known has 300
 _JOB_ID = re.compile(r"[A-Za-z0-9-]{1,64}")  # it becomes a folder's name later on
 
 
@@ -51,9 +52,11 @@ class Result:
         return text if text and text.strip() else None
 
     def text(self, name: str) -> str | None:
-        """The text without outer white space; None where it is absent or blank."""
+        """The text without outer white space, cut where no person reads on; None where it is
+        absent or blank.
+        """
         raw = self.raw(name)
-        return raw.strip() if raw else None
+        return raw.strip()[:TEXT_LIMIT] if raw else None
 
     def lines(self, name: str) -> str | None:
         """A text of several lines, without the indentation that pretty-printing adds."""
@@ -121,7 +124,10 @@ def in_doubt(answer: Answer, problem: str) -> NoReturn:
 
 def _result(answer: Answer) -> Element:
     """The element that carries the operation's result, or the error that the answer is."""
-    root = _parse(answer.body)
+    # An idle daemon stays small: XML is loaded with the first answer.
+    from daemon.importexport.tree import parse  # noqa: PLC0415 - see above
+
+    root = parse(answer.body)
     if 400 <= answer.status < 500:
         _raise_refusal(answer, root)
     if answer.status != 200:
@@ -142,20 +148,6 @@ def _raise_refusal(answer: Answer, root: Element | None) -> NoReturn:
         if result is not None and (code := result.text("Code")):
             raise refusal(answer.operation, code, result.raw("Message") or "")
     in_doubt(answer, "refused, but not in the service's own words")
-
-
-def _parse(body: bytes) -> Element | None:
-    """The root of an XML document; None for anything else, document types and entities included."""
-    # An idle daemon stays small: XML is loaded with the first answer.
-    from xml.etree.ElementTree import ParseError  # noqa: PLC0415 - see above
-
-    from defusedxml.ElementTree import fromstring  # noqa: PLC0415 - see above
-
-    try:
-        root: Element = fromstring(body, forbid_dtd=True)
-    except (ParseError, ValueError, LookupError):  # defusedxml's own are ValueErrors
-        return None
-    return root
 
 
 def _child(element: Element, name: str) -> Element | None:

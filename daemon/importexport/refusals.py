@@ -6,6 +6,8 @@ with and without its `Exception` ending, because the guide itself writes both.
 
 from __future__ import annotations
 
+import re
+
 from daemon.errors import (
     ClockRefusedError,
     CredentialsRefusedError,
@@ -17,6 +19,8 @@ from daemon.errors import (
 )
 
 _MESSAGE_LIMIT = 300  # characters: a sentence, and never a request that is quoted back at length
+
+_SECRET = re.compile("trueCryptPassword|pinCode", re.IGNORECASE)  # keys of the manifest
 
 _DEVELOPERS = (
     "The request itself is at fault: report it to the developers of driveprep, with the code."
@@ -101,7 +105,8 @@ def refusal(operation: str, code: str, message: str) -> RefusedError:
     """The error for the service's word `code`; one we do not know is a RequestRefusedError.
 
     Of the service's message only the first line is kept: AWS quotes whole requests in further
-    lines (SignatureDoesNotMatch does), and a request can hold a manifest's password.
+    lines (SignatureDoesNotMatch does), and a request can hold a manifest's password. A line that
+    names such a key is not shown either.
     """
     word = code.removesuffix("Exception")
     kind, hint = _TABLE.get(
@@ -109,6 +114,8 @@ def refusal(operation: str, code: str, message: str) -> RefusedError:
         (RequestRefusedError, "Look the code up in the service's guide, or ask its operators."),
     )
     said = one_line(message)
+    if _SECRET.search(said):
+        said = "its words may hold a secret of the manifest and are not shown"
     return kind(f"{operation} refused: {one_line(code)}{said and f': {said}'}", hint, code)
 
 

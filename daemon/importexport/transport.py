@@ -18,7 +18,7 @@ import ssl
 import threading
 from contextlib import closing
 from email.utils import parsedate_to_datetime
-from http.client import HTTPException, IncompleteRead
+from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -45,6 +45,7 @@ _HEADERS = {
     "Accept-Encoding": "identity",  # so that the limit counts what really comes
     "Content-Type": "application/x-www-form-urlencoded; charset=utf-8",
 }
+_EARLIEST, _LATEST = 1.2e9, 7.2e9  # seconds since the epoch: the years from 2008 to 2198
 _NOT_ANSWERED = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)
 
 
@@ -135,8 +136,12 @@ class Transport:
                 return f"its certificate does not verify: {cause.verify_message}"
             case OSError(strerror=str(text)) if text:
                 return text
-            case IncompleteRead() | ProtocolError():
+            case IncompleteRead() | ProtocolError() | RemoteDisconnected():
                 return "the answer was cut off"
+            case _EndlessError():
+                return f"it is longer than {ANSWER_LIMIT >> 20} MiB"
+            case HTTPException() | HTTPError():  # its text can be the other side's, and quote ours
+                return f"the answer is no HTTP that can be read ({type(cause).__name__})"
             case _:
                 return str(cause)
 
@@ -175,28 +180,35 @@ class _Exchange(threading.Thread):
             self.line.release()
 
 
+class _EndlessError(HTTPError):
+    """The answer is longer than any that is of use."""
+
+
 def _body(raw: HTTPResponse) -> bytes:
-    """The answer to its end. Raises HTTPError on one without end."""
+    """The answer to its end. Raises _EndlessError on one without end."""
     body = bytearray()
     while chunk := raw.read(1 << 16, decode_content=False):
         body += chunk
         if len(body) > ANSWER_LIMIT:
-            raise HTTPError(f"it is longer than {ANSWER_LIMIT >> 20} MiB")
+            raise _EndlessError
     return bytes(body)
 
 
 def _date(header: str) -> float | None:
+    """Seconds since the epoch; None for what no clock shows, and could not be signed with."""
     try:
-        return parsedate_to_datetime(header).timestamp()
+        moment = parsedate_to_datetime(header).timestamp()
     except (ValueError, OverflowError):
         return None
+    return moment if _EARLIEST <= moment < _LATEST else None
 
 
 def _root_cause(error: BaseException | None) -> BaseException | None:
-    """The operating system's own error under those of the libraries, else the outermost one."""
+    """The innermost error of the operating system or of HTTP, else the outermost one."""
     found, inner = error, error
     while inner is not None:
-        if isinstance(inner, OSError) and not isinstance(inner, requests.RequestException):
+        is_cause = isinstance(inner, OSError | HTTPException | HTTPError)
+        if is_cause and not isinstance(inner, requests.RequestException):
             found = inner
         inner = inner.__cause__ or inner.__context__
     return found

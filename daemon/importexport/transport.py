@@ -138,9 +138,8 @@ class Transport:
                 return text
             case IncompleteRead() | ProtocolError() | RemoteDisconnected():
                 return "the answer was cut off"
-            case _EndlessError():
-                return f"it is longer than {ANSWER_LIMIT >> 20} MiB"
-            case HTTPException() | HTTPError():  # its text can be the other side's, and quote ours
+            case HTTPException() | HTTPError() if not isinstance(cause, _EndlessError):
+                # Its text can be the other side's, and quote ours.
                 return f"the answer is no HTTP that can be read ({type(cause).__name__})"
             case _:
                 return str(cause)
@@ -190,7 +189,7 @@ def _body(raw: HTTPResponse) -> bytes:
     while chunk := raw.read(1 << 16, decode_content=False):
         body += chunk
         if len(body) > ANSWER_LIMIT:
-            raise _EndlessError
+            raise _EndlessError(f"it is longer than {ANSWER_LIMIT >> 20} MiB")
     return bytes(body)
 
 

@@ -8,7 +8,7 @@ from daemon.errors import DriveprepError, InDoubtError, ServiceError, Unreachabl
 from daemon.job import Job, Obstacle
 
 # The longest pause between two tries, by what is in the way; pauses double up to it.
-PAUSE_SECONDS = {InDoubtError: 15.0, UnreachableError: 60.0, ServiceError: 600.0}
+PAUSE_SECONDS = {InDoubtError: 5.0, UnreachableError: 60.0, ServiceError: 600.0}
 
 
 def obstacle(before: Obstacle | None, error: DriveprepError | OSError, now: float) -> Obstacle:

@@ -35,10 +35,6 @@ from daemon.spool import Spool, digest, safe_name
 
 log = logging.getLogger(__name__)
 
-# How many timeouts until a request in flight must have landed: one until this side gave it up,
-# one for whatever stood between and held it.
-LANDING_TIMEOUTS = 2
-
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
@@ -54,7 +50,8 @@ class Preparation:
     timeout: float  # seconds, of one request
     clock: Callable[[], float]
     steady: Callable[[], float] = time.monotonic  # seconds, by a clock that nobody can set
-    doubts: dict[int, float] = field(default_factory=dict)  # job number -> steady time, see below
+    # Job number -> the steady time when whoever sent its request had given it up at the latest.
+    given_up_at: dict[int, float] = field(default_factory=dict)
 
     def advance(self, job: Job, drive: Drive | None) -> Job:
         """Take steps until a step changes nothing; the job as it then stands.
@@ -111,7 +108,7 @@ class Preparation:
         identities = drive.identities() | {"size": drive.device.size}
         sent = Submitting(self.client.now(), self.endpoint, self.access_key_id, identities)
         job = self.journal.record(job, sent, manifest=dropped)
-        self.doubts[job.number] = self.steady()
+        self.given_up_at[job.number] = self.steady() + self.timeout
         level = logging.DEBUG if job.obstacle and job.obstacle.attempts else logging.INFO
         log.log(level, "job being submitted for %s", drive.describe(), extra=about(job))
         try:
@@ -156,13 +153,14 @@ class Preparation:
         )
 
     def _has_landed(self, job: Job, state: Submitting) -> bool:
-        """Whether a request in flight must have landed, by the clock on the wall, which can be
-        set, and by the one that cannot, which begins when this process first knew of the doubt.
+        """Whether a request in flight must have landed: as long again after the sender gave it up.
+
+        By the clock on the wall, which can be set, and by the one that cannot. A sender before
+        this process gave up when it died, so at the latest when this one first looks.
         """
-        landing = LANDING_TIMEOUTS * self.timeout
-        known_since = self.doubts.setdefault(job.number, self.steady())
-        is_known_long = self.steady() >= known_since + landing
-        return is_known_long and self.client.now() >= state.sent_at + landing
+        given_up_at = self.given_up_at.setdefault(job.number, self.steady())
+        is_long_ago = self.steady() >= given_up_at + self.timeout
+        return is_long_ago and self.client.now() >= state.sent_at + 2 * self.timeout
 
     def _adopt(
         self, job: Job, sent: Submitting, answer: CreatedJob | JobStatus, warning: str | None

@@ -75,7 +75,7 @@ def test_the_same_trouble_is_as_old_as_it_is(before, error, now):
 @pytest.mark.parametrize(
     ("kind", "longest"),
     [
-        (InDoubtError, 15),  # a job in doubt is settled soon
+        (InDoubtError, 5),  # a job in doubt is settled soon
         (UnreachableError, 60),
         (ServiceError, 600),
         (TryLaterError, 600),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ NAME = "SIGNATURE"
 PARTIAL = ".SIGNATURE.driveprep"
 KEYS = frozenset({"version", "signingMethod", "jobId", "signature"})
 LIMIT = 64 * 1024  # bytes; the service's text has about 100
+TWINS = 10  # names that are told of; there can be 2 ** 9
 PROOF = NAME.encode() * 456  # 4,104 bytes: more than NTFS keeps in a file's own record
 
 
@@ -25,11 +27,13 @@ def text(contents: str, job_id: str) -> str:
     answer cannot be used for it.
     """
     lines = contents.strip().replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    values = {
-        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)
-    }
+    split = (line.partition(":") for line in lines if line.strip())
+    pairs = [(key.strip(), value.strip()) for key, _, value in split]
+    values = dict(pairs)
     is_whole = all(values.get(key) for key in KEYS) and len(contents.encode()) < LIMIT
-    if not is_whole or values["jobId"] != job_id:
+    # A key that comes twice, or a break that only some take for one, is read in two ways.
+    is_plain = len(values) == len(pairs) and contents.strip().splitlines() == lines
+    if not (is_whole and is_plain) or values["jobId"] != job_id:
         raise InDoubtError(
             f"the service's SIGNATURE text is not that of job {job_id}",
             f"Compare `driveprep show {job_id}` with the service's own records.",
@@ -61,7 +65,8 @@ class Root:
     def found(self) -> bytes | None:
         """What SIGNATURE holds, or None; a link, folder or case twin of it is refused."""
         with self._translated("look at"):
-            twins = [name for name in os.listdir(self._descriptor) if name.upper() == NAME]
+            with os.scandir(self._descriptor) as entries:  # one by one: a root can hold millions
+                twins = [entry.name for entry in entries if entry.name.upper() == NAME][:TWINS]
             if not twins:
                 return None
             if twins != [NAME]:
@@ -112,7 +117,8 @@ class Root:
         if not stat.S_ISREG(status.st_mode) or status.st_dev != self._device_number:
             raise DriveError(
                 f"{self._mount_point}/{name} is not a plain file of this drive",
-                f"Look at it with `ls -l {self._mount_point}`; remove it if it is not wanted.",
+                f"Look at it with `ls -la {shlex.quote(self._mount_point)}`; remove it if it is not"
+                " wanted.",
             )
         return durable.read(self._descriptor, name, LIMIT)
 

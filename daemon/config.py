@@ -75,6 +75,20 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
     return config
 
 
+def files(path: Path, environment: Mapping[str, str]) -> frozenset[Path]:
+    """The files on whose change a configuration is to be read again: itself, and its secret's.
+
+    They need not exist, and the configuration may have any fault.
+    """
+    path = path.absolute()
+    try:
+        group = _root(_read(path)[0], path).plain().get("credentials")
+    except ConfigError:
+        group = None
+    given = group if isinstance(group, dict) else {}
+    return frozenset({path, *keychain.files(given, path.parent, environment)})
+
+
 def _read(path: Path) -> tuple[bytes, int]:
     """The bytes of the file and its mode."""
     try:

@@ -1,4 +1,7 @@
-"""`driveprep run`: builds the rooms, turns signals into rings, and ends with the service."""
+"""`driveprep run`: waits for a configuration, builds the rooms, and ends with the service.
+
+Signals and changes of the configuration's files become rings.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,22 @@ import logging
 import os
 import signal
 import time
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from daemon import config, mounts
+from daemon import config, mounts, systemd
 from daemon.bell import Bell, Ring
 from daemon.config import Config
 from daemon.drives import Drives
+from daemon.errors import ConfigError
 from daemon.following import Following
 from daemon.importexport.client import Client
 from daemon.intake import Intake
 from daemon.journal import Journal
 from daemon.mounts import MountTable
 from daemon.preparation import Preparation
+from daemon.printable import printable
 from daemon.service import Outfit, Service
 from daemon.spool import Spool
 from daemon.watch import Watch
@@ -27,14 +33,23 @@ log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 1.0  # without events for so long, a file on a local disk is complete
 SETTLE_REMOTE_SECONDS = 5.0  # the same on a network file system, whose clients see things late
+LOOK_SECONDS = 5.0  # how long a usable configuration may go unseen where nothing can be watched
 
 
 def run(path: Path) -> None:
-    """Be the daemon until SIGTERM or SIGINT. Raises ConfigError, JournalError, OSError."""
-    settings = config.load(path, os.environ)
+    """Be the daemon until SIGTERM or SIGINT. Raises ConfigError, JournalError, OSError.
+
+    Under systemd a configuration that cannot be used is waited for.
+    """
     with ExitStack() as stack:
         bell = Bell()
         stack.callback(bell.close)
+        _ring_on_signals(bell)
+        sources = Sources(path, bell)
+        stack.callback(sources.stop)
+        settings = first_config(path, bell, sources)
+        if settings is None:
+            return
         is_remote = mounts.is_remote(settings.spool)
         settle = settings.settle or (SETTLE_REMOTE_SECONDS if is_remote else SETTLE_SECONDS)
         spool = Spool(settings.spool, settle, time.monotonic)
@@ -42,18 +57,17 @@ def run(path: Path) -> None:
         stack.callback(journal.close)
         mount_table = stack.enter_context(MountTable())
         bell.watch(mount_table.fileno())
-        watch = _watch(bell, spool, path, polled=is_remote)
+        watch = _watch(bell, spool, polled=is_remote)
         journal.tell(folder="polled" if is_remote else "watched")
         stack.callback(watch.stop)
         drives = Drives()
 
         def load() -> Outfit:
-            loaded = config.load(path, os.environ)
+            loaded = reload(path, sources)
             if loaded.spool != settings.spool:
                 log.warning("another spool is used only after a restart")
             return _outfit(loaded, journal, spool, drives)
 
-        _ring_on_signals(bell)
         service = Service(
             bell,
             journal,
@@ -65,6 +79,95 @@ def run(path: Path) -> None:
         )
         log.info("driveprep watches %s for %s", spool.pending, settings.endpoint)
         service.run()
+
+
+class Sources:
+    """The configuration's files; while they are followed, a change of any rings CONFIG."""
+
+    def __init__(self, path: Path, bell: Bell) -> None:
+        self._path = path
+        self._bell = bell
+        self._files: frozenset[Path] = frozenset()
+        self._folders: dict[Path, int] = {}  # with their inodes: a new folder is watched anew
+        self._watch: Watch | None = None
+
+    def follow(self) -> None:
+        """See which files they are by now. What is read after this cannot change unheard."""
+        self._files = config.files(self._path, os.environ)
+        folders = _inodes({file.parent for file in self._files})
+        if folders != self._folders:
+            self.stop()
+            self._watch, self._folders = Watch(), folders
+            for folder in folders:
+                self._watch.add(folder, self._ring_for(folder))
+            self._watch.start()
+
+    def stop(self) -> None:
+        """Hear no more. Safe to repeat."""
+        if self._watch:
+            self._watch.stop()
+        self._watch, self._folders = None, {}
+
+    def _ring_for(self, folder: Path) -> Callable[[str, bool], None]:
+        def changed(name: str, _complete: bool) -> None:
+            if folder / name in self._files:
+                self._bell.ring(Ring.CONFIG)
+
+        return changed
+
+
+def first_config(path: Path, bell: Bell, sources: Sources) -> Config | None:
+    """The first configuration that can be used; None where STOP was rung before there was one.
+
+    Without systemd to tell what is waited for, ConfigError is raised instead.
+    """
+    told: tuple[str, ...] = ()
+    pause = min(LOOK_SECONDS, systemd.watchdog_seconds() or LOOK_SECONDS)
+    while True:
+        sources.follow()
+        try:
+            return config.load(path, os.environ)
+        except ConfigError as error:
+            if not systemd.is_listening():
+                raise
+            faults = _sentences(error)
+        if faults != told:
+            for fault in faults:
+                log.warning("waiting for a configuration: %s", fault)
+            systemd.notify("READY=1", f"STATUS=waiting for {path}: {printable(faults[0])}")
+            told = faults
+        if Ring.STOP in bell.wait(pause):
+            systemd.notify("STOPPING=1")
+            return None
+        systemd.notify("WATCHDOG=1")
+
+
+def reload(path: Path, sources: Sources) -> Config:
+    """The configuration as it is now, with word to systemd. Raises ConfigError."""
+    # sd_notify(3): the time tells systemd which of two reloads an answer belongs to.
+    systemd.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+    status = "configuration read"
+    try:
+        sources.follow()
+        return config.load(path, os.environ)
+    except ConfigError as error:
+        status = f"configuration unchanged: {printable(_sentences(error)[0])}"
+        raise
+    finally:
+        systemd.notify("READY=1", f"STATUS={status}")
+
+
+def _sentences(error: ConfigError) -> tuple[str, ...]:
+    return tuple(str(fault) for fault in error.faults) or (str(error),)
+
+
+def _inodes(folders: set[Path]) -> dict[Path, int]:
+    """The folders that are there."""
+    found = {}
+    for folder in folders:
+        with suppress(OSError, ValueError):  # ValueError: a name that no file can have
+            found[folder] = folder.stat().st_ino
+    return found
 
 
 def _outfit(settings: Config, journal: Journal, spool: Spool, drives: Drives) -> Outfit:
@@ -90,19 +193,14 @@ def _outfit(settings: Config, journal: Journal, spool: Spool, drives: Drives) ->
     )
 
 
-def _watch(bell: Bell, spool: Spool, path: Path, *, polled: bool) -> Watch:
+def _watch(bell: Bell, spool: Spool, *, polled: bool) -> Watch:
     def in_pending(name: str, complete: bool) -> None:
         if complete:
             spool.completed(name)
         bell.ring(Ring.SPOOL)
 
-    def beside_config(name: str, _complete: bool) -> None:
-        if name == path.name:
-            bell.ring(Ring.CONFIG)
-
     watch = Watch(polled=polled)
     watch.add(spool.pending, in_pending)
-    watch.add(path.absolute().parent, beside_config)
     watch.start()
     return watch
 

@@ -45,6 +45,14 @@ def find(fields: Fields, folder: Path, environment: Mapping[str, str]) -> Creden
     return systemd or _from_environment(access_key_id, session_token, environment)
 
 
+def files(given: Mapping[str, object], folder: Path, environment: Mapping[str, str]) -> list[Path]:
+    """Where `find` would look for a secret, there or not; `given` may have any fault."""
+    if given.get("profile"):
+        return [_profiles(environment)]
+    secret_file = given.get("secret_access_key_file")
+    return [folder / secret_file] if secret_file and isinstance(secret_file, str) else []
+
+
 def read_secret(path: Path) -> str:
     """The one line of a file, without its end. Raises ConfigError for anything else."""
     lines = read_private(path).splitlines()
@@ -95,8 +103,7 @@ def _refuse_contradictions(fields: Fields, given: Mapping[str, str]) -> None:
 
 
 def _from_profile(profile: str, environment: Mapping[str, str]) -> Credentials:
-    home = environment.get("HOME", "/root")
-    path = Path(environment.get("AWS_SHARED_CREDENTIALS_FILE") or f"{home}/.aws/credentials")
+    path = _profiles(environment)
     parser = configparser.RawConfigParser()
     try:
         parser.read_string(read_private(path))
@@ -112,6 +119,11 @@ def _from_profile(profile: str, environment: Mapping[str, str]) -> Credentials:
         message = f"profile {shown(profile)} in {path} is not complete"
         raise ConfigError(message, hint="add aws_access_key_id and aws_secret_access_key")
     return Credentials(access_key_id, secret, section.get("aws_session_token") or None)
+
+
+def _profiles(environment: Mapping[str, str]) -> Path:
+    home = environment.get("HOME", "/root")
+    return Path(environment.get("AWS_SHARED_CREDENTIALS_FILE") or f"{home}/.aws/credentials")
 
 
 def _from_systemd(

@@ -8,6 +8,11 @@ import socket
 PATIENCE_SECONDS = 1.0  # for a manager that does not read; its queue is short
 
 
+def is_listening() -> bool:
+    """Whether a manager has asked to be told."""
+    return bool(os.environ.get("NOTIFY_SOCKET"))
+
+
 def notify(*assignments: str) -> None:
     """Send assignments such as `READY=1`. Safe to repeat; a deaf socket is not our trouble."""
     address = os.environ.get("NOTIFY_SOCKET")

@@ -32,7 +32,7 @@ def root(tmp_path):
     units = tmp_path / "usr/lib/systemd/system"
     shutil.copytree(HOST_UNITS, units, symlinks=True)
     shutil.copy(UNIT, units)
-    for program in ("usr/bin/driveprep", "bin/kill"):
+    for program in ("usr/bin/driveprep", "bin/sh"):
         (tmp_path / program).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / program).write_text("#!/bin/sh\n")
         (tmp_path / program).chmod(0o755)

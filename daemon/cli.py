@@ -89,6 +89,7 @@ def run(config_path: Path, verbose: bool) -> None:
 def check(config_path: Path, online: bool, files: tuple[Path, ...]) -> None:
     """Check the configuration, and manifests if FILES are given. Changes nothing."""
     from daemon import manifest
+    from daemon.printable import printable_lines
 
     worst: DriveprepError | None = None
     settings: Config | None = None
@@ -102,7 +103,7 @@ def check(config_path: Path, online: bool, files: tuple[Path, ...]) -> None:
         try:
             read = manifest.read(_bytes(file), str(file))
             for warning in read.warnings:
-                click.echo(f"warning: {warning.excerpt()}")
+                click.echo(f"warning: {printable_lines(warning.excerpt())}")
             if online and settings:
                 _ask(settings, read)
             click.echo(f"{file}: good, for {read.device_id} ({read.file_system})")
@@ -372,11 +373,11 @@ def _show(found: dict[str, object], as_json: bool) -> None:
 
 
 def _complain(error: DriveprepError) -> None:
-    from daemon.printable import printable
+    from daemon.printable import printable, printable_lines
 
     faults = error.faults if isinstance(error, DocumentError) else ()
     for fault in faults:
-        click.echo(f"error: {fault.excerpt()}", err=True)
+        click.echo(f"error: {printable_lines(fault.excerpt())}", err=True)
     if not faults:
         click.echo(f"error: {printable(str(error))}", err=True)
     if error.hint:

@@ -15,7 +15,7 @@ from daemon import manifest, spool
 from daemon.errors import ManifestError, StaleJobError
 from daemon.job import Job, Pending, Rejected, State, about
 from daemon.journal import Journal
-from daemon.printable import printable
+from daemon.printable import printable, printable_lines
 from daemon.spool import Found, Spool
 
 log = logging.getLogger(__name__)
@@ -156,14 +156,10 @@ def explain(error: ManifestError) -> str:
     """All faults of a manifest, as the reason file tells them: what is unseen is escaped."""
     if not error.faults:
         return "\n".join(filter(None, [str(error), error.hint]))
-    told = [_escaped(fault.excerpt()) for fault in error.faults[:EXPLAINED]]
+    told = [printable_lines(fault.excerpt()) for fault in error.faults[:EXPLAINED]]
     if (more := len(error.faults) - EXPLAINED) > 0:
         told.append(f"(and {more} more)")
     return "\n\n".join(told)
-
-
-def _escaped(lines: str) -> str:
-    return "\n".join(printable(line) for line in lines.split("\n"))
 
 
 def _sha256(data: bytes | None) -> str:

@@ -8,8 +8,10 @@ the design; start-up after a crash takes the same steps as the first try.
 from __future__ import annotations
 
 import logging
+import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
 from daemon import doubt, manifest, papers, signature
@@ -30,7 +32,7 @@ from daemon.importexport.client import Client
 from daemon.importexport.messages import CreatedJob, JobStatus
 from daemon.job import Job, Pending, Rejected, Signed, Submitted, Submitting, about
 from daemon.journal import Journal
-from daemon.printable import printable, timestamp
+from daemon.printable import printable, printable_lines, timestamp
 from daemon.spool import Spool, digest, safe_name
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,9 @@ class Preparation:
     steady: Callable[[], float] = time.monotonic  # seconds, by a clock that nobody can set
     # Job number -> the steady time when whoever sent its request had given it up at the latest.
     given_up_at: dict[int, float] = field(default_factory=dict)
+
+    # Job number -> the drive that is being used for it, and the steady time since when.
+    in_use: dict[int, tuple[Drive, float]] = field(default_factory=dict)
 
     def advance(self, job: Job, drive: Drive | None) -> Job:
         """Take steps until a step changes nothing; the job as it then stands.
@@ -78,6 +83,13 @@ class Preparation:
         log.info("manifest %s found valid by the service", job.name, extra=about(job))
         return self.journal.record(job, Pending(job.state.stamp, validated=True))
 
+    def silent(self, seconds: float) -> dict[int, Drive]:
+        """The drives that have been used for longer, by the numbers of their jobs: they hang."""
+        begun = self.steady() - seconds
+        return {
+            number: drive for number, (drive, since) in self.in_use.copy().items() if since < begun
+        }
+
     def _step(self, job: Job, drive: Drive | None) -> Job:
         """The next step of a job; the same job when there is none now."""
         if job.filed:
@@ -101,7 +113,7 @@ class Preparation:
             self._check_closed(open_job)
         dropped = self._dropped(job)
         text = _text(job, dropped, self.access_key_id)
-        with signature.root(drive.mount_point, drive.device_number) as root:
+        with self._root(job, drive) as root:
             drive = self.drives.verify(drive, job.file_system)
             self._replaceable(root, drive)
             root.prove_writable()
@@ -192,7 +204,7 @@ class Preparation:
                 return self.journal.record(job, Rejected(_ended(job)))
             if job.state != state:
                 return job  # with another SIGNATURE, by UpdateJob
-        with signature.root(drive.mount_point, drive.device_number) as root:
+        with self._root(job, drive) as root:
             drive = self.drives.verify(drive, job.file_system)
             _check_same_drive(state, drive)
             root.sign(state.signature, self._replaceable(root, drive, state))
@@ -204,6 +216,16 @@ class Preparation:
         job = self.journal.record(job, Signed(**asdict(state), signed_at=self.clock()))
         log.info("SIGNATURE written to %s: safe to remove", drive.describe(), extra=about(job))
         return job
+
+    @contextmanager
+    def _root(self, job: Job, drive: Drive) -> Iterator[signature.Root]:
+        """The drive's root. All that can hang with a drive is done while it is held."""
+        self.in_use[job.number] = drive, self.steady()
+        try:
+            with signature.root(drive.mount_point, drive.device_number) as root:
+                yield root
+        finally:
+            del self.in_use[job.number]
 
     def _replaceable(
         self, root: signature.Root, drive: Drive, own: Submitted | None = None
@@ -234,7 +256,8 @@ class Preparation:
             return
         raise ManifestError(
             f"{other.device_id} already has an open job, {other.job_id or other.name}",
-            hint=f"Wait for the service to end it, or `driveprep cancel {other.device_id}`.",
+            hint="Wait for the service to end it, or"
+            f" `driveprep cancel {shlex.quote(printable(other.device_id))}`.",
         )
 
     # Signed and Rejected: the papers go to their last place.
@@ -253,7 +276,7 @@ class Preparation:
         return self.journal.file(job)
 
     def _reject(self, job: Job, error: ManifestRefusedError, dropped: bytes) -> Job:
-        reason = blame(dropped, job.name, error).excerpt()
+        reason = printable_lines(blame(dropped, printable(job.name), error).excerpt())
         return self.journal.record(job, Rejected(reason), manifest=dropped)
 
     def _dropped(self, job: Job) -> bytes:
@@ -284,7 +307,8 @@ def _pending_again() -> Pending:
 
 def _ended(job: Job) -> str:
     return (
-        f"{job.name}: the service ended job {job.job_id} before its drive came back; drop it anew"
+        f"{printable(job.name)}: the service ended job {job.job_id} before its drive came back;"
+        " drop it anew"
     )
 
 

@@ -17,6 +17,11 @@ def printable(text: str) -> str:
     )
 
 
+def printable_lines(text: str) -> str:
+    """The same for a text of several lines, which stay what they are."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def timestamp(seconds: float) -> str:
     """Seconds since the epoch as the service writes times: UTC, to the second."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

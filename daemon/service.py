@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 TIMER_SECONDS = 30.0  # how long a lost event may stay unnoticed
 FULL_SECONDS = 5.0  # how long to leave a full disk alone
 STOP_SECONDS = 10.0  # how long a worker may finish its step; systemd waits 90
+HUNG_SECONDS = 60.0  # a disk wakes in 10; a stick may have as long to write what others left it
 FOLLOWER = "/follow"  # the key of the one worker that follows jobs; no deviceId's
 
 
@@ -92,6 +93,7 @@ class Service:
         self._called: dict[int, None] = {}  # jobs that a ring called for, and no look has met yet
         self._retried: set[str] = set()  # deviceIds that somebody wants tried at once
         self._asked_for: set[str] = set()  # deviceIds whose open jobs somebody wants asked about
+        self._hung: frozenset[str] = frozenset()  # keys of workers whose drives do not answer
         self._unseen = Ring.NOTHING  # what was rung while there was no room to write it down
         self._looked_at = 0.0  # seconds since the epoch
         self._full_until = -math.inf  # monotonic
@@ -142,16 +144,30 @@ class Service:
         if ring & (Ring.MOUNTS | Ring.TIMER):
             self._drives = self._watched.mounted()
         if Ring.TIMER in ring:
+            self._look_for_hung()
             is_waited_for = any(isinstance(job.state, Pending) for job in self._journal.unfiled())
             self._present = self._watched.present() if is_waited_for else ()
 
+    def _look_for_hung(self) -> None:
+        """A worker that hangs with its drive cannot say so, and holds up no other job."""
+        drives = self._outfit.preparation.silent(HUNG_SECONDS)
+        jobs = [job for job in self._journal.unfiled() if job.number in drives]
+        self._hung = frozenset(map(_key, jobs))
+        for job in jobs:
+            reason = f"{drives[job.number].describe()} has not answered for {HUNG_SECONDS:.0f} s"
+            hint = "Other drives go on. Pull it out and plug it in again; `dmesg` may tell more."
+            self._met(job, DriveError(reason, hint))
+
     def _reload(self) -> None:
+        in_use = self._outfit.preparation.in_use
         try:
-            self._outfit = self._load()
+            outfit = self._load()
         except ConfigError as error:
             for fault in error.faults or (error,):
                 log.error("configuration unchanged: %s", fault)  # noqa: TRY400 - it says it all
             return
+        preparation = replace(outfit.preparation, in_use=in_use)  # workers go on with the old one
+        self._outfit = replace(outfit, preparation=preparation)
         log.info("configuration read")
         self._retried |= {job.device_id for job in self._journal.unfiled()}
 
@@ -209,7 +225,7 @@ class Service:
         if not self._outfit.validate_on_drop or time.monotonic() < self._validate_after:
             return
         busy = self._workers.busy()  # before the jobs, as in `_pair`
-        room = max(1, self._outfit.workers // 2) - len(busy - {FOLLOWER})
+        room = max(1, self._outfit.workers // 2) - len(busy - self._hung - {FOLLOWER})
         for job in self._journal.unfiled():
             is_open = isinstance(job.state, Pending) and not job.state.validated
             if room > 0 and is_open and _key(job) not in busy:
@@ -233,7 +249,7 @@ class Service:
     def _start(self, job: Job, steps: Callable[[], Job], met: Met) -> bool:
         """Have `steps` taken by a worker, if there is one for this job."""
         busy = self._workers.busy()
-        if _key(job) in busy or len(busy - {FOLLOWER}) >= self._outfit.workers:
+        if _key(job) in busy or len(busy - self._hung - {FOLLOWER}) >= self._outfit.workers:
             return False
         self._workers.start(_key(job), lambda: self._work(job, steps, met))
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 
 from daemon.errors import DriveError
@@ -18,7 +19,13 @@ def eject(device_node: str) -> None:
         command = ["udisksctl", verb, "--no-user-interaction", "--block-device", device_node]
         try:
             subprocess.run(
-                command, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=True
+                command,
+                env={"PATH": os.environ.get("PATH", os.defpath)},  # ours may hold AWS's secret key
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=LIMIT_SECONDS,
+                check=True,
             )
         except subprocess.CalledProcessError as error:
             raise _refused(device_node, verb, error.stderr.strip()) from error

@@ -268,6 +268,29 @@ def slip(config_path: Path, job: str, output: Path | None, show_it: bool) -> Non
 
 
 @driveprep.command()
+@with_config
+def doctor(config_path: Path) -> None:
+    """Prove that this machine can do the work, and tell what to do where it cannot.
+
+    What this user may not see is said to be unseen: run it as root for the whole picture.
+    """
+    from daemon import doctor as examination
+    from daemon.doctor import Verdict
+    from daemon.printable import printable
+
+    colours = {Verdict.OK: "green", Verdict.PROBLEM: "red", Verdict.UNSEEN: "yellow"}
+    is_sound = True
+    for finding in examination.examine(config_path, os.environ):
+        is_sound = is_sound and finding.verdict is not Verdict.PROBLEM
+        verdict = click.style(f"{finding.verdict.value:>7}", fg=colours[finding.verdict])
+        click.echo(f"{verdict}  {finding.subject + ':':12} {printable(finding.fact)}")
+        if finding.remedy:
+            click.echo(f"{'':22} {printable(finding.remedy)}")
+    if not is_sound:
+        sys.exit(EX_TEMPFAIL)
+
+
+@driveprep.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8470, show_default=True, help="0 takes a free one.")
 @click.option("--access-key-id", default="AKIAIOSFODNN7EXAMPLE", show_default=True)

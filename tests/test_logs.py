@@ -3,14 +3,17 @@
 import io
 import logging
 import os
+import socket
+import struct
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from daemon import logs
-from daemon.logs import Lines
+from daemon import logs, systemd
+from daemon.logs import Entries, Lines
 
 
 @pytest.fixture
@@ -18,7 +21,7 @@ def log():
     """A logger, and the text it has written for journald."""
     written = io.StringIO()
     handler = logging.StreamHandler(written)
-    handler.setFormatter(Lines(journald=True))
+    handler.setFormatter(Lines(prefixed=True))
     logger = logging.getLogger("driveprep.test")
     logger.propagate = False
     logger.setLevel(logging.DEBUG)
@@ -77,17 +80,28 @@ def test_traceback_below_its_line(log):
     assert lines[-1] == "RuntimeError: bug"
 
 
-PROGRAM = "from daemon import logs; import logging; logs.to_stderr(); logging.warning('x \u00c4')"
+PROGRAM = """
+import logging, sys
+from daemon import logs, systemd
+systemd.JOURNAL_SOCKET = sys.argv[1]
+logs.to_stderr()
+logging.warning('x \u00c4', extra={'device_id': 'HD\\n1', 'job_id': 'K7M3X', 'state': 'Signed'})
+"""
 
 
-def run(stream_name, **environment):
+def by_name(status):
+    """JOURNAL_STREAM as systemd sets it, systemd.exec(5)."""
+    return f"{status.st_dev}:{status.st_ino}"
+
+
+def run(stream_name, journal="/nowhere/at/all", **environment):
     """What a program of its own logs to a pipe; `stream_name` makes its JOURNAL_STREAM."""
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as output:
         status = os.fstat(writer)
         names = {"JOURNAL_STREAM": stream_name(status)} if stream_name else {}
         subprocess.run(
-            [sys.executable, "-c", PROGRAM],
+            [sys.executable, "-c", PROGRAM, journal],
             stderr=writer,
             env={"PYTHONPATH": str(Path(__file__).parents[1]), **names, **environment},
             check=True,
@@ -96,22 +110,88 @@ def run(stream_name, **environment):
         return output.read()
 
 
-def test_journald_is_told_levels():
-    """Where standard error leads to journald, lines carry levels, and journald adds the time."""
-    assert run(lambda status: f"{status.st_dev}:{status.st_ino}") == "<4>x Ä\n".encode()
+@pytest.fixture
+def journald(tmp_path):
+    """journald's socket, with a deadline."""
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as listener:
+        listener.settimeout(10)
+        listener.bind(str(tmp_path / "journal"))
+        yield listener
+
+
+def fields(entry):
+    """The fields of an entry as journald reads them."""
+    found = {}
+    while entry:
+        line, entry = entry.split(b"\n", 1)
+        name, equals, value = line.partition(b"=")
+        if not equals:
+            (size,) = struct.unpack("<Q", entry[:8])
+            value, end, entry = entry[8 : 8 + size], entry[8 + size : 9 + size], entry[9 + size :]
+            assert end == b"\n"
+        found[name.decode()] = value.decode()
+    return found
+
+
+def test_journald_is_told_fields(journald):
+    """Where standard error leads to journald, it gets entries, found by deviceId or JobId."""
+    assert run(by_name, journald.getsockname()) == b""
+
+    assert fields(journald.recv(10_000)) == {
+        "MESSAGE": "HD\\n1 K7M3X: x Ä",
+        "PRIORITY": "4",
+        "SYSLOG_IDENTIFIER": "driveprep",
+        "DRIVEPREP_DEVICE_ID": "HD\\n1",
+        "DRIVEPREP_JOB_ID": "K7M3X",
+        "DRIVEPREP_STATE": "Signed",
+    }
+
+
+def test_journald_is_told_lines_when_it_takes_no_entry():
+    """Nothing is lost while journald is away: its own stream takes lines with levels."""
+    assert run(by_name) == "<4>HD\\n1 K7M3X: x Ä\n".encode()
+
+
+def test_a_traceback_is_one_entry(journald, monkeypatch):
+    """Lines below lines belong to one entry, and cannot forge fields."""
+    monkeypatch.setattr(systemd, "JOURNAL_SOCKET", journald.getsockname())
+    stream = io.StringIO()
+    try:
+        raise RuntimeError("bug\nPRIORITY=0")
+    except RuntimeError:
+        record = logging.LogRecord("x", logging.ERROR, "", 1, "ended", (), sys.exc_info())
+
+    Entries(stream).handle(record)
+
+    entry = fields(journald.recv(10_000))
+    assert entry.keys() == {"MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER"}
+    assert entry["PRIORITY"] == "3"
+    assert entry["MESSAGE"].startswith("ended\nTraceback")
+    assert entry["MESSAGE"].endswith("RuntimeError: bug\nPRIORITY=0")
+    assert stream.getvalue() == ""
+
+
+def test_an_entry_that_is_too_long(journald, monkeypatch):
+    """What no datagram can carry goes the other way, whole."""
+    monkeypatch.setattr(systemd, "JOURNAL_SOCKET", journald.getsockname())
+    stream = io.StringIO()
+
+    Entries(stream).handle(logging.LogRecord("x", logging.INFO, "", 1, "x" * 10**7, (), None))
+
+    assert stream.getvalue() == "<6>" + "x" * 10**7 + "\n"
 
 
 @pytest.mark.parametrize("stream_name", [None, lambda status: f"{status.st_dev}:1"])
 def test_others_are_told_time_and_level(stream_name):
     """A terminal gets time and level, also where its shell inherited a JOURNAL_STREAM."""
-    assert run(stream_name).decode().endswith(" WARNING x Ä\n")
+    assert run(stream_name).decode().endswith(" WARNING HD\\n1 K7M3X: x Ä\n")
 
 
 def test_a_poor_locale_stops_no_line():
     """A character that standard error cannot carry is escaped there."""
     environment = {"PYTHONIOENCODING": "ascii:backslashreplace"}
 
-    assert run(None, **environment).endswith(b" WARNING x \\xc4\n")
+    assert run(None, **environment).endswith(b" K7M3X: x \\xc4\n")
 
 
 def test_no_file_behind_standard_error():

@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,8 @@ class Drive:
     identity: Identity
     mount: Mount
     is_covered: bool = False  # another mount hides the mount point
+    # By time.monotonic(), when the medium itself was asked for its identity; not a memory of it.
+    probed_at: float = field(default=-math.inf, compare=False)
 
     @property
     def device_number(self) -> int:

@@ -6,7 +6,9 @@ device. Which drive a deviceId means is `recognition`'s business, what forbids i
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from daemon.sysfs import Device
 
 PROBES_AT_ONCE = 8  # so that one drive that never answers holds up no other
+
+# So young a look needs no other: an unmount, mkfs and mount that keep the device, its attachment
+# (diskseq) and the mount id all the same take longer.
+FRESH_SECONDS = 0.02
 
 # What changes when another medium or another mount takes the place. An unmount, mkfs and mount
 # faster than two looks can keep all four, so verify() corrects what is remembered.
@@ -47,10 +53,14 @@ class Drives:
             for mount in _one_each(table)
             for device in [sysfs.read(mount.device_number)]
         }
+        now = time.monotonic()
+        new = found.keys() - self._remembered.keys()
         identities = self._identify({key: device for key, (device, _) in found.items()})
         return tuple(
-            Drive(device, identities[key], mount, mounts.is_covered(mount, table))
+            Drive(device, identity, mount, mounts.is_covered(mount, table), probed_at)
             for key, (device, mount) in found.items()
+            for identity in [identities[key]]
+            for probed_at in [now if key in new and not identity.by_udev else -math.inf]
         )
 
     def present(self) -> tuple[Unmounted, ...]:
@@ -72,6 +82,10 @@ class Drives:
         from before this call until after is_still(): an open folder pins the file system, so the
         kernel cannot give its device number to another drive meanwhile.
         """
+        is_young = time.monotonic() - drive.probed_at < FRESH_SECONDS
+        if is_young and drive.device.diskseq is not None and is_still(drive):
+            check_usable(drive, file_system)
+            return drive
         table = mounts.read()
         mount = _same_place(drive, table)
         device = sysfs.read(mount.device_number)
@@ -79,7 +93,7 @@ class Drives:
             raise _changed(drive, "it, or its medium, was taken out in between")
         identity = self._identities.probed(device.number, device.disk, device.node)
         self._remember(_key(device, mount), identity)
-        fresh = Drive(device, identity, mount, mounts.is_covered(mount, table))
+        fresh = Drive(device, identity, mount, mounts.is_covered(mount, table), time.monotonic())
         check_usable(fresh, file_system)
         for name in ("label", "uuid", "part_uuid", "serial"):
             before, now = getattr(drive.identity, name), getattr(identity, name)

@@ -128,13 +128,14 @@ def _identities() -> Iterator[Finding]:
     blkid = shutil.which("blkid", path=PROGRAMS)
     if UDEV_CONTROL.exists():
         yield _ok("udev", "runs" + (", and blkid is there" if blkid else ""))
+    elif SYSTEMD.exists():
+        fact = "does not run; the service's sandbox has no device nodes, so blkid sees nothing"
+        yield _problem("udev", fact, "apt-get install udev; systemctl start systemd-udevd")
     elif blkid:
         yield _ok("udev", "does not run; blkid knows labels and UUIDs, but no serials")
     else:
         fact = "does not run, and there is no blkid: no drive can be recognised"
-        yield _problem(
-            "udev", fact, "systemctl start systemd-udevd, or: apt-get install util-linux"
-        )
+        yield _problem("udev", fact, "apt-get install util-linux")
 
 
 def _unit() -> Iterator[Finding]:
@@ -143,7 +144,9 @@ def _unit() -> Iterator[Finding]:
         return
     enabled, active = (_systemctl(question) for question in ("is-enabled", "is-active"))
     fact = f"{enabled}, {active}"
-    if enabled != "enabled":
+    if not enabled:
+        yield _unseen("unit", f"systemd does not answer {_me()}")
+    elif enabled != "enabled":
         yield _problem("unit", fact, "systemctl enable --now driveprep")
     elif active != "active":
         yield _problem("unit", fact, "systemctl restart driveprep; why: journalctl -u driveprep")
@@ -159,7 +162,8 @@ def _systemctl(question: str) -> str:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"not known ({error})"
-    return done.stdout.strip() or "not installed"
+    # Without a word on standard output: no such unit, or no way to systemd for this user.
+    return "not installed" if "unit file" in done.stderr else done.stdout.strip()
 
 
 def _group() -> Iterator[Finding]:
@@ -185,13 +189,17 @@ def _group() -> Iterator[Finding]:
 def _settings(
     path: Path, environment: Mapping[str, str]
 ) -> tuple[Config | None, tuple[Finding, ...]]:
-    if "CREDENTIALS_DIRECTORY" not in environment and SERVICE_CREDENTIALS.is_dir():
+    is_readable = os.access(SERVICE_CREDENTIALS, os.R_OK | os.X_OK, effective_ids=True)
+    if "CREDENTIALS_DIRECTORY" not in environment and is_readable:
         environment = {**environment, "CREDENTIALS_DIRECTORY": str(SERVICE_CREDENTIALS)}
+    is_sealed = SERVICE_CREDENTIALS.exists() and not is_readable
     try:
         settings = config.load(path, environment)
     except ConfigError as error:
         if isinstance(error.__cause__, PermissionError):
             return None, (_unseen("config", str(error)),)
+        if is_sealed and {fault.key for fault in error.faults} == {"credentials"}:
+            return None, (_unseen("config", "good but for the credentials, which systemd keeps"),)
         faults = [str(fault) for fault in error.faults] or [f"{error}; {error.hint}"]
         remedy = "Correct the file; the service takes it at once."
         return None, tuple(_problem("config", fault, remedy) for fault in faults)

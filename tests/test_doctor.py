@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
@@ -188,18 +189,34 @@ def test_no_driver_for_ntfs(machine, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("said", "verdict"), [("enabled", OK), ("disabled", PROBLEM), ("", PROBLEM)]
+    ("said", "verdict", "fact"),
+    [
+        ("echo enabled", OK, "enabled, active"),
+        ("echo disabled; exit 1", PROBLEM, "disabled, active"),
+        ("echo Failed to get unit file state for x >&2", PROBLEM, "not installed, active"),
+        ("echo Failed to connect to bus >&2", UNSEEN, "systemd does not answer"),
+    ],
 )
-def test_the_unit_is_enabled(machine, tmp_path, said, verdict):
-    """A service that will not start with the machine is a problem."""
+def test_the_unit_is_enabled(machine, tmp_path, said, verdict, fact):
+    """A service that will not start with the machine is a problem; a deaf systemd tells nothing."""
     (tmp_path / "bin/systemctl").write_text(
-        f"#!/bin/sh\ncase $1 in is-active) echo active;; *) echo {said};; esac\n"
+        f"#!/bin/sh\ncase $1 in is-active) echo active;; *) {said};; esac\n"
     )
 
-    ((_, told, fact),) = found(configuration(tmp_path, "http://127.0.0.1:9"), "unit")
+    ((_, told, words),) = found(configuration(tmp_path, "http://127.0.0.1:9"), "unit")
 
     assert told is verdict
-    assert fact == f"{said or 'not installed'}, active"
+    assert words.startswith(fact)
+
+
+def test_a_sandbox_needs_udev(machine, tmp_path, monkeypatch):
+    """Where systemd runs but udev does not, the service would know no drive, blkid or not."""
+    monkeypatch.setattr(doctor, "UDEV_CONTROL", tmp_path / "gone")
+    path = configuration(tmp_path, "http://127.0.0.1:9")
+    assert found(path, "udev")[0][1] is PROBLEM
+
+    monkeypatch.setattr(doctor, "SYSTEMD", tmp_path / "gone")
+    assert found(path, "udev")[0][1] is OK
 
 
 # The first look, as root, loads all modules: Python itself may lie where nobody else may look.
@@ -207,6 +224,7 @@ AS_NOBODY = """
 import os, pathlib, sys
 from daemon import doctor
 path = pathlib.Path(sys.argv[1])
+doctor.SERVICE_CREDENTIALS = path.parent / "credentials"
 list(doctor.examine(path, {}))
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
 for finding in doctor.examine(path, {}):
@@ -214,19 +232,41 @@ for finding in doctor.examine(path, {}):
 """
 
 
+@pytest.fixture
+def open_folder():
+    """A folder that every user may look into; pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        (Path(name) / "credentials").mkdir(mode=0o700)
+        yield Path(name)
+
+
+def as_nobody(path):
+    """What another user is told: verdicts and subjects."""
+    command = [sys.executable, "-c", AS_NOBODY, path]
+    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-def test_an_operator_is_told_what_cannot_be_seen(tmp_path):
+def test_an_operator_is_told_what_cannot_be_seen(open_folder):
     """Who may not read the configuration is not told that it is faulty, or that all is well."""
-    path = configuration(tmp_path, "http://127.0.0.1:9")
+    path = configuration(open_folder, "http://127.0.0.1:9")
 
-    done = subprocess.run(
-        [sys.executable, "-c", AS_NOBODY, path],
-        cwd=TOP,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    told = as_nobody(path)
 
-    told = done.stdout.splitlines()
-    assert "unseen config" in told, done.stderr
+    assert "unseen config" in told
     assert "unseen service" in told
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_a_secret_that_systemd_keeps(open_folder):
+    """That the service's own credentials are closed to others is no fault of the configuration."""
+    path = open_folder / "config.yml"
+    path.write_text("credentials: {access_key_id: AKIA}\n")
+    path.chmod(0o644)
+
+    assert "unseen config" in as_nobody(path)
+    (open_folder / "credentials").rmdir()
+    assert "problem config" in as_nobody(path)

@@ -21,7 +21,7 @@ from daemon.spool import Found, Spool
 log = logging.getLogger(__name__)
 
 STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})  # says nothing about the file
-LOOK_SECONDS = 5.0  # for reading new files at a time, so that the jobs already known go on
+LOOK_SECONDS = 0.5  # for reading new files at a time, so that the jobs already known go on
 EXPLAINED = 20  # faults of one manifest; more tell nobody more
 
 
@@ -32,6 +32,7 @@ class Intake:
         self._spool = folder
         self._journal = journal
         self._clock = clock
+        self._compared: dict[str, str] = {}  # name -> the stamp of the file its job was made from
 
     def take_in(self) -> float | None:
         """Compare folder and journal once. Idempotent.
@@ -94,11 +95,13 @@ class Intake:
         Whether all were read within LOOK_SECONDS.
         """
         jobs = {job.name: job for job in self._journal.unfiled()}
+        self._compared = {name: self._compared[name] for name in self._compared if name in jobs}
         waiting = {job.sha256: job.name for job in self._pending()}
         new_jobs, until, is_late = [], self._clock() + LOOK_SECONDS, False
         for one in sorted(ready, key=lambda found: found.size):
             job = jobs.get(one.name)
-            if job and isinstance(job.state, Pending):
+            is_known = job and self._compared.get(one.name) == one.stamp
+            if is_known or (job and isinstance(job.state, Pending)):
                 continue
             if is_late := self._clock() > until:
                 break
@@ -106,6 +109,7 @@ class Intake:
                 data = self._read(one)
                 if not job or job.sha256 != _sha256(data):
                     new_jobs.append(self._new_job(one, data, waiting))
+                self._compared[one.name] = one.stamp
         if new_jobs:
             self._journal.add(new_jobs)
         return not is_late

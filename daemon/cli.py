@@ -94,7 +94,7 @@ def check(config_path: Path, online: bool, files: tuple[Path, ...]) -> None:
     worst: DriveprepError | None = None
     settings: Config | None = None
     try:
-        settings = _settings(config_path)
+        settings = _settings(config_path, with_credentials=True)
         click.echo(f"{config_path}: good")
     except ConfigError as error:
         _complain(error)
@@ -345,10 +345,10 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-def _settings(path: Path) -> Config:
+def _settings(path: Path, *, with_credentials: bool = False) -> Config:
     from daemon import config
 
-    return config.load(path, os.environ)
+    return config.load(path, os.environ, with_credentials=with_credentials)
 
 
 def _client(settings: Config) -> Client:
@@ -373,7 +373,7 @@ def _ask(settings: Config, read: Manifest) -> None:
 def _desk(path: Path) -> Desk:
     from daemon.desk import Desk
 
-    settings = _settings(path)
+    settings = _settings(path, with_credentials=True)
     return Desk(settings, _client(settings))
 
 

@@ -47,18 +47,19 @@ class Config:
     hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # event -> command, words
 
 
-def load(path: Path, environment: Mapping[str, str]) -> Config:
+def load(path: Path, environment: Mapping[str, str], *, with_credentials: bool = True) -> Config:
     """The configuration in a file. `environment` is asked for credentials only.
 
-    Raises ConfigError with all faults at once, in the order of the text.
+    Where they are not needed they are not looked for, and are empty: an operator may not read
+    them. Raises ConfigError with all faults at once, in the order of the text.
     """
     data, mode = _read(path)
     findings = Findings(str(path))
     top = Fields(_root(data, path), KEYS, findings)
-    credentials = _credentials(top, path, mode, environment)
+    credentials = _credentials(top, path, mode, environment) if with_credentials else None
     config = Config(
         endpoint=_endpoint(top),
-        credentials=credentials or Credentials("", ""),  # then there is a fault
+        credentials=credentials or Credentials("", ""),  # then not asked for, or a fault
         spool=Path(_absolute(top, "spool", top.text("spool") or SPOOL)),
         devices=_devices(top),
         require_mapping=top.flag("require_mapping", default=False),

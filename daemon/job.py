@@ -132,7 +132,8 @@ class Job:
 
 def about(job: Job) -> dict[str, str]:
     """The fields of a log line about a job."""
-    return {"device_id": job.device_id, "job_id": job.job_id}
+    state = type(job.state).__name__
+    return {"device_id": job.device_id, "job_id": job.job_id, "state": state}
 
 
 def check_step(old: State, new: State) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,7 +68,7 @@ def open_for_writing(path: Path, tables: str, version: int, *, is_new: bool) -> 
         raise _lost(path)
     # First of all: a connection takes in what it can read of the log, and then removes it.
     _check_log(path)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _mode(path)))
     database = sqlite3.connect(
         path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )
@@ -96,7 +97,9 @@ def open_for_writing(path: Path, tables: str, version: int, *, is_new: bool) -> 
 @contextmanager
 def open_for_reading(path: Path) -> Iterator[sqlite3.Connection]:
     """The database beside its writer; nothing can be written."""
-    database = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+    # Without a writer there is no log. SQLite would make one to read, and leave it to our user.
+    how = "mode=ro" if path.with_name(path.name + "-wal").exists() else "mode=ro&immutable=1"
+    database = sqlite3.connect(f"{path.as_uri()}?{how}", uri=True, timeout=BUSY_SECONDS)
     try:
         yield database
     finally:
@@ -114,11 +117,21 @@ def translated(path: Path) -> Iterator[None]:
                 f"the disk that holds the journal {path} is full",
                 "Make room on it; everything then goes on by itself.",
             ) from error
+        if isinstance(error, PermissionError):
+            raise JournalError(
+                f"you may not read {path}",
+                "Use sudo, or become a member of its group: usermod -aG driveprep NAME",
+            ) from error
         raise JournalError(
             f"cannot trust or write the journal {path}: {error}",
             f"Restore {path} from a backup, or move it aside and compare every drive with the"
             " service's own list of jobs before you go on.",
         ) from error
+
+
+def _mode(path: Path) -> int:
+    """For the owner alone, but in a setgid folder, which was given to a group, for it to read."""
+    return 0o640 if path.parent.stat().st_mode & stat.S_ISGID else 0o600
 
 
 def _lost(path: Path) -> JournalError:

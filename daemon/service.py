@@ -99,6 +99,7 @@ class Service:
         self._full_until = -math.inf  # monotonic
         self._validate_after = -math.inf  # monotonic; the service did not answer before
         self._incomplete_until: float | None = None  # a manifest is still being written
+        self._config_fault = ""  # of a change that was not taken
         self._status = ""
 
     def run(self) -> None:
@@ -165,7 +166,9 @@ class Service:
         except ConfigError as error:
             for fault in error.faults or (error,):
                 log.error("configuration unchanged: %s", fault)  # noqa: TRY400 - it says it all
+            self._config_fault = f"; configuration unchanged: {error}"
             return
+        self._config_fault = ""
         preparation = replace(outfit.preparation, in_use=in_use)  # workers go on with the old one
         self._outfit = replace(outfit, preparation=preparation)
         log.info("configuration read")
@@ -337,7 +340,8 @@ class Service:
         jobs = self._journal.unfiled()
         hindered = sum(job.obstacle is not None for job in jobs)
         in_work = len(self._workers.busy() - {FOLLOWER})
-        status = f"STATUS={len(jobs)} jobs: {in_work} in work, {hindered} waiting"
+        counts = f"{len(jobs)} jobs: {in_work} in work, {hindered} waiting"
+        status = f"STATUS={counts}{self._config_fault}"
         if status != self._status:
             systemd.notify(status)
             self._status = status

@@ -75,7 +75,8 @@ def test_job_id_is_known_from_the_answer_on(state):
     job_id = "K7M3X" if state in {"submitted", "signed"} else ""
 
     assert job(STATES[state]).job_id == job_id
-    assert about(job(STATES[state])) == {"device_id": "HD001", "job_id": job_id}
+    fields = {"device_id": "HD001", "job_id": job_id, "state": state.capitalize()}
+    assert about(job(STATES[state])) == fields
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 
 from daemon import doubt, manifest, papers, signature
 from daemon.blame import blame
-from daemon.drive import Drive
+from daemon.drive import Drive, check_usable
 from daemon.drives import Drives, is_still
 from daemon.errors import (
     ClockRefusedError,
@@ -220,6 +220,8 @@ class Preparation:
     @contextmanager
     def _root(self, job: Job, drive: Drive) -> Iterator[signature.Root]:
         """The drive's root. All that can hang with a drive is done while it is held."""
+        if drive.is_covered:  # its root cannot be opened to say so
+            check_usable(drive, job.file_system)
         self.in_use[job.number] = drive, self.steady()
         try:
             with signature.root(drive.mount_point, drive.device_number) as root:

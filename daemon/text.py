@@ -23,7 +23,8 @@ UNPRINTABLE = re.compile(
 )
 LINE_END = re.compile(r"\r\n|\r|\n")  # what YAML takes for one
 _GUIDE_KEY = re.compile(r" *(?:- +)*[A-Za-z][A-Za-z0-9]+:(?!//)(?=\S)")  # not the URL http://
-_SECRET = re.compile(r"password|pincode|secret|session_?token|://.*@", re.IGNORECASE)
+_SECRET = re.compile(r"pass|pwd|\bpin|secret|session_?token|://.*@", re.IGNORECASE)
+_QUOTATION = re.compile(r"""[^"']*:\s*(?P<mark>["'])""")
 _KEY = re.compile(r"(?P<indent> *)(?:- +)*[\w.-]+ *:")
 
 
@@ -161,12 +162,25 @@ def _secret_lines(lines: Iterable[str]) -> frozenset[int]:
     """Lines that name a secret, each with what follows up to the next key at its depth."""
     secret: set[int] = set()
     depth: int | None = None  # of the key whose secret we are in
+    mark = ""  # the quotation mark that the secret still lacks
     for number, line in enumerate(lines):
         key = _KEY.match(line)
         if _SECRET.search(line):
             depth = len(key["indent"]) if key else len(line)
-        elif depth is not None and key and len(key["indent"]) <= depth:
+        elif depth is not None and key and len(key["indent"]) <= depth and not mark:
             depth = None
         if depth is not None:
             secret.add(number)
+            mark = _open_mark(line, mark)
     return frozenset(secret)
+
+
+def _open_mark(line: str, mark: str) -> str:
+    """The quotation mark that is open at the end of a line, if one is."""
+    if not mark:
+        found = _QUOTATION.match(line)
+        if not found:
+            return ""
+        mark, line = found["mark"], line[found.end() :]
+    inner = re.sub(r"\\.", "", line) if mark == '"' else line
+    return "" if inner.count(mark) % 2 else mark

@@ -25,6 +25,7 @@ SUFFIXES = (".yml", ".yaml", ".manifest", ".txt")
 UNFINISHED = (".part", ".tmp", ".swp")
 REASON = ".reason.txt"
 PARTIAL = ".partial"
+TAKEN = ".taken"  # the folder for a manifest on its way out of pending/, where nobody edits it
 NAME_BYTES = 200  # of a name in rejected/; with a number and REASON it stays below NAME_MAX, 255
 LIMIT = 64 * 1024 + 1  # bytes: enough to see that a file is longer than a manifest may be
 FOLDERS = {"pending": 0o770, "prepared": 0o750, "rejected": 0o750}
@@ -64,6 +65,14 @@ class Spool:
             if not (path / name).is_dir():
                 (path / name).mkdir()
                 (path / name).chmod(mode)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """Return what a crash left on its way out; whoever filed it files it again."""
+        (self.path / TAKEN).mkdir(mode=0o700, exist_ok=True)
+        with durable.folder(self.path / TAKEN) as taken, durable.folder(self.pending) as pending:
+            for name in os.listdir(taken):
+                _put_back(taken, pending, name)
 
     @property
     def pending(self) -> Path:
@@ -125,20 +134,21 @@ class Spool:
         unique.
         """
         with self._lock, ExitStack() as stack:
+            taken = stack.enter_context(durable.folder(self.path / TAKEN))
             pending = stack.enter_context(durable.folder(self.pending))
             rejected = stack.enter_context(durable.folder(self.path / "rejected"))
             place = _place_with(rejected, name, reason.encode())
             if not _exists(rejected, place + REASON):
                 _create(rejected, place + REASON, reason.encode(), 0o640)
-            is_there, is_done = _is_same(pending, name, sha256), _exists(rejected, place)
-            if is_there and not is_done:
-                durable.move(pending, name, rejected, place)
+            is_done = _exists(rejected, place)
+            is_taken = (sha256 or not is_done) and _take(pending, taken, name, sha256)
+            if is_taken and not is_done:
+                durable.move(taken, name, rejected, place)
             elif data is not None and not is_done:
                 _create(rejected, place, data, 0o600)
             durable.sync(rejected)  # a call that was interrupted may not have come so far
-            if is_there and is_done and sha256:  # its new name was durable, its going not yet
-                durable.discard(pending, name)
-                durable.sync(pending)
+            if is_taken:
+                _forget(pending, taken, name)
             return place
 
     def file(self, folder: str, name: str, sha256: str, files: Mapping[str, bytes]) -> Path:
@@ -154,10 +164,10 @@ class Spool:
                 _clear_folder(here, f".{place}{PARTIAL}", files)
             else:
                 _write_folder(here, prepared, place, files)
-            pending = stack.enter_context(durable.folder(self.pending))
-            if _is_same(pending, name, sha256):
-                durable.discard(pending, name)
-                durable.sync(pending)
+            taken = stack.enter_context(durable.folder(TAKEN, here))
+            pending = stack.enter_context(durable.folder("pending", here))
+            if _take(pending, taken, name, sha256):
+                _forget(pending, taken, name)
             return self.path / "prepared" / place
 
     def retries(self) -> list[str]:
@@ -281,6 +291,50 @@ def _numbered(name: str) -> Iterator[str]:
     yield f"{stem}{suffix}"
     for number in count(2):
         yield f"{stem}-{number}{suffix}"
+
+
+def _take(pending: int, taken: int, name: str, sha256: str) -> bool:
+    """Move the file with `sha256` out of its editors' reach; whether it was still that one.
+
+    Only what has been moved can be compared and then removed with nothing saved in between.
+    """
+    if _is_same(pending, name, sha256):
+        with suppress(FileNotFoundError):
+            os.rename(name, name, src_dir_fd=pending, dst_dir_fd=taken)
+    if not _exists(taken, name):  # it may be there since a call that was interrupted
+        return False
+    if _is_same(taken, name, sha256):
+        return True
+    _put_back(taken, pending, name)
+    return False
+
+
+def _put_back(taken: int, pending: int, name: str) -> None:
+    """Return a file to pending/, under a number if its name has another one by now."""
+    for place in _numbered(name):
+        try:  # unlike a rename, a link never replaces what was dropped just now
+            os.link(name, place, src_dir_fd=taken, dst_dir_fd=pending, follow_symlinks=False)
+        except FileExistsError:
+            if not _are_same(taken, name, pending, place):  # of a call that was interrupted
+                continue
+        except PermissionError:  # a folder has no second link
+            os.rename(name, place, src_dir_fd=taken, dst_dir_fd=pending)
+        break
+    durable.sync(pending)  # before its other name goes
+    _forget(pending, taken, name)
+
+
+def _are_same(folder: int, name: str, other: int, other_name: str) -> bool:
+    with suppress(OSError):
+        return durable.read(folder, name, LIMIT) == durable.read(other, other_name, LIMIT)
+    return False
+
+
+def _forget(pending: int, taken: int, name: str) -> None:
+    """A taken file is gone for good, under both its names."""
+    durable.discard(taken, name)
+    durable.sync(taken)
+    durable.sync(pending)
 
 
 def _holds(folder: int, name: str, data: bytes) -> bool:

@@ -73,7 +73,9 @@ def test_every_step_is_durable_before_the_next():
         f"os.rename {papers} {PREPARED}/J0001-HD001",
         f"os.fsync {PREPARED}",
         "os.fsync spool",
-        f"os.remove {PENDING}/hd1.yml",
+        f"os.rename {PENDING}/hd1.yml spool/.taken/hd1.yml",  # compared where nobody edits it
+        "os.remove spool/.taken/hd1.yml",
+        "os.fsync spool/.taken",
         f"os.fsync {PENDING}",
         "commit Signed filed",
     ]

@@ -57,11 +57,13 @@ def backdate(path):
 
 
 def tree(folder):
-    """Every file and folder below, with the contents of files."""
-    return {
+    """Every file and folder below, with the contents of files; but for TAKEN while it is empty."""
+    found = {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
         for path in sorted(folder.rglob("*"))
     }
+    assert found.pop(spool.TAKEN, None) is None
+    return found
 
 
 # The folders
@@ -74,6 +76,7 @@ def test_folders_are_made_for_their_readers(tmp_path, clock):
     Spool(tmp_path / "a" / "spool", SETTLE, clock)
 
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "a/spool").iterdir()}
+    assert modes.pop(spool.TAKEN) == 0o700
     assert modes == {"pending": 0o777, "prepared": 0o750, "rejected": 0o750}
 
 
@@ -646,6 +649,7 @@ def test_any_name_stays_in_its_folder(stem, suffix):
         assert {"/" in name for name in filed} == {False}
         assert tree(Path(folder)).keys() - {f"spool/rejected/{name}" for name in filed} == {
             "spool",
+            f"spool/{spool.TAKEN}",
             *(f"spool/{name}" for name in spool.FOLDERS),
         }
 

@@ -253,8 +253,8 @@ class Journal:
         with self._lock:
             with self._commit() as database:
                 cursor = database.execute(
-                    "UPDATE job SET state = ?, fields = ?, job_id = coalesce(?, job_id), since = ?, filed = ?,"
-                    " obstacle = ?, manifest = coalesce(?, manifest) WHERE number = ?",
+                    "UPDATE job SET state = ?, fields = ?, job_id = coalesce(?, job_id), since = ?,"
+                    " filed = ?, obstacle = ?, manifest = coalesce(?, manifest) WHERE number = ?",
                     (*_state(job.state), job.job_id or None, job.since, job.filed)
                     + (_dump(job.obstacle), manifest, job.number),
                 )

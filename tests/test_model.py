@@ -211,7 +211,7 @@ class Workstation(RuleBasedStateMachine):
         made_for = {
             row["job_id"]: json.loads(row["fields"])["drive"]["serial"]
             for row in self.world.rows()
-            if row["job_id"]
+            if row["job_id"] and row["state"] != "Rejected"
         }
         for name, drive in self.drives.items():
             files = remains.tree(drive.mount_point)

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 
-from daemon import manifest, spool
+from daemon import filing, manifest
 from daemon.errors import ManifestError, StaleJobError
 from daemon.job import Job, Pending, Rejected, State, about
 from daemon.journal import Journal
@@ -167,7 +167,7 @@ def explain(error: ManifestError) -> str:
 
 
 def _sha256(data: bytes | None) -> str:
-    return spool.digest(data) if data is not None else ""
+    return filing.digest(data) if data is not None else ""
 
 
 def _tell(read: manifest.Manifest) -> None:

@@ -69,7 +69,8 @@ def to_stderr(level: int = logging.INFO) -> None:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(Lines("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for chatty in ("barcode", "urllib3"):  # they tell of Pillow, and of answers that we tell of
+    # They tell of Pillow, of answers that we tell of, and of the very log file that is written.
+    for chatty in ("pyBarcode", "urllib3", "watchdog"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
 
 

@@ -27,13 +27,14 @@ from daemon.errors import (
     RefusedError,
     UnreachableError,
 )
+from daemon.filing import digest
 from daemon.following import Following
 from daemon.importexport.client import Client
 from daemon.importexport.messages import CreatedJob, JobStatus
 from daemon.job import Job, Pending, Rejected, Signed, Submitted, Submitting, about
 from daemon.journal import Journal
 from daemon.printable import printable, printable_lines, timestamp
-from daemon.spool import Spool, digest, safe_name
+from daemon.spool import Spool, safe_name
 
 log = logging.getLogger(__name__)
 

@@ -6,28 +6,22 @@ rooms; here it has a name, bytes and a stamp.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import re
 import stat
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from daemon import durable
+from daemon import durable, filing
 
 SUFFIXES = (".yml", ".yaml", ".manifest", ".txt")
 UNFINISHED = (".part", ".tmp", ".swp")
-REASON = ".reason.txt"
-PARTIAL = ".partial"
 TAKEN = ".taken"  # the folder for a manifest on its way out of pending/, where nobody edits it
-NAME_BYTES = 200  # of a name in rejected/; with a number and REASON it stays below NAME_MAX, 255
-LIMIT = 64 * 1024 + 1  # bytes: enough to see that a file is longer than a manifest may be
 FOLDERS = {"pending": 0o770, "prepared": 0o750, "rejected": 0o750}
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 RETRY = ".retry-"  # an empty file of this name asks for a deviceId to be tried again at once
@@ -72,7 +66,7 @@ class Spool:
         (self.path / TAKEN).mkdir(mode=0o700, exist_ok=True)
         with durable.folder(self.path / TAKEN) as taken, durable.folder(self.pending) as pending:
             for name in os.listdir(taken):
-                _put_back(taken, pending, name)
+                filing.put_back(taken, pending, name)
 
     @property
     def pending(self) -> Path:
@@ -124,7 +118,7 @@ class Spool:
     def read(self, name: str) -> bytes:
         """A pending file's bytes, cut at LIMIT. Raises OSError for anything but a plain file."""
         with durable.folder(self.pending) as pending:
-            return durable.read(pending, name, LIMIT)
+            return durable.read(pending, name, filing.LIMIT)
 
     def reject(self, name: str, sha256: str, data: bytes | None, reason: str) -> str:
         """File a manifest under rejected/ with its reason; the name it has there.
@@ -137,18 +131,18 @@ class Spool:
             taken = stack.enter_context(durable.folder(self.path / TAKEN))
             pending = stack.enter_context(durable.folder(self.pending))
             rejected = stack.enter_context(durable.folder(self.path / "rejected"))
-            place = _place_with(rejected, name, reason.encode())
-            if not _exists(rejected, place + REASON):
-                _create(rejected, place + REASON, reason.encode(), 0o640)
-            is_done = _exists(rejected, place)
-            is_taken = (sha256 or not is_done) and _take(pending, taken, name, sha256)
+            place = filing.place_with(rejected, name, reason.encode())
+            if not filing.exists(rejected, place + filing.REASON):
+                filing.create(rejected, place + filing.REASON, reason.encode(), 0o640)
+            is_done = filing.exists(rejected, place)
+            is_taken = (sha256 or not is_done) and filing.take(pending, taken, name, sha256)
             if is_taken and not is_done:
                 durable.move(taken, name, rejected, place)
             elif data is not None and not is_done:
-                _create(rejected, place, data, 0o600)
+                filing.create(rejected, place, data, 0o600)
             durable.sync(rejected)  # a call that was interrupted may not have come so far
             if is_taken:
-                _forget(pending, taken, name)
+                filing.forget(pending, taken, name)
             return place
 
     def file(self, folder: str, name: str, sha256: str, files: Mapping[str, bytes]) -> Path:
@@ -158,16 +152,16 @@ class Spool:
         with self._lock, ExitStack() as stack:
             here = stack.enter_context(durable.folder(self.path))
             prepared = stack.enter_context(durable.folder("prepared", here))
-            place = _place_for(prepared, folder, files)
-            if _exists(prepared, place):  # a call was interrupted; it may not have come so far
+            place = filing.place_for(prepared, folder, files)
+            if filing.exists(prepared, place):  # by a call that was interrupted
                 durable.sync(prepared)
-                _clear_folder(here, f".{place}{PARTIAL}", files)
+                filing.clear_folder(here, f".{place}{filing.PARTIAL}", files)
             else:
-                _write_folder(here, prepared, place, files)
+                filing.write_folder(here, prepared, place, files)
             taken = stack.enter_context(durable.folder(TAKEN, here))
             pending = stack.enter_context(durable.folder("pending", here))
-            if _take(pending, taken, name, sha256):
-                _forget(pending, taken, name)
+            if filing.take(pending, taken, name, sha256):
+                filing.forget(pending, taken, name)
             return self.path / "prepared" / place
 
     def retries(self) -> list[str]:
@@ -182,16 +176,11 @@ class Spool:
         return told
 
 
-def digest(data: bytes) -> str:
-    """The sha256 by which bytes are told apart."""
-    return hashlib.sha256(data).hexdigest()
-
-
 def is_manifest_name(name: str) -> bool:
     """Whether a name in pending/ can ever be a manifest's; editors' and copies' are not."""
     path = Path(name.lower())
     is_hidden = name.startswith((".", "~"))
-    is_ours = path.name.endswith(REASON)  # put back together with its manifest
+    is_ours = path.name.endswith(filing.REASON)  # put back together with its manifest
     return path.suffix in SUFFIXES and not (is_hidden or is_ours or path.stem.endswith(UNFINISHED))
 
 
@@ -225,128 +214,3 @@ def ask_to_retry(pending: Path, device_id: str) -> None:
 
 def _stamp(status: os.stat_result) -> str:
     return f"{status.st_ino}.{status.st_size}.{status.st_mtime_ns}.{status.st_ctime_ns}"
-
-
-def _is_same(pending: int, name: str, sha256: str) -> bool:
-    """Whether pending/`name` is there and still what it was when it was read."""
-    try:
-        return digest(durable.read(pending, name, LIMIT)) == sha256
-    except FileNotFoundError:
-        return False
-    except OSError:  # it cannot be read, and could not be then
-        return not sha256
-
-
-def _place_with(rejected: int, name: str, reason: bytes) -> str:
-    """The first numbered form of `name` that is free, or that a crash left with this reason."""
-    for place in _numbered(name):
-        is_taken = _exists(rejected, place + REASON)
-        if is_taken and _holds(rejected, place + REASON, reason):
-            return place
-        if not is_taken and not _exists(rejected, place):
-            return place
-    raise AssertionError("numbers never end")
-
-
-def _place_for(prepared: int, folder: str, files: Mapping[str, bytes]) -> str:
-    """The first numbered form of `folder` that is free, or that a crash left with these files."""
-    for place in _numbered(folder):
-        if not _exists(prepared, place):
-            return place
-        with suppress(NotADirectoryError), durable.folder(place, prepared) as there:
-            if all(_holds(there, name, data) for name, data in files.items()):
-                return place
-    raise AssertionError("numbers never end")
-
-
-def _write_folder(here: int, prepared: int, place: str, files: Mapping[str, bytes]) -> None:
-    """Made beside prepared/, where nobody looks for papers, and moved there whole."""
-    partial = f".{place}{PARTIAL}"
-    with suppress(FileExistsError):  # of a crash: its files are replaced one by one
-        os.mkdir(partial, 0o750, dir_fd=here)
-    with durable.folder(partial, here) as target:
-        for name, data in files.items():
-            _create(target, name, data, 0o640)
-    durable.move(here, partial, prepared, place)
-
-
-def _clear_folder(here: int, partial: str, files: Mapping[str, bytes]) -> None:
-    """Take away what a rename that was not synced on both sides has left, if anything."""
-    with suppress(FileNotFoundError), durable.folder(partial, here) as target:
-        for name in (*files, PARTIAL):
-            durable.discard(target, name)
-        os.rmdir(partial, dir_fd=here)
-        durable.sync(here)
-
-
-def _create(folder: int, name: str, data: bytes, mode: int) -> None:
-    """A new file, whole or not at all, in a folder that nobody else writes to."""
-    durable.replace(folder, name, data, partial=PARTIAL, mode=mode)
-
-
-def _numbered(name: str) -> Iterator[str]:
-    """`name`, and forms of it with numbers; what is too long or no UTF-8 is spelled otherwise."""
-    suffix = Path(name).suffix
-    stem = os.fsencode(Path(name).stem)[:NAME_BYTES].decode("utf-8", "backslashreplace")
-    yield f"{stem}{suffix}"
-    for number in count(2):
-        yield f"{stem}-{number}{suffix}"
-
-
-def _take(pending: int, taken: int, name: str, sha256: str) -> bool:
-    """Move the file with `sha256` out of its editors' reach; whether it was still that one.
-
-    Only what has been moved can be compared and then removed with nothing saved in between.
-    """
-    if _is_same(pending, name, sha256):
-        with suppress(FileNotFoundError):
-            os.rename(name, name, src_dir_fd=pending, dst_dir_fd=taken)
-    if not _exists(taken, name):  # it may be there since a call that was interrupted
-        return False
-    if _is_same(taken, name, sha256):
-        return True
-    _put_back(taken, pending, name)
-    return False
-
-
-def _put_back(taken: int, pending: int, name: str) -> None:
-    """Return a file to pending/, under a number if its name has another one by now."""
-    for place in _numbered(name):
-        try:  # unlike a rename, a link never replaces what was dropped just now
-            os.link(name, place, src_dir_fd=taken, dst_dir_fd=pending, follow_symlinks=False)
-        except FileExistsError:
-            if not _are_same(taken, name, pending, place):  # of a call that was interrupted
-                continue
-        except PermissionError:  # a folder has no second link
-            os.rename(name, place, src_dir_fd=taken, dst_dir_fd=pending)
-        break
-    durable.sync(pending)  # before its other name goes
-    _forget(pending, taken, name)
-
-
-def _are_same(folder: int, name: str, other: int, other_name: str) -> bool:
-    with suppress(OSError):
-        return durable.read(folder, name, LIMIT) == durable.read(other, other_name, LIMIT)
-    return False
-
-
-def _forget(pending: int, taken: int, name: str) -> None:
-    """A taken file is gone for good, under both its names."""
-    durable.discard(taken, name)
-    durable.sync(taken)
-    durable.sync(pending)
-
-
-def _holds(folder: int, name: str, data: bytes) -> bool:
-    try:
-        return durable.read(folder, name, len(data) + 1) == data
-    except OSError:
-        return False
-
-
-def _exists(folder: int, name: str) -> bool:
-    try:
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True

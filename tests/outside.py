@@ -12,15 +12,14 @@ import requests
 from daemon.bell import Ring
 from daemon.drive import Drive, check_usable
 from daemon.errors import DriveError, InDoubtError, UnreachableError
-from daemon.importexport import emulator_answers
 from daemon.importexport.answer import Answer
-from daemon.importexport.emulator import EXAMPLE
-from daemon.importexport.emulator_answers import Refusal
-from daemon.importexport.emulator_gate import Call
-from daemon.importexport.emulator_ledger import Job as Made
-from daemon.importexport.emulator_ledger import Ledger
-from daemon.importexport.emulator_manifest import ManifestRules
-from daemon.importexport.emulator_service import Service
+from daemon.importexport.emulator import EXAMPLE, answers
+from daemon.importexport.emulator.answers import Refusal
+from daemon.importexport.emulator.gate import Call
+from daemon.importexport.emulator.ledger import Job as Made
+from daemon.importexport.emulator.ledger import Ledger
+from daemon.importexport.emulator.manifest import ManifestRules
+from daemon.importexport.emulator.service import Service
 
 ENDPOINT = "http://127.0.0.1:9"
 TIMEOUT = 5.0  # seconds of the world's own clock
@@ -197,5 +196,5 @@ def _call(parameters: Mapping[str, str], auth: Any) -> Call:
 
 
 def _refused(operation: str, refusal: Refusal) -> Answer:
-    body = emulator_answers.error(refusal)
+    body = answers.error(refusal)
     return Answer(operation, refusal.status, "text/xml", None, body)

@@ -34,10 +34,10 @@ from daemon.errors import (
 from daemon.importexport.authentication import encode, sign
 from daemon.importexport.client import Client
 from daemon.importexport.emulator import EXAMPLE, Emulator
-from daemon.importexport.emulator_answers import Refusal
-from daemon.importexport.emulator_faults import KINDS
-from daemon.importexport.emulator_manifest import ManifestRules
-from daemon.importexport.emulator_service import job_signature
+from daemon.importexport.emulator.answers import Refusal
+from daemon.importexport.emulator.faults import KINDS
+from daemon.importexport.emulator.manifest import ManifestRules
+from daemon.importexport.emulator.service import job_signature
 
 GUIDE = (Path(__file__).parent / "data" / "guide-manifest.yml").read_text()
 MODEL = botocore.model.ServiceModel(

@@ -15,10 +15,11 @@ from hypothesis.stateful import (
     rule,
 )
 
+from daemon.filing import digest
 from daemon.intake import Intake
 from daemon.job import Pending, Progress, Rejected, Signed, Submitted, Submitting
 from daemon.journal import Journal
-from daemon.spool import Spool, digest
+from daemon.spool import Spool
 
 GUIDE = (Path(__file__).parent / "data" / "guide-manifest.yml").read_bytes()
 NOW = 2_000_000_000.0  # far past the time of every file: what lies there at first is still

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from os_calls import killed
 
 from daemon import spool
-from daemon.spool import LIMIT, Spool, digest
+from daemon.filing import LIMIT, digest
+from daemon.spool import Spool
 
 DATA = b"deviceId: HD001\n"
 SETTLE = 1.0

@@ -88,7 +88,7 @@ def test_user_group_and_folders(tmp_path):
     }
     assert found == {
         "etc/driveprep": ("0o750", 0, group),
-        "var/lib/driveprep": ("0o750", user, group),
+        "var/lib/driveprep": ("0o2750", user, group),
         "var/lib/driveprep/pending": ("0o3770", user, group),
     }
 

@@ -30,7 +30,7 @@ from daemon.following import Following
 from daemon.identity import Identity
 from daemon.importexport import client, transport
 from daemon.importexport.emulator import EXAMPLE
-from daemon.importexport.emulator_ledger import Job as Made
+from daemon.importexport.emulator.ledger import Job as Made
 from daemon.intake import Intake
 from daemon.mounts import Mount
 from daemon.sysfs import Device

@@ -1,7 +1,7 @@
 """The emulated service behind its counter: what the six operations do.
 
-Checked are who asks (emulator_gate), the operation, its parameters, then the manifest
-(emulator_manifest) or the job, in this order. The first fault is the answer.
+Checked are who asks (`gate`), the operation, its parameters, then the manifest
+(`manifest`) or the job, in this order. The first fault is the answer.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
-from daemon.importexport.emulator_answers import Fields, Refusal, result
-from daemon.importexport.emulator_gate import authenticated
-from daemon.importexport.emulator_ledger import Job, Ledger
-from daemon.importexport.emulator_manifest import log_key, warning
+from daemon.importexport.emulator.answers import Fields, Refusal, result
+from daemon.importexport.emulator.gate import authenticated
+from daemon.importexport.emulator.ledger import Job, Ledger
+from daemon.importexport.emulator.manifest import log_key, warning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from daemon.credentials import Credentials
-    from daemon.importexport.emulator_gate import Call
-    from daemon.importexport.emulator_manifest import ManifestRules
+    from daemon.importexport.emulator.gate import Call
+    from daemon.importexport.emulator.manifest import ManifestRules
 
 Outcome: TypeAlias = tuple[Fields, str]  # what is answered, and the JobId it is about
 

@@ -1,7 +1,7 @@
 """A local service that speaks AWS Import/Export's API: for demos, for tests, for trying things out.
 
 It forgets its jobs when it stops, unless it is given a file. Drives it has never seen do not worry
-it: a job is moved on by hand (`emulator_control`), and things go wrong as told (`emulator_faults`).
+it: a job is moved on by hand (`control`), and things go wrong as told (`faults`).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from daemon.credentials import Credentials
-from daemon.importexport.emulator_faults import Faults
-from daemon.importexport.emulator_http import Server
-from daemon.importexport.emulator_ledger import Job, Ledger
-from daemon.importexport.emulator_manifest import ManifestRules
-from daemon.importexport.emulator_service import Service
+from daemon.importexport.emulator.faults import Faults
+from daemon.importexport.emulator.http import Server
+from daemon.importexport.emulator.ledger import Job, Ledger
+from daemon.importexport.emulator.manifest import ManifestRules
+from daemon.importexport.emulator.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -6,7 +6,7 @@ POST   /_emulator/jobs/JOBID   {"LocationCode": "AtAWS", "ProgressCode": "InProg
                                IsCanceled, CreationDate (ISO 8601)
 GET    /_emulator/faults       the faults still to come
 POST   /_emulator/faults       [{"kind": "cut-after", "operation": "CreateJob", "times": 1}, ...]
-                               kinds and further details: emulator_faults
+                               kinds and further details: `faults`
 DELETE /_emulator/faults       no more faults
 """
 
@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from daemon.importexport.answer import read_time
 
 if TYPE_CHECKING:
-    from daemon.importexport.emulator_faults import Faults
-    from daemon.importexport.emulator_ledger import Job
-    from daemon.importexport.emulator_service import Service
+    from daemon.importexport.emulator.faults import Faults
+    from daemon.importexport.emulator.ledger import Job
+    from daemon.importexport.emulator.service import Service
 
 PREFIX = "/_emulator/"
 

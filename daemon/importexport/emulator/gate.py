@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from daemon.importexport.answer import read_time
 from daemon.importexport.authentication import DIGESTS, sign
-from daemon.importexport.emulator_answers import Refusal
+from daemon.importexport.emulator.answers import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

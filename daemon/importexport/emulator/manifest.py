@@ -13,7 +13,7 @@ from typing import NoReturn, TypeAlias
 
 from daemon import document
 from daemon.errors import DocumentError
-from daemon.importexport.emulator_answers import Refusal
+from daemon.importexport.emulator.answers import Refusal
 
 Values: TypeAlias = Mapping[str, document.Plain]
 

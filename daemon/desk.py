@@ -16,7 +16,7 @@ from daemon.config import Config
 from daemon.errors import DriveprepError, InDoubtError, JobRefusedError, ManifestError
 from daemon.importexport.client import Client
 from daemon.importexport.messages import JobStatus
-from daemon.job import Job, Rejected, Signed, Submitted
+from daemon.job import Job, Rejected, Signed, Submitted, expires_at
 from daemon.printable import timestamp
 
 
@@ -52,7 +52,7 @@ class Desk:
         yield "drive", ", ".join(f"{key} {value}" for key, value in state.drive.items())
         yield "shipping address", state.shipping_address
         yield "submitted", timestamp(state.submitted_at)
-        yield "must arrive before", timestamp(papers.expires_at(state))
+        yield "must arrive before", timestamp(expires_at(state))
         if folder := self._folder(job):
             yield "papers", str(folder)
         try:

@@ -107,7 +107,9 @@ class Drives:
             self._remembered.pop(key, None)
         known = {key: identity for key, identity in remembered.items() if key in devices}
         new = {key: device for key, device in devices.items() if key not in known}
-        if new:
+        if len(new) == 1:  # as nearly always: no threads for one
+            known |= {key: self._identity(device) for key, device in new.items()}
+        elif new:
             with ThreadPoolExecutor(PROBES_AT_ONCE) as pool:
                 known |= zip(new, pool.map(self._identity, new.values()), strict=True)
         for key in new:

@@ -6,18 +6,17 @@ import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
-from daemon import papers, signature
+from daemon import signature
 from daemon.errors import InDoubtError, JobRefusedError
 from daemon.importexport.client import Client
 from daemon.importexport.messages import JobStatus
-from daemon.job import Job, Progress, Signed, Submitted, about
+from daemon.job import Job, Progress, Signed, Submitted, about, is_late
 from daemon.journal import Journal
 from daemon.printable import printable
 
 log = logging.getLogger(__name__)
 
 FOLLOW_SECONDS = 3600.0  # a job takes days
-LATE_SECONDS = 7 * 24 * 3600.0  # before a job expires: a carrier may need as long
 ENDED = ("ExpiredJobId", "CanceledJobId")  # refusals that say the same as a terminal status
 
 
@@ -92,16 +91,6 @@ class Following:
         job = take(job, anew, status.current_manifest.encode())
         log.warning("SIGNATURE changed at the service: plug the drive in", extra=about(job))
         return job
-
-
-def is_late(job: Job) -> bool:
-    """Whether the drive of an open job was not yet at the service when a few days were left."""
-    match job:
-        case Job(state=Submitted() | Signed() as state, progress=Progress() as progress):
-            has_arrived = progress.location_code not in {None, "NotReceived"}
-            last_days = papers.expires_at(state) - LATE_SECONDS
-            return not has_arrived and not job.is_closed and progress.checked_at > last_days
-    return False
 
 
 def _progress(status: JobStatus, now: float) -> Progress:

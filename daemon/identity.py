@@ -13,12 +13,15 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import pyudev
+from typing import TYPE_CHECKING
 
 from daemon.errors import DriveError
 from daemon.printable import printable
 
+if TYPE_CHECKING:
+    import pyudev
+
+UDEV_DATA = Path("/run/udev/data")  # udev's database, which libudev reads
 UDEV_CONTROL = Path("/run/udev/control")  # there while udevd runs; libudev asks the same
 
 # -o udev, because only its *_ENC values can be decoded without doubt: `export` writes an umlaut and
@@ -127,19 +130,20 @@ class Udev:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # libudev's reference counts are not made for threads
-        try:
-            self._context: pyudev.Context | None = pyudev.Context()
-        except ImportError:  # pyudev is here, but libudev.so.1 is not
-            self._context = None
+        self._context: pyudev.Context | None = None
 
     def properties(self, number: int) -> Properties:
         """What udev has said of the device; nothing where it does not run or has not come to it."""
-        if self._context is None:
+        if not UDEV_DATA.exists():
             return NOTHING
+        # Loaded where udev has something to say: it takes as long as all else of `status`.
+        import pyudev  # noqa: PLC0415
+
         with self._lock:
             try:
+                self._context = self._context or pyudev.Context()
                 device = pyudev.Devices.from_device_number(self._context, "block", number)
-            except pyudev.DeviceNotFoundError:  # pulled out by now
+            except (ImportError, pyudev.DeviceNotFoundError):  # no libudev.so.1; pulled out by now
                 return NOTHING
             return dict(device.properties) if device.is_initialized else NOTHING
 

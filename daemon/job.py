@@ -76,6 +76,10 @@ FOLLOWS: dict[type[State], tuple[type[State], ...]] = {
 }
 
 
+EXPIRY_SECONDS = 30 * 24 * 3600  # the guide: a job expires 30 days after it was made
+LATE_SECONDS = 7 * 24 * 3600  # before that: a carrier may need as long
+
+
 @dataclass(frozen=True, slots=True)
 class Obstacle:
     """Why a job is not moving now: one sentence, and what to do."""
@@ -85,6 +89,7 @@ class Obstacle:
     since: float  # seconds since the epoch
     attempts: int  # in a row that met the service's trouble; 0 where a bell decides
     retry_at: float | None  # seconds since the epoch; None: at the next bell that may matter
+    is_absence: bool = False  # the drive is not here: the usual state of a job that waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,21 @@ class Job:
     def job_id(self) -> str:
         """The service's JobId; "" as long as it is not known."""
         return self.state.job_id if isinstance(self.state, Submitted | Signed) else ""
+
+
+def expires_at(state: Submitted | Signed) -> float:
+    """When the service gives the job up unless the drive is there, seconds since the epoch."""
+    return state.submitted_at + EXPIRY_SECONDS
+
+
+def is_late(job: Job) -> bool:
+    """Whether the drive of an open job was not yet at the service when a few days were left."""
+    match job:
+        case Job(state=Submitted() | Signed() as state, progress=Progress() as progress):
+            has_arrived = progress.location_code not in {None, "NotReceived"}
+            last_days = expires_at(state) - LATE_SECONDS
+            return not has_arrived and not job.is_closed and progress.checked_at > last_days
+    return False
 
 
 def about(job: Job) -> dict[str, str]:

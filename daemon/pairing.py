@@ -21,6 +21,13 @@ class Pairing:
     devices: Mapping[str, Mapping[str, str]]
     require_mapping: bool
 
+    def here(self) -> frozenset[str]:
+        """Every deviceId that a drive here answers to, mounted or not."""
+        found: list[Drive | Unmounted] = [*self.drives, *self.present]
+        devices, require_mapping = self.devices, self.require_mapping
+        answers = (recognition.device_ids(one, devices, require_mapping) for one in found)
+        return frozenset().union(*answers)
+
     def drive_for(self, job: Job) -> Drive | None:
         """The drive that the next step needs; None if it needs none.
 

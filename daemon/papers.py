@@ -6,13 +6,12 @@ import hashlib
 import json
 
 from daemon import manifest, signature, slip
-from daemon.job import Job, Signed, Submitted
+from daemon.job import Job, Signed, Submitted, expires_at
 from daemon.printable import timestamp
 from daemon.slip import Contact, Slip
 
 SLIP = "slip.html"
 MANIFEST = "manifest.yml"
-EXPIRY_SECONDS = 30 * 24 * 3600  # the guide: a job expires 30 days after it was made
 
 
 def files(job: Job, state: Signed, dropped: bytes) -> dict[str, bytes]:
@@ -44,11 +43,6 @@ def packing_slip(job: Job, state: Submitted | Signed, dropped: bytes) -> str:
             warning=state.warning,
         )
     )
-
-
-def expires_at(state: Submitted | Signed) -> float:
-    """When the service gives the job up unless the drive is there, seconds since the epoch."""
-    return state.submitted_at + EXPIRY_SECONDS
 
 
 def _receipt(job: Job, state: Signed, dropped: bytes) -> bytes:

@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from daemon import journal, papers, recognition
+from daemon import journal, recognition
 from daemon.config import Config
 from daemon.drive import Drive, Unmounted
 from daemon.drives import capacity
-from daemon.following import is_late
-from daemon.job import Job, Rejected, Signed, Submitted
+from daemon.job import Job, Rejected, Signed, Submitted, expires_at, is_late
 from daemon.pairing import Pairing, named
 from daemon.printable import printable, timestamp
 from daemon.verdicts import Verdicts
@@ -107,7 +106,7 @@ def _job(job: Job, *, is_running: bool) -> Report:
     if isinstance(job.state, Submitted | Signed):
         entry["shippingAddress"] = job.state.shipping_address
         entry["drive"] = dict(job.state.drive)
-        entry["expiresAt"] = timestamp(papers.expires_at(job.state))
+        entry["expiresAt"] = timestamp(expires_at(job.state))
         entry["late"] = is_late(job)
     if isinstance(job.state, Rejected):
         entry["obstacle"] = job.state.reason

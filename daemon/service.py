@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -45,6 +45,7 @@ from daemon.workers import Workers
 log = logging.getLogger(__name__)
 
 TIMER_SECONDS = 30.0  # how long a lost event may stay unnoticed
+IDLE_SECONDS = 60.0  # the same while no job has a step to take
 FULL_SECONDS = 5.0  # how long to leave a full disk alone
 STOP_SECONDS = 10.0  # how long a worker may finish its step; systemd waits 90
 HUNG_SECONDS = 60.0  # a disk wakes in 10; a stick may have as long to write what others left it
@@ -90,6 +91,7 @@ class Service:
         self._workers = Workers(lambda: bell.ring(Ring.WORK))
         self._drives: tuple[Drive, ...] = ()
         self._present: tuple[Unmounted, ...] = ()  # devices that could be mounted
+        self._unknown: frozenset[str] = frozenset()  # nodes of drives that cannot be identified
         self._called: dict[int, None] = {}  # jobs that a ring called for, and no look has met yet
         self._retried: set[str] = set()  # deviceIds that somebody wants tried at once
         self._asked_for: set[str] = set()  # deviceIds whose open jobs somebody wants asked about
@@ -115,7 +117,8 @@ class Service:
                 raise self._workers.bug
             if time.monotonic() >= timer:
                 ring |= Ring.TIMER
-                timer = time.monotonic() + TIMER_SECONDS
+                is_idle = not self._journal.unfiled()
+                timer = time.monotonic() + (IDLE_SECONDS if is_idle else TIMER_SECONDS)
         systemd.notify("STOPPING=1")
         self._workers.join(STOP_SECONDS)
 
@@ -135,19 +138,21 @@ class Service:
         self._tell_systemd()
 
     def _refresh(self, ring: Ring) -> None:
-        """Look at the halves that may have changed."""
+        """Look at the halves that may have changed; a drive does not wait for a full folder."""
         if Ring.CONFIG in ring:
             self._reload()
-        if ring & (Ring.SPOOL | Ring.TIMER) or self._incomplete_until is not None:
-            self._incomplete_until = self._intake.take_in()
-            self._retried |= set(self._spool.retries())
-            self._journal.tell(lastScan=timestamp(self._looked_at))
         if ring & (Ring.MOUNTS | Ring.TIMER):
             self._drives = self._watched.mounted()
         if Ring.TIMER in ring:
             self._look_for_hung()
             is_waited_for = any(isinstance(job.state, Pending) for job in self._journal.unfiled())
             self._present = self._watched.present() if is_waited_for else ()
+        if ring & (Ring.SPOOL | Ring.TIMER) or self._incomplete_until is not None:
+            if Ring.MOUNTS in ring:
+                self._pair(Ring.MOUNTS)
+            self._incomplete_until = self._intake.take_in()
+            self._retried |= set(self._spool.retries())
+            self._journal.tell(lastScan=timestamp(self._looked_at))
 
     def _look_for_hung(self) -> None:
         """A worker that hangs with its drive cannot say so, and holds up no other job."""
@@ -189,10 +194,11 @@ class Service:
         self._forgive(busy)
         jobs = {job.number: job for job in self._journal.unfiled()}
         now, changed = self._looked_at, bool(ring & ~Ring.WORK)
-        due = [job for job in jobs.values() if is_due(job, now, something_changed=changed)]
+        pairing = self._pairing(jobs.values())
+        here = self._here(pairing)
+        due = [job for job in jobs.values() if is_due(job, now, here, something_changed=changed)]
         called = self._called | dict.fromkeys(job.number for job in due)
         self._called = {number: None for number in called if number in jobs}
-        pairing = self._pairing(jobs.values())
         hindered: list[tuple[Job, Obstacle | None]] = []
         for job in [jobs[number] for number in self._called if _key(jobs[number]) not in busy]:
             try:
@@ -206,6 +212,12 @@ class Service:
         self._validate()
         if self._asked_for or Ring.TIMER in ring:
             self._follow()
+
+    def _here(self, pairing: Pairing) -> Collection[str]:
+        """The deviceIds that may have a drive here: all of them when another one is not known."""
+        unknown = frozenset(drive.device_node for drive in self._drives if drive.identity.trouble)
+        is_news, self._unknown = unknown - self._unknown, unknown
+        return pairing.names if is_news else pairing.here()
 
     def _pairing(self, jobs: Iterable[Job]) -> Pairing:
         outfit = self._outfit
@@ -349,7 +361,7 @@ class Service:
     def _pause(self, timer: float) -> float:
         """Seconds until something is due by itself."""
         now = time.monotonic()
-        pauses = [timer - now, systemd.watchdog_seconds() or TIMER_SECONDS]
+        pauses = [timer - now, systemd.watchdog_seconds() or IDLE_SECONDS]
         if self._full_until > now:
             return min(*pauses, self._full_until - now)
         moments = [job.obstacle.retry_at for job in self._journal.unfiled() if job.obstacle]

@@ -178,10 +178,11 @@ class Spool:
 
 def is_manifest_name(name: str) -> bool:
     """Whether a name in pending/ can ever be a manifest's; editors' and copies' are not."""
-    path = Path(name.lower())
+    lower = name.lower()
     is_hidden = name.startswith((".", "~"))
-    is_ours = path.name.endswith(filing.REASON)  # put back together with its manifest
-    return path.suffix in SUFFIXES and not (is_hidden or is_ours or path.stem.endswith(UNFINISHED))
+    is_ours = lower.endswith(filing.REASON)  # put back together with its manifest
+    is_unfinished = lower.rpartition(".")[0].endswith(UNFINISHED)
+    return lower.endswith(SUFFIXES) and not (is_hidden or is_ours or is_unfinished)
 
 
 def safe_name(text: str) -> str:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from daemon.errors import (
     CredentialsRefusedError,
+    DriveAbsentError,
     DriveError,
     InDoubtError,
     ManifestError,
@@ -43,8 +44,8 @@ def test_any_other_trouble_waits_for_a_change(before, error, now):
     assert (after.attempts, after.retry_at) == (0, None)
     job = replace(JOB, obstacle=after)
     assert not waits(job, now)
-    assert is_due(job, now + 1e9, something_changed=True)
-    assert not is_due(job, now + 1e9, something_changed=False)
+    assert is_due(job, now + 1e9, {JOB.device_id}, something_changed=True)
+    assert not is_due(job, now + 1e9, {JOB.device_id}, something_changed=False)
 
 
 @given(obstacles, service, times)
@@ -56,9 +57,9 @@ def test_trouble_of_the_service_passes_with_time(before, error, now):
     assert now < after.retry_at <= now + LONGEST
     job = replace(JOB, obstacle=after)
     assert waits(job, now)
-    assert not is_due(job, now, something_changed=True)
+    assert not is_due(job, now, {JOB.device_id}, something_changed=True)
     assert not waits(job, after.retry_at)
-    assert is_due(job, after.retry_at, something_changed=False)
+    assert is_due(job, after.retry_at, {JOB.device_id}, something_changed=False)
 
 
 @given(obstacles, others | service, times)
@@ -112,7 +113,7 @@ def test_count_begins_anew_after_other_trouble():
 def test_nothing_in_the_way(something_changed, now):
     """A job without an obstacle is due at any time."""
     assert not waits(JOB, now)
-    assert is_due(JOB, now, something_changed=something_changed)
+    assert is_due(JOB, now, {JOB.device_id}, something_changed=something_changed)
 
 
 @given(service, times, st.floats(LONGEST + 1, 1e9))
@@ -121,7 +122,7 @@ def test_clock_that_was_set_back(error, now, back):
     job = replace(JOB, obstacle=obstacle(None, error, now))
 
     assert not waits(job, now - back)
-    assert is_due(job, now - back, something_changed=False)
+    assert is_due(job, now - back, {JOB.device_id}, something_changed=False)
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left"), ManifestError("x", hint="y")])
@@ -131,3 +132,13 @@ def test_every_obstacle_says_what_to_do(error):
 
     assert after.hint == ("y" if isinstance(error, ManifestError) else after.hint)
     assert after.hint
+
+
+def test_absence_ends_only_with_a_drive_that_answers():
+    """A job whose drive is not here is not tried at each change, but when one answers to it."""
+    absent = replace(JOB, obstacle=obstacle(None, DriveAbsentError("not here"), 1.0))
+    other = replace(JOB, obstacle=obstacle(None, DriveError("read-only"), 1.0))
+
+    assert not is_due(absent, 2.0, {"HD999"}, something_changed=True)
+    assert is_due(absent, 2.0, {"HD999", JOB.device_id}, something_changed=True)
+    assert is_due(other, 2.0, {"HD999"}, something_changed=True)

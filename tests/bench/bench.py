@@ -154,6 +154,13 @@ class Daemon:
             for count in re.findall(r"voluntary_ctxt_switches:\s+(\d+)", task.read_text())[:1]
         )
 
+    def rest(self) -> None:
+        """Wait until it has done all that it had to do."""
+        before = -1.0
+        while (now := self.cpu_seconds()) > before:
+            before = now
+            time.sleep(0.3)
+
     def cpu_seconds(self) -> float:
         fields = Path(f"/proc/{self.child.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -369,6 +376,7 @@ def many(folder: Path) -> Iterator[tuple[str, str, str]]:
         for number in range(100, 100 + ROUNDS):
             with ExitStack() as one:
                 drive = Drive(one, folder, f"many{number}")
+                daemon.rest()
                 figures.append(mount_to_signature(drive))
                 daemon.logged(f"{drive.label}.*papers filed")
         yield (

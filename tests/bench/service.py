@@ -7,11 +7,10 @@ import signal
 import sys
 
 from daemon.importexport.emulator import Emulator
-from daemon.importexport.emulator.faults import ServiceFault
 
 port, delay = int(sys.argv[1]), float(sys.argv[2])
 with Emulator(port=port, quota=10**9) as emulator:
     if delay:
-        emulator.faults.add(ServiceFault("delay", "CreateJob", times=None, seconds=delay))
+        emulator.faults.add("delay", "CreateJob", times=None, seconds=delay)
     print("ready", flush=True)
     signal.sigwait({signal.SIGTERM, signal.SIGINT})

@@ -264,15 +264,17 @@ def _mount_roots(service: tuple[Mount, ...] | None) -> Iterator[Finding]:
             continue
         if not os.access(root, os.R_OK | os.X_OK, effective_ids=True):
             yield _unseen("mounts", f"{_me()} may not look into {root}")
-        elif _covering(root, table).is_read_only:
+        elif (mount := _covering(root, table)) is None:
+            yield _unseen("mounts", f"no mount that is seen from here holds {root} (a chroot?)")
+        elif mount.is_read_only:
             yield _problem("mounts", f"{root} is read-only {whose}", _drop_in(root))
         else:
             yield _ok("mounts", f"{root} is writable {whose}")
 
 
-def _covering(folder: Path, table: Sequence[Mount]) -> Mount:
+def _covering(folder: Path, table: Sequence[Mount]) -> Mount | None:
     above = (mount for mount in table if folder.is_relative_to(mount.mount_point))
-    return max(above, key=lambda mount: len(mount.mount_point))
+    return max(above, key=lambda mount: len(mount.mount_point), default=None)
 
 
 def _drives(service: tuple[Mount, ...] | None) -> Iterator[Finding]:

@@ -15,15 +15,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from daemon.errors import (
-    ConfigError,
-    DocumentError,
-    DriveprepError,
-    JournalError,
-    ManifestError,
-    ManifestRefusedError,
-    ServiceError,
-)
+from daemon.errors import ConfigError, DriveprepError, ManifestError, ManifestRefusedError
+from daemon.exits import EX_TEMPFAIL, EX_USAGE, complain, exit_code
 
 if TYPE_CHECKING:
     from daemon.config import Config
@@ -31,22 +24,6 @@ if TYPE_CHECKING:
     from daemon.importexport.client import Client
     from daemon.manifest import Manifest
 
-EX_USAGE, EX_DATAERR, EX_UNAVAILABLE, EX_TEMPFAIL, EX_CONFIG = 64, 65, 69, 75, 78
-EXIT_CODES: tuple[tuple[type[DriveprepError], int], ...] = (
-    (ConfigError, EX_CONFIG),
-    (ManifestError, EX_DATAERR),
-    (ServiceError, EX_UNAVAILABLE),
-    (JournalError, EX_TEMPFAIL),
-    (DriveprepError, EX_TEMPFAIL),
-)
-EXIT_STATUS = {
-    0: "Done.",
-    EX_USAGE: "The command was used wrongly.",
-    EX_DATAERR: "A manifest has a fault.",
-    EX_UNAVAILABLE: "The service cannot be reached, or refuses.",
-    EX_TEMPFAIL: "Not now: a drive, a disk or another daemon is in the way.",
-    EX_CONFIG: "The configuration cannot be used.",
-}
 DEFAULT_CONFIG = "/etc/driveprep/config.yml"
 
 with_config = click.option(
@@ -97,7 +74,7 @@ def check(config_path: Path, online: bool, files: tuple[Path, ...]) -> None:
         settings = _settings(config_path, with_credentials=True)
         click.echo(f"{config_path}: good")
     except ConfigError as error:
-        _complain(error)
+        complain(error)
         worst = error
     for file in files:
         try:
@@ -108,10 +85,10 @@ def check(config_path: Path, online: bool, files: tuple[Path, ...]) -> None:
                 _ask(settings, read)
             click.echo(f"{file}: good, for {read.device_id} ({read.file_system})")
         except DriveprepError as error:
-            _complain(error)
+            complain(error)
             worst = worst or error
     if worst:
-        sys.exit(_exit_code(worst))
+        sys.exit(exit_code(worst))
 
 
 @driveprep.command()
@@ -335,12 +312,12 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)  # as a shell tells of SIGINT
     except DriveprepError as error:
-        _complain(error)
-        sys.exit(_exit_code(error))
+        complain(error)
+        sys.exit(exit_code(error))
     except BrokenPipeError:
         os._exit(0)  # whoever read our output has seen enough
     except OSError as error:
-        _complain(DriveprepError(str(error)))
+        complain(DriveprepError(str(error)))
         sys.exit(EX_TEMPFAIL)
     sys.exit(0)
 
@@ -393,19 +370,3 @@ def _show(found: dict[str, object], as_json: bool) -> None:
     from daemon import report
 
     Console(highlight=False).print(report.shown(found))
-
-
-def _complain(error: DriveprepError) -> None:
-    from daemon.printable import printable, printable_lines
-
-    faults = error.faults if isinstance(error, DocumentError) else ()
-    for fault in faults:
-        click.echo(f"error: {printable_lines(fault.excerpt())}", err=True)
-    if not faults:
-        click.echo(f"error: {printable(str(error))}", err=True)
-    if error.hint:
-        click.echo(f"  hint: {printable(error.hint)}", err=True)
-
-
-def _exit_code(error: DriveprepError) -> int:
-    return next(code for kind, code in EXIT_CODES if isinstance(error, kind))

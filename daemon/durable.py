@@ -14,6 +14,7 @@ from pathlib import Path
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+CHUNK = 1 << 20  # bytes: read(2) gets a buffer of the size that is asked for
 # O_NONBLOCK: opening a FIFO that somebody put there must not wait for its writer.
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -70,7 +71,7 @@ def read(parent: int, name: str, limit: int) -> bytes:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(f"{name} is not a regular file")
         parts = []
-        while limit > 0 and (part := os.read(descriptor, limit)):
+        while limit > 0 and (part := os.read(descriptor, min(limit, CHUNK))):
             parts.append(part)
             limit -= len(part)
         return b"".join(parts)

@@ -6,6 +6,7 @@ nothing is overwritten, and nothing is lost that somebody saves meanwhile.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from daemon import durable
 REASON = ".reason.txt"
 PARTIAL = ".partial"
 NAME_BYTES = 200  # of a name in rejected/; with a number and REASON it stays below NAME_MAX, 255
+WHOLE = 1 << 40  # bytes: more than any file that somebody drops here
 LIMIT = 64 * 1024 + 1  # bytes: enough to see that a file is longer than a manifest may be
 
 
@@ -99,7 +101,7 @@ def take(pending: int, taken: int, name: str, sha256: str) -> bool:
     """
     if is_same(pending, name, sha256):
         with suppress(FileNotFoundError):
-            os.rename(name, name, src_dir_fd=pending, dst_dir_fd=taken)
+            _move_aside(pending, taken, name)
     if not exists(taken, name):  # it may be there since a call that was interrupted
         return False
     if is_same(taken, name, sha256):
@@ -118,9 +120,27 @@ def put_back(taken: int, pending: int, name: str) -> None:
                 continue
         except PermissionError:  # a folder has no second link
             os.rename(name, place, src_dir_fd=taken, dst_dir_fd=pending)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            if not exists(pending, place):
+                durable.create(pending, place, durable.read(taken, name, WHOLE), 0o660)
+            elif not are_same(taken, name, pending, place):
+                continue
         break
     durable.sync(pending)  # before its other name goes
     forget(pending, taken, name)
+
+
+def _move_aside(pending: int, taken: int, name: str) -> None:
+    """Rename, or copy where pending/ is a mount of its own, such as a network folder."""
+    try:
+        os.rename(name, name, src_dir_fd=pending, dst_dir_fd=taken)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        create(taken, name, durable.read(pending, name, WHOLE), 0o600)
+        durable.discard(pending, name)
 
 
 def are_same(folder: int, name: str, other: int, other_name: str) -> bool:

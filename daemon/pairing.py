@@ -22,11 +22,12 @@ class Pairing:
     require_mapping: bool
 
     def here(self) -> frozenset[str]:
-        """Every deviceId that a drive here answers to, mounted or not."""
+        """The deviceIds whose jobs are not just absent: some drive answers, or several wait."""
         found: list[Drive | Unmounted] = [*self.drives, *self.present]
         devices, require_mapping = self.devices, self.require_mapping
         answers = (recognition.device_ids(one, devices, require_mapping) for one in found)
-        return frozenset().union(*answers)
+        rivals = (device_id for device_id, names in self.names.items() if len(names) > 1)
+        return frozenset(rivals).union(*answers)
 
     def drive_for(self, job: Job) -> Drive | None:
         """The drive that the next step needs; None if it needs none.

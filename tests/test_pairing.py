@@ -149,3 +149,18 @@ def test_names():
 
     assert named(jobs) == {"HD001": ["a.yml", "b.yml"], "HD002": []}
     assert named([]) == {}
+
+
+def test_here_is_what_a_drive_answers_to_or_several_name():
+    """A job is more than just absent when a drive answers, or another manifest names its drive."""
+    jobs = [
+        job(PENDING),
+        job(PENDING, "HD002"),
+        job(PENDING, "HD002", "b.yml"),
+        job(PENDING, "HD003"),
+    ]
+
+    here = pairing(jobs, drive("HD003")).here()
+
+    assert {"HD002", "HD003"} <= here
+    assert "HD001" not in here

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from memory_drive import mounted, needs_root
 from os_calls import killed
 
 from daemon import spool
@@ -622,6 +623,29 @@ def test_retry_of_strangers(box):
     assert [device_id[:5] for device_id in box.retries()] == ["zz%zz"]
     assert box.retries() == []
     assert os.listdir(box.pending) == [".retry-folder"]
+
+
+# A pending/ on another file system, such as a network folder
+
+
+@needs_root
+def test_pending_may_be_a_mount_of_its_own(tmp_path, clock):
+    """What cannot be renamed out of pending/ is copied out; an edit is still given back."""
+    (tmp_path / "spool").mkdir()
+    with mounted(tmp_path / "spool" / "pending"):
+        box = Spool(tmp_path / "spool", SETTLE, clock)
+        for name in ("good.yml", "bad.yml"):
+            (box.pending / name).write_bytes(DATA)
+
+        box.file("K7M3X-HD001", "good.yml", digest(DATA), {"manifest.yml": DATA})
+        box.reject("bad.yml", digest(DATA), None, "why")
+        (box.path / spool.TAKEN / "left.yml").write_bytes(DATA)
+        (box.pending / "left.yml").write_bytes(b"another by now")
+        Spool(tmp_path / "spool", SETTLE, clock)
+
+        assert tree(box.pending) == {"left.yml": b"another by now", "left-2.yml": DATA}
+        assert tree(box.path / "rejected") == {"bad.yml": DATA, "bad.yml.reason.txt": b"why"}
+        assert (box.path / "prepared/K7M3X-HD001/manifest.yml").read_bytes() == DATA
 
 
 # Any name

@@ -7,7 +7,6 @@ nothing is overwritten, and nothing is lost that somebody saves meanwhile.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -25,6 +24,8 @@ LIMIT = 64 * 1024 + 1  # bytes: enough to see that a file is longer than a manif
 
 def digest(data: bytes) -> str:
     """The sha256 by which bytes are told apart."""
+    import hashlib  # noqa: PLC0415 - an idle daemon stays small: it brings OpenSSL, 4 MiB
+
     return hashlib.sha256(data).hexdigest()
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 
 from daemon import manifest, signature, slip
+from daemon.filing import digest
 from daemon.job import Job, Signed, Submitted, expires_at
 from daemon.printable import timestamp
 from daemon.slip import Contact, Slip
@@ -54,12 +54,8 @@ def _receipt(job: Job, state: Signed, dropped: bytes) -> bytes:
         "submittedAt": timestamp(state.submitted_at),
         "signedAt": timestamp(state.signed_at),
         "expiresAt": timestamp(expires_at(state)),
-        "manifest": {"name": job.name, "sha256": _digest(dropped)},
-        "signature": {"sha256": _digest(state.signature.encode())},
+        "manifest": {"name": job.name, "sha256": digest(dropped)},
+        "signature": {"sha256": digest(state.signature.encode())},
         "warning": state.warning,
     }
     return (json.dumps(receipt, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

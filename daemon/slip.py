@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
-from importlib import resources
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon.printable import printable
@@ -86,7 +86,7 @@ def _template() -> Template:
         trim_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    source = resources.files("daemon").joinpath("slip.html.j2").read_text("utf-8")
+    source = Path(__file__).with_name("slip.html.j2").read_text("utf-8")
     layout = {"date": _date, "moment": _moment, "points": _points, "rows": _rows, "runs": _runs}
     return environment.from_string(source, globals=layout)
 

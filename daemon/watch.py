@@ -5,10 +5,19 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 from watchdog.events import (
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirModifiedEvent,
+    DirMovedEvent,
     FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
     FileMovedEvent,
     FileSystemEvent,
     FileSystemEventHandler,
@@ -20,6 +29,14 @@ from watchdog.observers.polling import PollingObserver
 log = logging.getLogger(__name__)
 
 QUIET = frozenset({"opened", "closed_no_write"})  # somebody reads; reading changes nothing
+# The kernel need not even tell of it: our own looks would wake us. (Older watchdogs cannot say so.)
+LOUD = [
+    *(DirCreatedEvent, DirDeletedEvent, DirModifiedEvent, DirMovedEvent, FileClosedEvent),
+    *(FileCreatedEvent, FileDeletedEvent, FileModifiedEvent, FileMovedEvent),
+]
+FILTER: dict[str, Any] = (
+    {"event_filter": LOUD} if "event_filter" in signature(BaseObserver.schedule).parameters else {}
+)
 POLL_SECONDS = 5.0  # on network file systems, whose servers tell no one
 
 
@@ -48,7 +65,7 @@ class Watch:
         self._observer.start()
         for folder, handler in self._folders:
             try:  # only a running observer asks the kernel as it is told, and one by one
-                self._observer.schedule(handler, str(folder))
+                self._observer.schedule(handler, str(folder), **FILTER)
             except OSError as error:
                 log.warning("%s cannot be watched, only looked at now and then: %s", folder, error)
 

@@ -97,6 +97,7 @@ class Service:
         self._asked_for: set[str] = set()  # deviceIds whose open jobs somebody wants asked about
         self._hung: frozenset[str] = frozenset()  # keys of workers whose drives do not answer
         self._unseen = Ring.NOTHING  # what was rung while there was no room to write it down
+        self._unasked = Ring.NOTHING  # what was rung of the drives, and no look has met yet
         self._looked_at = 0.0  # seconds since the epoch
         self._full_until = -math.inf  # monotonic
         self._validate_after = -math.inf  # monotonic; the service did not answer before
@@ -141,18 +142,27 @@ class Service:
         """Look at the halves that may have changed; a drive does not wait for a full folder."""
         if Ring.CONFIG in ring:
             self._reload()
-        if ring & (Ring.MOUNTS | Ring.TIMER):
-            self._drives = self._watched.mounted()
-        if Ring.TIMER in ring:
-            self._look_for_hung()
-            is_waited_for = any(isinstance(job.state, Pending) for job in self._journal.unfiled())
-            self._present = self._watched.present() if is_waited_for else ()
+        self._unasked |= ring & (Ring.MOUNTS | Ring.TIMER)
+        self._look_at_drives()
         if ring & (Ring.SPOOL | Ring.TIMER) or self._incomplete_until is not None:
             if Ring.MOUNTS in ring:
                 self._pair(Ring.MOUNTS)
             self._incomplete_until = self._intake.take_in()
+            self._look_at_drives()  # what the first manifest after a quiet time makes necessary
             self._retried |= set(self._spool.retries())
             self._journal.tell(lastScan=timestamp(self._looked_at))
+
+    def _look_at_drives(self) -> None:
+        """With no job to prepare, time alone is no reason to ask anything of a drive."""
+        jobs = self._journal.unfiled()
+        reasons = self._unasked if jobs else self._unasked & Ring.MOUNTS
+        if reasons:
+            self._drives = self._watched.mounted()
+        if Ring.TIMER in reasons:
+            self._look_for_hung()
+            is_waited_for = any(isinstance(job.state, Pending) for job in jobs)
+            self._present = self._watched.present() if is_waited_for else ()
+        self._unasked &= ~reasons
 
     def _look_for_hung(self) -> None:
         """A worker that hangs with its drive cannot say so, and holds up no other job."""

@@ -273,7 +273,7 @@ def test_a_full_state_disk(plug, service, start, small_disk):
     drive = plug(new_device_id())
     daemon = start(validate_on_drop=False, spool=small_disk / "spool")
     daemon.drop(drive.label)
-    daemon.obstacle(drive.label, "no mounted drive")
+    daemon.obstacle(drive.label, "is present but not mounted")
 
     fill(small_disk)
     drive.mount()

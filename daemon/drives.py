@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -41,10 +41,11 @@ class Drives:
         self._identities = identities or Identities()
         self._remembered: dict[_Key, Identity] = {}
 
-    def mounted(self) -> tuple[Drive, ...]:
+    def mounted(self, *, ask_again: bool = True) -> tuple[Drive, ...]:
         """Every mounted drive, each once, in the order of the mount table.
 
-        A drive that cannot be identified is among them, with its identity's `trouble`. Raises
+        A drive that cannot be identified is among them, with its identity's `trouble`. With
+        `ask_again`, those are asked again of whom not all could be learned before. Raises
         DriveError only where the mount table itself cannot be read.
         """
         table = mounts.read()
@@ -54,8 +55,9 @@ class Drives:
             for device in [sysfs.read(mount.device_number)]
         }
         now = time.monotonic()
-        new = found.keys() - self._remembered.keys()
-        identities = self._identify({key: device for key, (device, _) in found.items()})
+        known = self._known(found.keys(), ask_again=ask_again)
+        new = found.keys() - known.keys()
+        identities = known | self._identify({key: found[key][0] for key in new})
         return tuple(
             Drive(device, identity, mount, mounts.is_covered(mount, table), probed_at)
             for key, (device, mount) in found.items()
@@ -92,7 +94,7 @@ class Drives:
         if device.is_gone or device.diskseq != drive.device.diskseq:
             raise _changed(drive, "it, or its medium, was taken out in between")
         identity = self._identities.probed(device.number, device.disk, device.node)
-        self._remember(_key(device, mount), identity)
+        self._remembered[_key(device, mount)] = identity
         fresh = Drive(device, identity, mount, mounts.is_covered(mount, table), time.monotonic())
         check_usable(fresh, file_system)
         for name in ("label", "uuid", "part_uuid", "serial"):
@@ -101,20 +103,25 @@ class Drives:
                 raise _changed(drive, f"its {name} was {before}, and is now {now}")
         return fresh
 
-    def _identify(self, devices: Mapping[_Key, Device]) -> dict[_Key, Identity]:
+    def _known(self, here: Set[_Key], *, ask_again: bool) -> dict[_Key, Identity]:
+        """What is remembered of the drives that are here; the others are forgotten."""
         remembered = self._remembered.copy()  # a worker may be in verify()
-        for key in remembered.keys() - devices.keys():
+        for key in remembered.keys() - here:
             self._remembered.pop(key, None)
-        known = {key: identity for key, identity in remembered.items() if key in devices}
-        new = {key: device for key, device in devices.items() if key not in known}
+        return {
+            key: identity
+            for key, identity in remembered.items()
+            if key in here and (not ask_again or self._identities.is_final(identity))
+        }
+
+    def _identify(self, new: Mapping[_Key, Device]) -> dict[_Key, Identity]:
         if len(new) == 1:  # as nearly always: no threads for one
-            known |= {key: self._identity(device) for key, device in new.items()}
-        elif new:
+            found = {key: self._identity(device) for key, device in new.items()}
+        else:
             with ThreadPoolExecutor(PROBES_AT_ONCE) as pool:
-                known |= zip(new, pool.map(self._identity, new.values()), strict=True)
-        for key in new:
-            self._remember(key, known[key])
-        return known
+                found = dict(zip(new, pool.map(self._identity, new.values()), strict=True))
+        self._remembered |= found
+        return found
 
     def _identity(self, device: Device) -> Identity:
         if device.is_gone:
@@ -123,12 +130,6 @@ class Drives:
         if identity and identity.file_system:
             return identity
         return self._identities.probed(device.number, device.disk, device.node)
-
-    def _remember(self, key: _Key, identity: Identity) -> None:
-        if self._identities.is_final(identity):
-            self._remembered[key] = identity
-        else:
-            self._remembered.pop(key, None)
 
 
 def is_still(drive: Drive) -> bool:

@@ -157,7 +157,7 @@ class Service:
         jobs = self._journal.unfiled()
         reasons = self._unasked if jobs else self._unasked & Ring.MOUNTS
         if reasons:
-            self._drives = self._watched.mounted()
+            self._drives = self._watched.mounted(ask_again=Ring.TIMER in reasons)
         if Ring.TIMER in reasons:
             self._look_for_hung()
             is_waited_for = any(isinstance(job.state, Pending) for job in jobs)

@@ -86,7 +86,7 @@ class Shelf:
 
     drives: list[Drive] = field(default_factory=list)
 
-    def mounted(self) -> tuple[Drive, ...]:
+    def mounted(self, *, ask_again: bool = True) -> tuple[Drive, ...]:
         """As Drives has it."""
         return tuple(self.drives)
 

@@ -152,7 +152,9 @@ def test_an_unreadable_drive_is_there_and_asked_again(machine):
     with pytest.raises(DriveError, match="is not known"):
         check_usable(unknown, "NTFS")
 
-    machine.labels["/dev/sda1"] = label
+    machine.labels["/dev/sda1"], asked = label, len(machine.asked)
+    *_, unknown = machine.drives.mounted(ask_again=False)
+    assert (unknown.identity.label, len(machine.asked)) == (None, asked)
     *_, known = machine.drives.mounted()
     assert known.identity.label == "HD001"
 

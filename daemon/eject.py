@@ -28,7 +28,9 @@ def eject(device_node: str) -> None:
                 check=True,
             )
         except subprocess.CalledProcessError as error:
-            raise _refused(device_node, verb, error.stderr.strip()) from error
+            # Above its last line it complains that it has no terminal to ask for a password.
+            said = error.stderr.strip().rpartition("\n")[2]
+            raise _refused(device_node, verb, said) from error
         except (OSError, subprocess.TimeoutExpired) as error:
             raise _refused(device_node, verb, str(error)) from error
 

@@ -44,14 +44,18 @@ class Verdicts:
 
     def of_unmounted(self, device: Unmounted) -> str:
         """What keeps a device from being used."""
-        wanted = ", ".join(sorted({job.device_id for job in self.jobs} & self._device_ids(device)))
+        asked = [job for job in self.jobs if job.device_id in self._device_ids(device)]
+        over = [job for job in asked if isinstance(job.state, Signed)]
+        if over and over == asked:
+            return "; ".join(_prepared(job) for job in over)
+        wanted = ", ".join(sorted({job.device_id for job in asked if job not in over}))
         waiting = f"a job waits for it as {printable(wanted)}; " if wanted else ""
         return f"{waiting}not mounted: {_why_not_mounted(device)}"
 
     def _of_job(self, drive: Drive, job: Job) -> str:
         match job.state:
-            case Signed(job_id=job_id):
-                return f"prepared as {job_id}: safe to remove"
+            case Signed():
+                return _prepared(job)
             case Submitting() | Rejected():
                 return f"{type(job.state).__name__.lower()} as {printable(job.device_id)}"
             case Pending() | Submitted():
@@ -60,6 +64,9 @@ class Verdicts:
                     check_usable(drive, job.file_system)
                 except (DriveError, ManifestError) as error:
                     return f"{error}. {error.hint}"
+                if job.obstacle and not job.obstacle.is_absence:  # its sandbox is not ours
+                    told = f"{job.obstacle.reason}. {job.obstacle.hint}"
+                    return f"for {printable(job.name)}, but the service says: {told}"
                 return f"for {printable(job.name)}"
 
     def _unasked(self, drive: Drive) -> str:
@@ -71,6 +78,10 @@ class Verdicts:
     def _device_ids(self, drive: Drive | Unmounted) -> frozenset[str]:
         devices, require_mapping = self.pairing.devices, self.pairing.require_mapping
         return recognition.device_ids(drive, devices, require_mapping)
+
+
+def _prepared(job: Job) -> str:
+    return f"prepared as {job.job_id}: safe to remove"
 
 
 def _why_not_mounted(device: Unmounted) -> str:

@@ -11,6 +11,7 @@ from test_pairing import PENDING, SIGNED, SUBMITTING, device, drive, job, pairin
 
 from daemon.drive import Unmounted
 from daemon.identity import Identity
+from daemon.job import Obstacle
 from daemon.sysfs import Device
 from daemon.verdicts import Verdicts
 
@@ -35,6 +36,17 @@ def test_a_drive_whose_job_is_on_its_way(state, words):
     one = drive("HD001")
 
     assert words in verdict(one, [job(state)], one)
+
+
+def test_a_drive_that_only_the_service_cannot_use():
+    """What the service met in its sandbox is told, for nothing of it is seen from a shell."""
+    one = drive("HD001")
+    obstacle = Obstacle("HD001 is read-only at this mount", "x", 1.0, 0, None)
+    hindered = replace(job(PENDING), obstacle=obstacle)
+
+    said = verdict(one, [hindered], one)
+
+    assert said == "for a.yml, but the service says: HD001 is read-only at this mount. x"
 
 
 def test_a_drive_nobody_asked_for():
@@ -84,6 +96,16 @@ def test_a_device_that_is_not_mounted(tmp_path):
     said = Verdicts(jobs, pairing(jobs, present=[one])).of_unmounted(one)
 
     assert said.startswith("a job waits for it as HD001; not mounted: mount it")
+
+
+def test_a_device_that_is_prepared_and_unmounted():
+    """No job waits for it any more; it can be shipped."""
+    one = Unmounted(device(1), Identity(file_system="ntfs", label="HD001"))
+    jobs = [job(SIGNED)]
+
+    said = Verdicts(jobs, pairing(jobs, present=[one])).of_unmounted(one)
+
+    assert said == "prepared as K7M3X: safe to remove"
 
 
 def test_a_device_with_another_file_system():

@@ -21,6 +21,7 @@ from watchdog.events import (
     FileMovedEvent,
     FileSystemEvent,
     FileSystemEventHandler,
+    FileSystemMovedEvent,
 )
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.inotify import InotifyObserver
@@ -84,7 +85,7 @@ class _Handler(FileSystemEventHandler):
             return
         if event.src_path:
             self._changed(_name(event.src_path), isinstance(event, FileClosedEvent))
-        if event.dest_path:  # of a rename: another name has come
+        if isinstance(event, FileSystemMovedEvent) and event.dest_path:  # another name has come
             self._changed(_name(event.dest_path), isinstance(event, FileMovedEvent))
 
 

@@ -70,13 +70,12 @@ class _Connection(HTTPConnection):
     _used = 0.0  # monotonic seconds
 
     @property
-    def is_connected(self) -> bool:
-        """Fit for one more request: open, and not idle for so long that it may be closing now.
+    def is_stale(self) -> bool:
+        """Idle for so long that the other side may be closing it now.
 
         A request sent into a closing connection would be in doubt for no reason.
         """
-        is_fresh = time.monotonic() - self._used < _IDLE_SECONDS
-        return is_fresh and super().is_connected
+        return time.monotonic() - self._used > _IDLE_SECONDS
 
     def connect(self) -> None:
         """Open the connection; nothing of the request is sent by that."""
@@ -112,8 +111,14 @@ class _SecureConnection(_Connection, HTTPSConnection):
 class _Pool(HTTPConnectionPool):
     ConnectionCls = _Connection
 
+    def _get_conn(self, timeout: float | None = None) -> Any:  # noqa: ANN401 - as the pool has it
+        connection: Any = super()._get_conn(timeout)
+        if connection.is_stale:
+            connection.close()  # it opens anew with the next request
+        return connection
 
-class _SecurePool(HTTPSConnectionPool):
+
+class _SecurePool(_Pool, HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 

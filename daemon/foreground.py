@@ -5,6 +5,7 @@ Signals and changes of the configuration's files become rings.
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 1.0  # without events for so long, a file on a local disk is complete
 SETTLE_REMOTE_SECONDS = 5.0  # the same on a network file system, whose clients see things late
+PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4  # linux/prctl.h
 LOOK_SECONDS = 5.0  # how long a usable configuration may go unseen where nothing can be watched
 
 
@@ -41,6 +43,7 @@ def run(path: Path) -> None:
 
     Under systemd a configuration that cannot be used is waited for.
     """
+    _keep_capabilities()
     with ExitStack() as stack:
         bell = Bell()
         stack.callback(bell.close)
@@ -203,6 +206,11 @@ def _watch(bell: Bell, spool: Spool, *, polled: bool) -> Watch:
     watch.add(spool.pending, in_pending)
     watch.start()
     return watch
+
+
+def _keep_capabilities() -> None:
+    """Hooks and helpers get none of ours: execve(2) hands on what is ambient, nothing else."""
+    ctypes.CDLL(None).prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
 
 
 def _ring_on_signals(bell: Bell) -> None:

@@ -196,3 +196,23 @@ def test_a_faulty_configuration_is_still_followed(bell, tmp_path, text):
         put(tmp_path / "config.yml", configuration(tmp_path))
 
         assert bell.wait(20) == Ring.CONFIG
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give capabilities away")
+def test_children_have_no_capabilities():
+    """What the unit gives the service to write to others' mounts, its hooks do not get."""
+    code = """if True:
+        import subprocess
+        from daemon import foreground
+        foreground._keep_capabilities()
+        show = "grep CapEff /proc/self/status"
+        print(open("/proc/self/status").read().partition("CapEff:")[2].split()[0])
+        print(subprocess.run(show, shell=True, capture_output=True, text=True).stdout.split()[1])
+    """
+    gift = "+dac_override"
+    command = ["setpriv", "--reuid=65534", "--clear-groups", "--inh-caps", gift]
+    command += ["--ambient-caps", gift, sys.executable, "-c", code]
+
+    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
+
+    assert [int(word, 16) for word in done.stdout.split()] == [1 << 1, 0], done.stderr

@@ -1,210 +1,50 @@
 """Measures driveprep beside the floor and a shell script, in one run, and prints a table.
 
-Usage: bench.py [ROW...]    Needs root, ntfs-3g and a machine that is otherwise quiet.
+Usage: bench.py [ROW...]    Needs root, ntfs-3g, strace and a machine that is otherwise quiet.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
 import re
-import select
 import shutil
-import socket
+import signal
+import sqlite3
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import quote
+
+from bed import (
+    HERE,
+    Daemon,
+    Drive,
+    command,
+    manifest,
+    mount_to_signature,
+    process,
+    service,
+    spread,
+    until,
+)
 
 from daemon.credentials import Credentials
 from daemon.importexport.authentication import sign
 from daemon.importexport.emulator import EXAMPLE
 
-HERE = Path(__file__).parent
 ROUNDS = 15
-PATIENCE_SECONDS = 60.0
-ROWS: dict[str, Callable[[Path], Iterator[tuple[str, str, str]]]] = {}
-
 Row = Callable[[Path], Iterator[tuple[str, str, str]]]
+ROWS: dict[str, Row] = {}
 
 
 def row(function: Row) -> Row:
     """Let a function give lines (what, figure, bar) of the table."""
     ROWS[function.__name__] = function
     return function
-
-
-def manifest(device_id: str) -> str:
-    return (
-        f"manifestVersion: 2.0\naccessKeyId: {EXAMPLE.access_key_id}\ndeviceId: {device_id}\n"
-        "fileSystem: NTFS\nlogBucket: bucket\noperations:\n  - exportBucket: bucket\n"
-        "returnAddress:\n  name: A\n  street1: B\n  city: C\n  stateOrProvince: D\n"
-        "  postalCode: '1'\n  phoneNumber: '2'\n  country: E\n"
-    )
-
-
-# Drives, processes
-
-
-class Drive:
-    """An NTFS image on a loop device, mounted when told, gone at the end."""
-
-    def __init__(self, stack: ExitStack, folder: Path, label: str) -> None:
-        image = folder / f"{label}.img"
-        with image.open("wb") as file:
-            file.truncate(8 << 20)
-        command("mkfs.ntfs", "-q", "-Q", "-F", "-L", label, str(image))
-        self.label = label
-        self.device = command("losetup", "--find", "--show", str(image))
-        stack.callback(command, "losetup", "--detach", self.device)
-        self.mount_point = folder / "media" / label
-        self.mount_point.mkdir(parents=True)
-        self._stack = stack
-
-    def mount(self) -> None:
-        command("mount", "-t", "ntfs-3g", self.device, str(self.mount_point))
-        self._stack.callback(command, "umount", "--lazy", str(self.mount_point))
-
-
-def command(*words: str) -> str:
-    return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
-
-
-@contextmanager
-def process(*words: str) -> Iterator[subprocess.Popen[str]]:
-    """A child that says "ready" on its standard output when it is."""
-    child = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-    try:
-        assert child.stdout
-        assert child.stdout.readline().strip() == "ready"
-        yield child
-    finally:
-        child.terminate()
-        child.wait()
-        child.stdout.close()
-
-
-@contextmanager
-def service(delay: float = 0.0) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with process(sys.executable, str(HERE / "service.py"), str(port), str(delay)):
-        yield f"http://127.0.0.1:{port}"
-
-
-class Daemon:
-    """`driveprep run` with its own spool, and what its log says."""
-
-    def __init__(self, stack: ExitStack, folder: Path, endpoint: str, more: str = "") -> None:
-        folder.mkdir(exist_ok=True)
-        secret = folder / "secret"
-        secret.write_text(EXAMPLE.secret_access_key)
-        secret.chmod(0o600)
-        self.spool = folder / "spool"
-        self.config = folder / "config.yml"
-        self.config.write_text(
-            f"endpoint: {endpoint}\ncredentials:\n  access_key_id: {EXAMPLE.access_key_id}\n"
-            f"  secret_access_key_file: {secret}\nspool: {self.spool}\n{more}"
-        )
-        self._log = folder / "log"
-        self._stack = stack
-
-    def start(self) -> float:
-        """Start it; seconds until it said READY=1."""
-        began = time.monotonic()
-        with tempfile.TemporaryDirectory() as place, socket.socket(socket.AF_UNIX, 2) as notify:
-            notify.bind(f"{place}/notify")
-            self.child = subprocess.Popen(
-                [sys.executable, "-m", "daemon", "run", "--config", str(self.config)],
-                stderr=self._log.open("w"),
-                env=os.environ | {"NOTIFY_SOCKET": f"{place}/notify"},
-            )
-            self._stack.callback(self.stop)
-            while b"READY=1" not in notify.recv(4096):
-                pass
-        return time.monotonic() - began
-
-    def stop(self) -> None:
-        self.child.terminate()
-        self.child.wait()
-
-    def drop(self, device_id: str) -> None:
-        partial = self.spool / f".{device_id}.part"
-        partial.write_text(manifest(device_id))
-        partial.rename(self.spool / "pending" / f"{device_id}.yml")
-
-    def logged(self, pattern: str, times: int = 1) -> None:
-        until(lambda: len(re.findall(pattern, self._log.read_text())) >= times)
-
-    def status(self, key: str) -> int:
-        found = re.search(rf"{key}:\s+(\d+)", Path(f"/proc/{self.child.pid}/status").read_text())
-        assert found
-        return int(found[1])
-
-    def wake_ups(self) -> int:
-        tasks = Path(f"/proc/{self.child.pid}/task").glob("*/status")
-        return sum(
-            int(count)
-            for task in tasks
-            for count in re.findall(r"voluntary_ctxt_switches:\s+(\d+)", task.read_text())[:1]
-        )
-
-    def rest(self) -> None:
-        """Wait until it has done all that it had to do."""
-        before = -1.0
-        while (now := self.cpu_seconds()) > before:
-            before = now
-            time.sleep(0.3)
-
-    def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.child.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def until(look: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not look():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.0005)
-
-
-def mount_to_signature(drive: Drive) -> float:
-    """Milliseconds from the mount being visible to SIGNATURE being in place."""
-    seen: list[float] = []
-    ready = threading.Event()
-
-    def watch() -> None:
-        with open("/proc/self/mountinfo") as table:
-            poll = select.poll()
-            poll.register(table, select.POLLPRI)
-            ready.set()
-            while True:
-                poll.poll(1000)
-                table.seek(0)
-                if f" {drive.mount_point} " in table.read():
-                    seen.append(time.monotonic())
-                    return
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    ready.wait()
-    drive.mount()
-    until((drive.mount_point / "SIGNATURE").exists)
-    there = time.monotonic()
-    watcher.join()
-    return (there - seen[0]) * 1000
-
-
-def spread(values: list[float]) -> tuple[float, float]:
-    return statistics.median(values), statistics.quantiles(values, n=20)[-1]
-
-
-# The rows of the table
 
 
 @row
@@ -273,8 +113,6 @@ def latency(folder: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def signed(endpoint: str, device_id: str) -> str:
-    from urllib.parse import quote
-
     account: Credentials = EXAMPLE
     parameters = {
         "AWSAccessKeyId": account.access_key_id,
@@ -329,7 +167,7 @@ def commands(folder: Path) -> Iterator[tuple[str, str, str]]:
 def burst(folder: Path) -> Iterator[tuple[str, str, str]]:
     """50 drives at once, a service that takes 0.3 s an answer."""
     with ExitStack() as stack:
-        endpoint = stack.enter_context(service(0.3))
+        endpoint = stack.enter_context(service("delay", "0.3"))
         daemon = Daemon(stack, folder / "burst", endpoint, "validate_on_drop: false\n")
         daemon.start()
         drives = [Drive(stack, folder, f"burst{number}") for number in range(50)]
@@ -387,12 +225,171 @@ def many(folder: Path) -> Iterator[tuple[str, str, str]]:
         yield "10,000 pending: RSS", f"{daemon.status('VmRSS') // 1024} MiB", "120 MiB"
 
 
+@row
+def finished(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """100,000 finished jobs in the journal, beside a daemon with none, in turn."""
+    with ExitStack() as stack:
+        endpoint = stack.enter_context(service())
+        daemons = {
+            name: Daemon(stack, folder / name, endpoint, "validate_on_drop: false\n")
+            for name in ("none", "old")
+        }
+        with ExitStack() as first:
+            drive = Drive(first, folder, "first")
+            drive.mount()
+            daemons["old"].start()
+            daemons["old"].drop(drive.label)
+            daemons["old"].logged("papers filed")
+            daemons["old"].stop()
+        age(daemons["old"].spool / "journal.sqlite3", 100_000)
+        figures: dict[str, dict[str, list[float]]] = {name: {} for name in daemons}
+
+        def note(name: str, what: str, value: float) -> None:
+            figures[name].setdefault(what, []).append(value)
+
+        for name, daemon in daemons.items():
+            note(name, "seconds to READY", daemon.start())
+            daemon.rest()
+            note(name, "MiB idle", daemon.status("VmRSS") / 1024)
+        for number in range(ROUNDS):
+            for name, daemon in daemons.items():
+                with ExitStack() as one:
+                    drive = Drive(one, folder, f"{name}{number}")
+                    daemon.drop(drive.label)
+                    daemon.logged(f"manifest {drive.label}.yml accepted")
+                    note(name, "ms to SIGNATURE", mount_to_signature(drive))
+                    daemon.logged(f"{drive.label}.*papers filed")
+                began = time.monotonic()
+                command(sys.executable, "-m", "daemon", "status", "--config", str(daemon.config))
+                note(name, "s for status", time.monotonic() - began)
+        for name, daemon in daemons.items():
+            note(name, "MiB after jobs", daemon.status("VmRSS") / 1024)
+        for what, values in figures["none"].items():
+            none, old = statistics.median(values), statistics.median(figures["old"][what])
+            yield (
+                f"100,000 finished jobs: {what}",
+                f"{old:.2f}, with none {none:.2f}: {old / none - 1:+.0%}",
+                "10 %",
+            )
+
+
+def age(journal: Path, jobs: int) -> None:
+    """Copy the one finished job of a journal so often, as the oldest, with names of their own."""
+    with contextlib.closing(sqlite3.connect(journal)) as database, database:
+        columns = [name for _, name, *_ in database.execute("PRAGMA table_info(job)")]
+        new = {
+            "number": "NULL",
+            "device_id": "device_id || n",
+            "job_id": "substr(job_id, 1, 1) || n",
+            "sha256": "hex(n) || sha256",
+            "fields": "replace(fields, job_id, substr(job_id, 1, 1) || n)",
+            "since": "since - 30 * 86400 - n",
+            "closed": "1",
+        }
+        database.execute(
+            "WITH RECURSIVE count(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM count LIMIT ?)"
+            f"INSERT INTO job SELECT {', '.join(new.get(name, name) for name in columns)}"
+            " FROM (SELECT * FROM job LIMIT 1), count",
+            (jobs,),
+        )
+
+
+@row
+def hung(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """One drive that hangs and one answer that never comes, beside a daemon without, in turn."""
+    with ExitStack() as stack:
+        daemons = {}
+        for name, fault in (("none", ()), ("hung", ("hang", "1"))):
+            endpoint = stack.enter_context(service(*fault))
+            daemons[name] = Daemon(stack, folder / name, endpoint, "validate_on_drop: false\n")
+            daemons[name].start()
+        daemon = daemons["hung"]
+        mute, unanswered = Drive(stack, folder, "mute"), Drive(stack, folder, "unanswered")
+        daemon.drop(unanswered.label)
+        unanswered.mount()
+        daemon.logged("unanswered: job being submitted")
+        mute.mount()
+        mute.hang()
+        daemon.drop(mute.label)
+        daemon.logged("mute.yml accepted")
+        figures: dict[str, list[float]] = {name: [] for name in daemons}
+        for number in range(ROUNDS):
+            for name, daemon in daemons.items():
+                with ExitStack() as one:
+                    drive = Drive(one, folder, f"{name}{number}")
+                    daemon.drop(drive.label)
+                    daemon.logged(f"manifest {drive.label}.yml accepted")
+                    figures[name].append(mount_to_signature(drive))
+                    daemon.logged(f"{drive.label}.*papers filed")
+        none, beside = (statistics.median(values) for values in figures.values())
+        yield (
+            "one hung drive, one hung answer: mount -> SIGNATURE of the others, median",
+            f"{beside:.1f} ms, without them {none:.1f} ms",
+            "no delay",
+        )
+
+
+@row
+def growth(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """A thousand jobs, one after the other."""
+    with ExitStack() as stack:
+        endpoint = stack.enter_context(service())
+        daemon = Daemon(stack, folder / "growth", endpoint)
+        daemon.start()
+        rss = {}
+        for number in range(1, 1001):
+            with ExitStack() as one:
+                drive = Drive(one, folder, f"growth{number}")
+                daemon.drop(drive.label)
+                drive.mount()
+                daemon.logged(f"{drive.label} .*papers filed")
+            if number in {1, 10, 100, 1000}:
+                daemon.rest()
+                rss[number] = daemon.status("VmRSS") / 1024
+        told = ", ".join(f"{number}: {size:.1f}" for number, size in rss.items())
+        yield "RSS after so many jobs, MiB", told, "45, no growth"
+
+
+@row
+def syncs(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """Which syncs a job waits for, and for how long, by strace."""
+    trace = folder / "trace"
+    under = ("strace", "-D", "-f", "--seccomp-bpf", "-T", "-y", "-o", str(trace))
+    with ExitStack() as stack:
+        endpoint = stack.enter_context(service())
+        daemon = Daemon(stack, folder / "syncs", endpoint)
+        daemon.start(*under, "-e", "trace=fsync,fdatasync,sync_file_range,syncfs,sync")
+        figures, sync = [], []
+        for number in range(ROUNDS):
+            with ExitStack() as one:
+                drive = Drive(one, folder, f"sync{number}")
+                daemon.drop(drive.label)
+                daemon.logged(f"{drive.label}.yml found valid")
+                daemon.rest()
+                before = trace.stat().st_size
+                figures.append(mount_to_signature(drive))
+                lines = trace.read_text()[before:]
+                sync.append(
+                    [float(took) for took in re.findall(r"<([0-9.]+)>$", lines, re.MULTILINE)]
+                )
+                daemon.logged(f"{drive.label}.*papers filed")
+        count, took = (statistics.median(map(kind, sync)) for kind in (len, sum))
+        yield (
+            "mount -> SIGNATURE: syncs",
+            f"{count:.0f}, {took * 1000:.1f} of {statistics.median(figures):.1f} ms (traced)",
+            "all that the recovery table needs",
+        )
+
+
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # drives and processes go all the same
     wanted = sys.argv[1:] or list(ROWS)
     folder = Path(tempfile.mkdtemp(prefix="driveprep-bench-"))
     try:
         for name in wanted:
-            for what, figure, bar in ROWS[name](folder):
+            place = folder / name
+            place.mkdir()
+            for what, figure, bar in ROWS[name](place):
                 print(f"| {what} | {figure} | {bar} |", flush=True)
     finally:
         shutil.rmtree(folder)

@@ -1,6 +1,6 @@
-"""The emulator for the benches: no quota, and every CreateJob answered after DELAY seconds.
+"""The emulator for the benches: no quota, and CreateJob as slow as it is told to be.
 
-Usage: service.py PORT DELAY
+Usage: service.py PORT [delay SECONDS | hang TIMES]
 """
 
 import signal
@@ -8,9 +8,12 @@ import sys
 
 from daemon.importexport.emulator import Emulator
 
-port, delay = int(sys.argv[1]), float(sys.argv[2])
+port, fault = int(sys.argv[1]), sys.argv[2:]
 with Emulator(port=port, quota=10**9) as emulator:
-    if delay:
-        emulator.faults.add("delay", "CreateJob", times=None, seconds=delay)
+    match fault:
+        case ["delay", seconds]:
+            emulator.faults.add("delay", "CreateJob", times=None, seconds=float(seconds))
+        case ["hang", times]:
+            emulator.faults.add("hang", "CreateJob", times=int(times))
     print("ready", flush=True)
     signal.sigwait({signal.SIGTERM, signal.SIGINT})

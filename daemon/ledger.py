@@ -19,6 +19,7 @@ from daemon.errors import JournalError, JournalFullError
 BUSY_SECONDS = 10.0  # a reader that checkpoints may hold the file for a moment
 # SQLite drops a damaged log from the damage on without a word, so the log is kept short.
 CHECKPOINT_PAGES = 64
+CACHE_KIB = 256  # what a look needs; SQLite's own 2 MiB would fill with jobs that are over
 LOG_HEADER = struct.Struct(">8I")  # sqlite.org/fileformat2.html, 4.1: the WAL header
 FRAME_HEADER = struct.Struct(">6I")  # and 4.2: page, size after a commit, two salts, two sums
 LOG_MAGIC = 0x377F0682  # its last bit says in which byte order the sums are made
@@ -75,6 +76,7 @@ def open_for_writing(path: Path, tables: str, version: int, *, is_new: bool) -> 
     try:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
+        database.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         database.execute("PRAGMA secure_delete = ON")  # a manifest that was filed is forgotten
         database.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         (found,) = database.execute("PRAGMA user_version").fetchone()

@@ -193,6 +193,7 @@ class Preparation:
             drive=sent.drive,
         )
         job = self.journal.record(job, submitted)
+        self.given_up_at.pop(job.number, None)
         log.info("job created at the service", extra=about(job))
         return job
 

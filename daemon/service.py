@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from daemon import hooks, systemd
 from daemon.bell import Bell, Ring
-from daemon.drive import Drive, Unmounted
+from daemon.drive import Drive
 from daemon.drives import Drives
 from daemon.eject import eject
 from daemon.errors import (
@@ -35,7 +35,7 @@ from daemon.following import Following
 from daemon.intake import Intake
 from daemon.job import Job, Obstacle, Pending, Signed, about
 from daemon.journal import Journal
-from daemon.pairing import Pairing, named
+from daemon.lookout import Lookout
 from daemon.patience import is_due, obstacle, waits
 from daemon.preparation import Preparation
 from daemon.printable import timestamp
@@ -85,19 +85,15 @@ class Service:
         self._journal = journal
         self._spool = spool
         self._intake = intake
-        self._watched = drives
         self._outfit = outfit
         self._load = load
         self._workers = Workers(lambda: bell.ring(Ring.WORK))
-        self._drives: tuple[Drive, ...] = ()
-        self._present: tuple[Unmounted, ...] = ()  # devices that could be mounted
-        self._unknown: frozenset[str] = frozenset()  # nodes of drives that cannot be identified
+        self._lookout = Lookout(drives)
         self._called: dict[int, None] = {}  # jobs that a ring called for, and no look has met yet
         self._retried: set[str] = set()  # deviceIds that somebody wants tried at once
         self._asked_for: set[str] = set()  # deviceIds whose open jobs somebody wants asked about
         self._hung: frozenset[str] = frozenset()  # keys of workers whose drives do not answer
         self._unseen = Ring.NOTHING  # what was rung while there was no room to write it down
-        self._unasked = Ring.NOTHING  # what was rung of the drives, and no look has met yet
         self._looked_at = 0.0  # seconds since the epoch
         self._full_until = -math.inf  # monotonic
         self._validate_after = -math.inf  # monotonic; the service did not answer before
@@ -142,27 +138,17 @@ class Service:
         """Look at the halves that may have changed; a drive does not wait for a full folder."""
         if Ring.CONFIG in ring:
             self._reload()
-        self._unasked |= ring & (Ring.MOUNTS | Ring.TIMER)
-        self._look_at_drives()
+        self._lookout.look(ring, self._journal.unfiled())
+        if Ring.TIMER in ring:
+            self._look_for_hung()
         if ring & (Ring.SPOOL | Ring.TIMER) or self._incomplete_until is not None:
             if Ring.MOUNTS in ring:
                 self._pair(Ring.MOUNTS)
             self._incomplete_until = self._intake.take_in()
-            self._look_at_drives()  # what the first manifest after a quiet time makes necessary
+            # What the first manifest after a quiet time makes necessary.
+            self._lookout.look(Ring.NOTHING, self._journal.unfiled())
             self._retried |= set(self._spool.retries())
             self._journal.tell(lastScan=timestamp(self._looked_at))
-
-    def _look_at_drives(self) -> None:
-        """With no job to prepare, time alone is no reason to ask anything of a drive."""
-        jobs = self._journal.unfiled()
-        reasons = self._unasked if jobs else self._unasked & Ring.MOUNTS
-        if reasons:
-            self._drives = self._watched.mounted(ask_again=Ring.TIMER in reasons)
-        if Ring.TIMER in reasons:
-            self._look_for_hung()
-            is_waited_for = any(isinstance(job.state, Pending) for job in jobs)
-            self._present = self._watched.present() if is_waited_for else ()
-        self._unasked &= ~reasons
 
     def _look_for_hung(self) -> None:
         """A worker that hangs with its drive cannot say so, and holds up no other job."""
@@ -204,8 +190,9 @@ class Service:
         self._forgive(busy)
         jobs = {job.number: job for job in self._journal.unfiled()}
         now, changed = self._looked_at, bool(ring & ~Ring.WORK)
-        pairing = self._pairing(jobs.values())
-        here = self._here(pairing)
+        outfit = self._outfit
+        pairing = self._lookout.pairing(jobs.values(), outfit.devices, outfit.require_mapping)
+        here = self._lookout.here(pairing)
         due = [job for job in jobs.values() if is_due(job, now, here, something_changed=changed)]
         called = self._called | dict.fromkeys(job.number for job in due)
         self._called = {number: None for number in called if number in jobs}
@@ -222,17 +209,6 @@ class Service:
         self._validate()
         if self._asked_for or Ring.TIMER in ring:
             self._follow()
-
-    def _here(self, pairing: Pairing) -> Collection[str]:
-        """The deviceIds that may have a drive here: all of them when another one is not known."""
-        unknown = frozenset(drive.device_node for drive in self._drives if drive.identity.trouble)
-        is_news, self._unknown = unknown - self._unknown, unknown
-        return pairing.names if is_news else pairing.here()
-
-    def _pairing(self, jobs: Iterable[Job]) -> Pairing:
-        outfit = self._outfit
-        drives, present = self._drives, self._present
-        return Pairing(named(jobs), drives, present, outfit.devices, outfit.require_mapping)
 
     def _forgive(self, busy: frozenset[str]) -> None:
         """Take away what is in the way of the jobs that somebody wants tried at once."""

@@ -1,0 +1,68 @@
+"""When the drives are asked, and when they are left alone."""
+
+import pytest
+
+from daemon.bell import Ring
+from daemon.job import Job, Pending, Submitted
+from daemon.lookout import Lookout
+
+WAITING = Job(1, "HD001", "NTFS", "a.yml", "ab12", Pending("1"), 1.0)
+SUBMITTED = Job(2, "HD001", "NTFS", "a.yml", "ab12", Submitted("K7M3X", "", "", "", 1.0, {}), 1.0)
+
+
+class Asked:
+    """Drives that only count what is asked of them."""
+
+    def __init__(self):
+        self.questions = []
+
+    def mounted(self, *, ask_again):
+        """As Drives has it."""
+        self.questions.append("mounted, again" if ask_again else "mounted")
+        return ()
+
+    def present(self):
+        """As Drives has it."""
+        self.questions.append("present")
+        return ()
+
+
+@pytest.fixture
+def asked():
+    """What a lookout asks."""
+    return Asked()
+
+
+@pytest.fixture
+def lookout(asked):
+    """A lookout that has not looked yet."""
+    return Lookout(asked)
+
+
+def test_an_idle_daemon_lets_drives_sleep(lookout, asked):
+    """Without a job, neither time nor the folder is a reason to ask; a new mount is, once."""
+    for ring in (Ring.TIMER, Ring.SPOOL, Ring.NOTHING):
+        lookout.look(ring, ())
+    assert asked.questions == []
+
+    lookout.look(Ring.MOUNTS, ())
+    lookout.look(Ring.NOTHING, ())
+    assert asked.questions == ["mounted"]
+
+
+def test_the_first_job_after_a_quiet_time(lookout, asked):
+    """What time alone was no reason for is made up for, once."""
+    lookout.look(Ring.TIMER, ())
+
+    lookout.look(Ring.NOTHING, [WAITING])
+    lookout.look(Ring.NOTHING, [WAITING])
+
+    assert asked.questions == ["mounted, again", "present"]
+
+
+def test_what_is_not_mounted_is_asked_only_for_a_job_that_waits_for_it(lookout, asked):
+    """A job at the service has met its drive; a mount event tells nothing of unmounted ones."""
+    lookout.look(Ring.TIMER, [SUBMITTED])
+    lookout.look(Ring.MOUNTS, [WAITING])
+
+    assert asked.questions == ["mounted, again", "mounted"]

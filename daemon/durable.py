@@ -32,10 +32,14 @@ def folder(path: str | Path, parent: int | None = None) -> Iterator[int]:
 def create(parent: int, name: str, data: bytes, mode: int = 0o600) -> None:
     """Make a new file with `data`, synced; its name is durable after `sync`.
 
+    A mode that lets all others read is meant so, whatever the umask is; not every mount has modes.
     Raises FileExistsError when the name is taken. When writing fails, the name is free again.
     """
     descriptor = os.open(name, CREATE, mode, dir_fd=parent)
     try:
+        if mode & 0o007:
+            with suppress(OSError):
+                os.fchmod(descriptor, mode)
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(descriptor, rest) :]

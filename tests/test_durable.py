@@ -266,3 +266,17 @@ def test_files_are_private_unless_said(place):
     durable.create(folder, "c", DATA, 0o640)
 
     assert [stat.S_IMODE((path / name).stat().st_mode) for name in "abc"] == [0o600, 0o600, 0o640]
+
+
+def test_a_file_for_all_is_for_all(place):
+    """Whoever mounts the drive reads SIGNATURE, though the service's umask keeps others out."""
+    path, folder = place
+    before = os.umask(0o027)
+
+    try:
+        durable.replace(folder, "a", DATA, partial=".a", mode=0o644)
+        durable.create(folder, "b", DATA, 0o660)
+    finally:
+        os.umask(before)
+
+    assert [stat.S_IMODE((path / name).stat().st_mode) for name in "ab"] == [0o644, 0o640]

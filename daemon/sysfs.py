@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
 SYS_DEV_BLOCK = Path("/sys/dev/block")
 SYS_CLASS_BLOCK = Path("/sys/class/block")
 PROC_SWAPS = Path("/proc/swaps")
 
+PAGE_BYTES = 4096  # no attribute is longer, of kernel.org/doc/html/latest/filesystems/sysfs.html
 SECTOR_BYTES = 512  # sysfs counts sizes in these, whatever the drive's own sectors are
 
 # Memory, floppy and CD-ROM drives: opening an empty one can wait for seconds or move a tray.
@@ -80,7 +81,7 @@ def is_removable(disk: Device) -> bool:
     folder = _folder(disk.number).resolve()
     on_usb = any(re.fullmatch(r"usb\d+", part) for part in folder.parts)
     try:
-        return on_usb or (folder / "removable").read_text("ascii").strip() == "1"
+        return on_usb or _text(folder, "removable").strip() == "1"
     except OSError:  # pulled out while we looked
         return False
 
@@ -100,35 +101,42 @@ def _folder(number: int) -> Path:
 
 def _device(folder: Path) -> Device | None:
     try:
-        whole = folder.resolve().parent if (folder / "partition").exists() else folder
+        own = _uevent(folder)
+        whole = _uevent(folder.resolve().parent) if own["DEVTYPE"] == "partition" else own
         return Device(
-            number=_number((folder / "dev").read_text("ascii")),
-            node=_node(folder),
-            disk=_number((whole / "dev").read_text("ascii")),
-            diskseq=_diskseq(whole),
-            size=int((folder / "size").read_text("ascii")) * SECTOR_BYTES,
-            is_write_protected=(folder / "ro").read_text("ascii").strip() == "1",
+            number=_number(own),
+            node=_node(own),
+            disk=_number(whole),
+            diskseq=int(whole["DISKSEQ"]) if "DISKSEQ" in whole else None,
+            size=int(_text(folder, "size")) * SECTOR_BYTES,
+            is_write_protected=_text(folder, "ro").strip() == "1",
             disk_node=_node(whole),
         )
-    except (OSError, ValueError):  # pulled out while we looked
+    except (OSError, ValueError, KeyError):  # pulled out while we looked
         return None
 
 
-def _node(folder: Path) -> str:
-    uevent = (folder / "uevent").read_text("utf-8")
-    return "/dev/" + uevent.partition("DEVNAME=")[2].partition("\n")[0]
+def _uevent(folder: Path) -> dict[str, str]:
+    """What the kernel told udev of the device: MAJOR, MINOR, DEVNAME, DEVTYPE, DISKSEQ, ..."""
+    pairs = (line.partition("=") for line in _text(folder, "uevent").splitlines())
+    return {key: value for key, _, value in pairs}
 
 
-def _diskseq(whole: Path) -> int | None:
+def _text(folder: Path, name: str) -> str:
+    """An attribute; in three system calls, since every look reads all mounted drives."""
+    descriptor = os.open(f"{folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return int((whole / "diskseq").read_text("ascii"))
-    except FileNotFoundError:
-        return None
+        return os.fsdecode(os.read(descriptor, PAGE_BYTES))
+    finally:
+        os.close(descriptor)
 
 
-def _number(text: str) -> int:
-    major, minor = text.split(":")
-    return os.makedev(int(major), int(minor))
+def _node(uevent: Mapping[str, str]) -> str:
+    return f"/dev/{uevent['DEVNAME']}"
+
+
+def _number(uevent: Mapping[str, str]) -> int:
+    return os.makedev(int(uevent["MAJOR"]), int(uevent["MINOR"]))
 
 
 def _is_in_parts(folder: Path) -> bool:

@@ -28,12 +28,16 @@ class Machine:
         self.table.write_text("27 1 254:0 / / rw - overlay none rw\n")
         self.drives = Drives(Identities(udev=lambda number: {}, blkid=self._blkid))
 
-    def device(self, name: str, minor: int, *, disk: str = "", **facts: str | int) -> None:
+    def device(
+        self, name: str, minor: int, *, disk: str = "", diskseq: int | None = 7, **facts: str | int
+    ) -> None:
         """A disk, or a partition of the disk of that name."""
         folder = self.sys / disk / name if disk else self.sys / name
         folder.mkdir(exist_ok=True)
-        files = {"dev": f"8:{minor}", "size": 2048, "ro": 0, "uevent": f"DEVNAME={name}\n"}
-        files |= {"partition": 1} if disk else {"diskseq": 7}
+        kind = "partition" if disk else "disk"
+        uevent = f"MAJOR=8\nMINOR={minor}\nDEVNAME={name}\nDEVTYPE={kind}\n"
+        uevent += f"DISKSEQ={diskseq}\n" if diskseq and not disk else ""
+        files = {"size": 2048, "ro": 0, "uevent": uevent} | ({"partition": 1} if disk else {})
         for file, text in (files | facts).items():
             (folder / file).write_text(f"{text}\n")
         link = self.by_number / f"8:{minor}"
@@ -133,7 +137,7 @@ def test_another_medium_in_the_same_slot_is_asked_anew(machine):
 
 def test_a_kernel_without_diskseq_still_tells_drives_apart(machine):
     """Before Linux 5.15 the fresh identity has to do."""
-    (machine.sys / "sda" / "diskseq").unlink()
+    machine.device("sda", 0, diskseq=None)
     *_, before = machine.drives.mounted()
     assert machine.drives.verify(before, "NTFS") == before
 

@@ -31,7 +31,9 @@ class Machine:
         """A device 8:<minor> at this place below /sys/devices, built on another or not."""
         folder = self._devices / place
         folder.mkdir(parents=True)
-        files = {"dev": f"8:{minor}", "size": 2048, "ro": 0, "uevent": f"DEVNAME={folder.name}"}
+        kind = "partition" if "partition" in facts else "disk"
+        uevent = f"MAJOR=8\nMINOR={minor}\nDEVNAME={folder.name}\nDEVTYPE={kind}"
+        files = {"dev": f"8:{minor}", "size": 2048, "ro": 0, "uevent": uevent}
         for file, text in (files | facts).items():
             (folder / file).write_text(f"{text}\n")
         (self.by_number / f"8:{minor}").symlink_to(folder)

@@ -31,6 +31,9 @@ T = TypeVar("T")
 # AWS's published example, no secret.
 ACCOUNT = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 PATIENCE_SECONDS = 30.0
+# By our own place: the Debian package lies outside of Python's path.
+PLACE = Path(__file__).resolve().parents[1]
+DRIVEPREP = ["env", f"PYTHONPATH={PLACE}", sys.executable, "-P", "-m", "daemon"]
 NEEDED = {"mkfs.ntfs": "ntfs-3g", "ntfs-3g": "ntfs-3g", "losetup": "mount", "blkid": "util-linux"}
 MANIFEST = """\
 manifestVersion:2.0
@@ -134,9 +137,7 @@ class _Story:
     def _start(self, command: str, *arguments: str) -> None:
         """A driveprep command as a process of its own, ended by SIGTERM in the clean-up."""
         log = self._clean_up.enter_context(self._log(command).open("w"))
-        process = subprocess.Popen(
-            [sys.executable, "-m", "daemon", command, *arguments], stdout=log, stderr=log
-        )
+        process = subprocess.Popen([*DRIVEPREP, command, *arguments], stdout=log, stderr=log)
         self._processes[command] = process
         self._clean_up.callback(process.wait, PATIENCE_SECONDS)
         self._clean_up.callback(process.terminate)
@@ -161,7 +162,7 @@ class _Story:
         self._clean_up.callback(_run, "umount", str(self._mount_point))
 
     def _job(self, state: str) -> dict[str, object] | None:
-        status = [sys.executable, "-m", "daemon", "status", "--json", "--config", str(self._config)]
+        status = [*DRIVEPREP, "status", "--json", "--config", str(self._config)]
         jobs: list[dict[str, object]] = json.loads(_run(*status))["jobs"]
         return next((job for job in jobs if job["state"] == state), None)
 

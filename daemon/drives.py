@@ -162,6 +162,8 @@ def _one_each(table: Sequence[Mount]) -> list[Mount]:
             by_device.setdefault(mount.device_number, []).append(mount)
     return [
         min(same, key=lambda mount: (mounts.is_covered(mount, table), mount.is_read_only))
+        if len(same) > 1
+        else same[0]
         for same in by_device.values()
     ]
 

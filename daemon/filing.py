@@ -68,14 +68,16 @@ def write_folder(here: int, prepared: int, place: str, files: Mapping[str, bytes
         os.mkdir(partial, 0o750, dir_fd=here)
     with durable.folder(partial, here) as target:
         for name, data in files.items():
-            create(target, name, data, 0o640)
+            durable.discard(target, name)
+            durable.create(target, name, data, 0o640)
+        durable.sync(target)
     durable.move(here, partial, prepared, place)
 
 
 def clear_folder(here: int, partial: str, files: Mapping[str, bytes]) -> None:
     """Take away what a rename that was not synced on both sides has left, if anything."""
     with suppress(FileNotFoundError), durable.folder(partial, here) as target:
-        for name in (*files, PARTIAL):
+        for name in files:
             durable.discard(target, name)
         os.rmdir(partial, dir_fd=here)
         durable.sync(here)

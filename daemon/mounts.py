@@ -106,9 +106,9 @@ def is_covered(mount: Mount, table: Sequence[Mount]) -> bool:
     if any(_is_on(other, mount) and other.mount_point == mount.mount_point for other in table):
         return True
     by_id = {other.mount_id: other for other in table}
-    while (parent := by_id.get(mount.parent_id)) is not None and parent != mount:
-        siblings = (other for other in table if _is_on(other, parent) and other != mount)
-        if any(_is_within(mount.mount_point, sibling.mount_point) for sibling in siblings):
+    while (parent := by_id.get(mount.parent_id)) is not None and _is_on(mount, parent):
+        others = (one for one in table if _is_on(one, parent) and one.mount_id != mount.mount_id)
+        if any(_is_within(mount.mount_point, other.mount_point) for other in others):
             return True
         mount = parent
     return False
@@ -119,7 +119,7 @@ def _is_within(place: str, folder: str) -> bool:
 
 
 def _is_on(upper: Mount, lower: Mount) -> bool:
-    return upper.parent_id == lower.mount_id and upper != lower
+    return upper.parent_id == lower.mount_id != upper.mount_id
 
 
 def _mount(line: bytes, number: int) -> Mount:

@@ -175,7 +175,8 @@ def root(mount_point: str, device_number: int) -> Iterator[Root]:
     try:
         if os.fstat(descriptor).st_dev != device_number:
             raise DriveError(
-                f"{mount_point} is not the drive that was found there", "Mount the drive again."
+                f"the drive that was found at {mount_point} is not there any more",
+                "Plug it in again, and mount it.",
             )
         yield Root(descriptor, mount_point, device_number)
     finally:

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 SETTLE_SECONDS = 1.0  # without events for so long, a file on a local disk is complete
 SETTLE_REMOTE_SECONDS = 5.0  # the same on a network file system, whose clients see things late
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4  # linux/prctl.h
+M_ARENA_MAX = -8  # malloc.h
 LOOK_SECONDS = 5.0  # how long a usable configuration may go unseen where nothing can be watched
 
 
@@ -44,6 +45,7 @@ def run(path: Path) -> None:
     Under systemd a configuration that cannot be used is waited for.
     """
     _keep_capabilities()
+    _stay_small()
     with ExitStack() as stack:
         bell = Bell()
         stack.callback(bell.close)
@@ -211,6 +213,11 @@ def _watch(bell: Bell, spool: Spool, *, polled: bool) -> Watch:
 def _keep_capabilities() -> None:
     """Hooks and helpers get none of ours: execve(2) hands on what is ambient, nothing else."""
     ctypes.CDLL(None).prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+
+
+def _stay_small() -> None:
+    """One heap for all threads, see mallopt(3): one each would keep what a thousand jobs freed."""
+    ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
 def _ring_on_signals(bell: Bell) -> None:

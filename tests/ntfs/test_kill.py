@@ -70,7 +70,7 @@ def killed_at(calls: str, number: int, plug, service, daemon: DaemonProcess) -> 
     """Prepare a new drive with a kill at that call, then without; whether the kill came."""
     drive = plug(new_device_id())
     daemon.drop(drive.label)
-    told = f"{drive.label}: no mounted drive"
+    told = f"{drive.label}: {drive.label} is present but not mounted"
     daemon.until("the manifest waits", lambda: told in daemon.log)
 
     with killer(daemon, calls, number):

@@ -116,10 +116,10 @@ def test_the_secret_is_optional():
 
 
 def test_automatic_mounts_are_harmless():
-    """The udev rule mounts NTFS only, at once, and nothing on it can be a device or run."""
+    """The udev rule mounts NTFS only, at once; nothing on it is a device, runs or is for all."""
     rule = (SYSTEMD / "udev/90-driveprep-automount.rules").read_text()
 
     assert 'ENV{ID_FS_TYPE}!="ntfs", GOTO="driveprep_end"' in rule
     (command,) = re.findall(r'RUN\{program\}\+="(.*)"', rule)
     assert "--automount=no" in command.split()
-    assert "--options=nosuid,nodev,noexec" in command.split()
+    assert "--options=nosuid,nodev,noexec,umask=077" in command.split()

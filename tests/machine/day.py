@@ -24,6 +24,7 @@ credentials:
   access_key_id: AKIAIOSFODNN7EXAMPLE
   secret_access_key_file: /etc/driveprep/secret-access-key
 spool: /var/lib/driveprep
+timeout: 120
 """
 MANIFEST = """
 manifestVersion: 2.0
@@ -156,11 +157,6 @@ def jobs_at_the_service(machine: Machine) -> int:
     return int(machine.sh(f"journalctl -o cat -u emulator | grep -cE {made}"))
 
 
-def restart(machine: Machine) -> None:
-    """Restart the service; it is ready when this returns."""
-    machine.sh("systemctl restart driveprep")
-
-
 # The day
 
 
@@ -208,7 +204,7 @@ def test_configuration_is_taken_at_once(machine):
 def test_faulty_configuration(machine):
     """The old one is kept, and where the fault is can be read from `systemctl status`."""
     machine.write(CONFIG, SETTINGS + "workers: many\n")
-    status_text(machine, f"configuration unchanged: {CONFIG}:7:10: workers: ")
+    status_text(machine, f"configuration unchanged: {CONFIG}:8:10: workers: ")
     machine.sh("systemctl reload driveprep")
     assert "configuration unchanged" in machine.sh("systemctl status driveprep")
 
@@ -330,8 +326,7 @@ def test_mounted_before_the_service(machine):
     drop_in = "/etc/systemd/system/driveprep.service.d/override.conf"  # what `edit` makes
     machine.sh(f"mkdir -p {Path(drop_in).parent}")
     machine.write(drop_in, "[Service]\nReadWritePaths=-/srv\n")
-    machine.sh("systemctl daemon-reload")
-    restart(machine)
+    machine.sh("systemctl daemon-reload; systemctl restart driveprep")
 
     is_signed(machine, "HD008", places["HD008"])
     assert ("problem", "drives") not in doctor(machine, "root")
@@ -392,10 +387,11 @@ def test_mounted_by_the_rule(machine):
 
     node = plug(machine, "HD011")
     job_id = prepared(machine, "HD011")
-    options = machine.sh(f"findmnt -no OPTIONS {node}").split(",")
+    root, options = machine.sh(f"findmnt -no TARGET,OPTIONS {node}").split()
+    machine.sh(f"! runuser -u {OPERATOR} -- ls {root}")
     machine.unplug("HD011")
 
-    assert {"nosuid", "nodev", "noexec"} <= {*options}
+    assert {"nosuid", "nodev", "noexec"} <= {*options.split(",")}
     assert on_the_medium(machine, "HD011") == signature(machine, "HD011", job_id)
     wait_for("its mount is gone", lambda: "/run/media" not in machine.sh("cat /proc/mounts"))
 

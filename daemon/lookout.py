@@ -27,6 +27,8 @@ class Lookout:
         reasons = self._unmet if jobs else self._unmet & Ring.MOUNTS
         if reasons:
             self._drives = self._watched.mounted(ask_again=Ring.TIMER in reasons)
+            mounted = {drive.device_number for drive in self._drives}
+            self._present = [one for one in self._present if one.device.number not in mounted]
         if Ring.TIMER in reasons:
             is_waited_for = any(isinstance(job.state, Pending) for job in jobs)
             self._present = self._watched.present() if is_waited_for else ()

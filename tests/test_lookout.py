@@ -3,8 +3,12 @@
 import pytest
 
 from daemon.bell import Ring
+from daemon.drive import Drive, Unmounted
+from daemon.identity import Identity
 from daemon.job import Job, Pending, Submitted
 from daemon.lookout import Lookout
+from daemon.mounts import Mount
+from daemon.sysfs import Device
 
 WAITING = Job(1, "HD001", "NTFS", "a.yml", "ab12", Pending("1"), 1.0)
 SUBMITTED = Job(2, "HD001", "NTFS", "a.yml", "ab12", Submitted("K7M3X", "", "", "", 1.0, {}), 1.0)
@@ -15,16 +19,18 @@ class Asked:
 
     def __init__(self):
         self.questions = []
+        self.here = []
+        self.unmounted = []
 
     def mounted(self, *, ask_again):
         """As Drives has it."""
         self.questions.append("mounted, again" if ask_again else "mounted")
-        return ()
+        return tuple(self.here)
 
     def present(self):
         """As Drives has it."""
         self.questions.append("present")
-        return ()
+        return tuple(self.unmounted)
 
 
 @pytest.fixture
@@ -66,3 +72,17 @@ def test_what_is_not_mounted_is_asked_only_for_a_job_that_waits_for_it(lookout, 
     lookout.look(Ring.MOUNTS, [WAITING])
 
     assert asked.questions == ["mounted, again", "mounted"]
+
+
+def test_what_was_mounted_meanwhile_is_not_called_unmounted(lookout, asked):
+    """Also where who it is could not be learned: then that is what keeps the job waiting."""
+    device = Device(2049, "/dev/sda1", 2048, 1, 10**9, is_write_protected=False)
+    mount = Mount(5, 1, 2049, "/", "/media/a", "rw", "fuseblk", "/dev/sda1", "rw")
+    asked.unmounted = [Unmounted(device, Identity(file_system="ntfs", label="HD001"))]
+    lookout.look(Ring.TIMER, [WAITING])
+    assert lookout.pairing([WAITING], {}, False).present
+
+    asked.here = [Drive(device, Identity(trouble="no answer"), mount)]
+    lookout.look(Ring.MOUNTS, [WAITING])
+
+    assert not lookout.pairing([WAITING], {}, False).present

@@ -8,6 +8,7 @@ through alive. Without DRIVEPREP_ALL_KILLS=1 some kinds take larger steps.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -70,8 +71,8 @@ def killed_at(calls: str, number: int, plug, service, daemon: DaemonProcess) -> 
     """Prepare a new drive with a kill at that call, then without; whether the kill came."""
     drive = plug(new_device_id())
     daemon.drop(drive.label)
-    told = f"{drive.label}: {drive.label} is present but not mounted"
-    daemon.until("the manifest waits", lambda: told in daemon.log)
+    told = re.compile(f"{drive.label}: .*(no mounted drive|present but not mounted)")
+    daemon.until("the manifest waits", lambda: told.search(daemon.log))
 
     with killer(daemon, calls, number):
         drive.mount()

@@ -15,7 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 from daemon import cli, doctor, mounts
-from daemon.doctor import Verdict
+from daemon.doctor import Verdict, sandbox, state
+from daemon.doctor import machine as machine_room
 from daemon.importexport.emulator import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Emulator
 from daemon.journal import Journal
 from daemon.spool import Spool
@@ -44,11 +45,12 @@ def machine(tmp_path, monkeypatch):
         "#!/bin/sh\ncase $1 in is-active) echo active;; *) echo enabled;; esac\n"
     )
     monkeypatch.setenv("PATH", str(programs))
-    monkeypatch.setattr(doctor, "PROGRAMS", str(programs))
-    monkeypatch.setattr(doctor, "ACCOUNT", group)
-    monkeypatch.setattr(doctor, "UDEV_CONTROL", tmp_path)
-    monkeypatch.setattr(doctor, "SYSTEMD", tmp_path)
-    monkeypatch.setattr(doctor, "MOUNT_ROOTS", (tmp_path,))
+    monkeypatch.setattr(machine_room, "PROGRAMS", str(programs))
+    for room in (machine_room, state):
+        monkeypatch.setattr(room, "ACCOUNT", group)
+    monkeypatch.setattr(machine_room, "UDEV_CONTROL", tmp_path)
+    monkeypatch.setattr(machine_room, "SYSTEMD", tmp_path)
+    monkeypatch.setattr(sandbox, "MOUNT_ROOTS", (tmp_path,))
     Spool(tmp_path / "spool", 1, time.monotonic)
     Journal(tmp_path / "spool", time.time).close()
     return tmp_path / "spool"
@@ -169,7 +171,7 @@ def test_a_sandbox_without_the_mount_root(machine, tmp_path):
     """A mount root that is read-only for the service alone is told, with the drop-in to add."""
     inside = mounts.parse(b"1 0 8:1 / / ro - ext4 /dev/sda1 rw\n")
 
-    (finding,) = doctor._mount_roots(inside)
+    (finding,) = sandbox.mount_roots(inside)
 
     assert finding.verdict is PROBLEM
     assert "in the service's sandbox" in finding.fact
@@ -179,7 +181,7 @@ def test_a_sandbox_without_the_mount_root(machine, tmp_path):
 def test_no_driver_for_ntfs(machine, tmp_path, monkeypatch):
     """Without ntfs-3g and without a driver in the kernel nothing can be mounted."""
     (tmp_path / "bin/mount.ntfs-3g").unlink()
-    monkeypatch.setattr(doctor, "PROC", tmp_path)
+    monkeypatch.setattr(machine_room, "PROC", tmp_path)
     (tmp_path / "filesystems").write_text("nodev\ttmpfs\n\text4\n")
     path = configuration(tmp_path, "http://127.0.0.1:9")
     assert found(path, "NTFS")[0][1] is PROBLEM
@@ -211,11 +213,11 @@ def test_the_unit_is_enabled(machine, tmp_path, said, verdict, fact):
 
 def test_a_sandbox_needs_udev(machine, tmp_path, monkeypatch):
     """Where systemd runs but udev does not, the service would know no drive, blkid or not."""
-    monkeypatch.setattr(doctor, "UDEV_CONTROL", tmp_path / "gone")
+    monkeypatch.setattr(machine_room, "UDEV_CONTROL", tmp_path / "gone")
     path = configuration(tmp_path, "http://127.0.0.1:9")
     assert found(path, "udev")[0][1] is PROBLEM
 
-    monkeypatch.setattr(doctor, "SYSTEMD", tmp_path / "gone")
+    monkeypatch.setattr(machine_room, "SYSTEMD", tmp_path / "gone")
     assert found(path, "udev")[0][1] is OK
 
 
@@ -223,8 +225,9 @@ def test_a_sandbox_needs_udev(machine, tmp_path, monkeypatch):
 AS_NOBODY = """
 import os, pathlib, sys
 from daemon import doctor
+from daemon.doctor import state
 path = pathlib.Path(sys.argv[1])
-doctor.SERVICE_CREDENTIALS = path.parent / "credentials"
+state.SERVICE_CREDENTIALS = path.parent / "credentials"
 list(doctor.examine(path, {}))
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
 for finding in doctor.examine(path, {}):

@@ -14,7 +14,6 @@ from daemon import syntax
 from daemon.errors import Fault
 from daemon.text import UNPRINTABLE, Mark, Position, Text, decode, dotted, refusal
 
-MAX_DEPTH = 20  # a manifest nests 3 deep
 MAX_FAULTS = 100  # whoever has made so many does not read them all
 
 # libyaml where it is present, which is much faster. Nodes and positions are the same.
@@ -155,9 +154,8 @@ class _Reading:
                     problem = "a second document starts here"
                     return self._blame(mark, problem, "write one file for each")
                 has_document = True
-            if len(self._open) > MAX_DEPTH:
-                problem = f"nests more than {MAX_DEPTH} deep"
-                return self._blame(mark, problem, "nest as the example does")
+            if len(self._open) > syntax.MAX_DEPTH:
+                return self._blame(mark, syntax.TOO_DEEP.problem, syntax.TOO_DEEP.remedy)
             self._take(event, mark)
         return None
 

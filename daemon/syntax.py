@@ -12,6 +12,7 @@ from daemon.text import Mark, Position, Text
 
 QUOTE_IT = "write the value in double quotes"
 ALIGN_KEYS = "start all keys of one group in the same column"
+MAX_DEPTH = 20  # a manifest nests 3 deep
 _LONE_KEY = re.compile(r"\s*(?:- +)*[\w.-]+\s*")
 _VALUE_START = re.compile(r"\s*(?:- +)*[\w.-]+: +(?P<first>[@`%&*!|>\[\]{},\"'?-])")
 
@@ -24,10 +25,13 @@ class Reason(NamedTuple):
     at_start: bool = False
 
 
+TOO_DEEP = Reason(f"nests more than {MAX_DEPTH} deep", "nest as the example does")
+
+
 def fault(error: yaml.MarkedYAMLError, text: Text, key: str) -> Fault:
     """The fault that an error of YAML's syntax stands for."""
     mark: Mark = error.problem_mark or Position(0, 0)  # it always has one, the stubs doubt it
-    reason = _of_brackets(error) or _of_line(
+    reason = _of_context(error) or _of_line(
         text.copied(mark.line), mark.column, error.problem or ""
     )
     if reason.at_start and error.context_mark is not None:
@@ -35,8 +39,10 @@ def fault(error: yaml.MarkedYAMLError, text: Text, key: str) -> Fault:
     return text.fault(mark, key, reason.problem, reason.remedy)
 
 
-def _of_brackets(error: yaml.MarkedYAMLError) -> Reason | None:
+def _of_context(error: yaml.MarkedYAMLError) -> Reason | None:
     context, problem = error.context or "", error.problem or ""
+    if "nesting depth" in problem:  # libyaml, from 0.2.6 on, at 1,000
+        return TOO_DEEP
     if "escape" in problem or "hexadecimal" in problem:
         return Reason(
             "in double quotes a backslash starts an escape",

@@ -69,8 +69,8 @@ def to_stderr(level: int = logging.INFO) -> None:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(Lines("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # They tell of Pillow, of answers that we tell of, and of the very log file that is written.
-    for chatty in ("pyBarcode", "urllib3", "watchdog"):
+    # They tell of answers that we tell of, and of the very log file that is written.
+    for chatty in ("urllib3", "watchdog"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon import journal, manifest, papers, signature, spool
+from daemon import history, manifest, papers, signature, spool
 from daemon.config import Config
 from daemon.errors import DriveprepError, InDoubtError, JobRefusedError, ManifestError
 from daemon.importexport.client import Client
@@ -29,7 +29,7 @@ class Desk:
 
     def find(self, word: str) -> Job:
         """The job with that JobId, or the newest of that deviceId."""
-        if job := journal.find(self.settings.spool, word):
+        if job := history.find(self.settings.spool, word):
             return job
         raise DriveprepError(f"there is no job {word}", "`driveprep status` lists all of them.")
 

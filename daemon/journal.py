@@ -16,59 +16,22 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
-from daemon import ledger
+from daemon import entries, ledger
+from daemon.entries import CLAIM, COLUMNS, NAME, OPEN, TABLES, VERSION
 from daemon.errors import StaleJobError
 from daemon.job import (
     Job,
     Obstacle,
     Pending,
     Progress,
-    Rejected,
-    Signed,
     State,
     Submitted,
     Submitting,
     check_step,
 )
 
-NAME = "journal.sqlite3"
-CLAIM = "journal.lock"
-VERSION = 1  # of the tables
 TOLD_BYTES = 512  # always as many, so that a shorter word leaves nothing of a longer one
-STATES: dict[str, type[State]] = {
-    state.__name__: state for state in (Pending, Submitting, Submitted, Signed, Rejected)
-}
-TABLES = """
-CREATE TABLE job (
-    number          INTEGER PRIMARY KEY AUTOINCREMENT,
-    device_id       TEXT NOT NULL,
-    file_system     TEXT NOT NULL,
-    name            TEXT NOT NULL,
-    sha256          TEXT NOT NULL,
-    state           TEXT NOT NULL,
-    fields          TEXT NOT NULL,              -- the state's own, as JSON
-    job_id          TEXT,
-    since           REAL NOT NULL,
-    filed           INTEGER NOT NULL DEFAULT 0,
-    closed          INTEGER NOT NULL DEFAULT 0, -- progress is terminal
-    manifest        BLOB,                       -- as dropped; from Submitting until filed
-    obstacle        TEXT,                       -- as JSON
-    progress        TEXT                        -- as JSON
-);
--- A device carries one SIGNATURE, so at most one of its jobs is open at the service.
-CREATE UNIQUE INDEX one_open_job ON job (device_id)
-    WHERE closed = 0 AND state IN ('Submitting', 'Submitted', 'Signed');
-CREATE UNIQUE INDEX one_job_id ON job (job_id) WHERE job_id IS NOT NULL;
-CREATE INDEX unfiled ON job (number) WHERE filed = 0;
-CREATE INDEX same_bytes ON job (sha256);
-CREATE INDEX latest ON job (since);
-"""
-COLUMNS = (
-    "number, device_id, file_system, name, sha256, state, fields, since, filed, obstacle, progress"
-)
-OPEN = "closed = 0 AND state IN ('Submitting', 'Submitted', 'Signed')"
 
 
 class Journal:
@@ -127,8 +90,8 @@ class Journal:
                 (number,) = database.execute(
                     "INSERT INTO job (device_id, file_system, name, sha256, state, fields, since)"
                     " VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING number",
-                    (job.device_id, job.file_system, job.name, job.sha256, *_state(job.state))
-                    + (job.since,),
+                    (job.device_id, job.file_system, job.name, job.sha256)
+                    + (*entries.columns(job.state), job.since),
                 ).fetchone()
                 added.append(replace(job, number=number))
         self._remember(*added)
@@ -175,7 +138,7 @@ class Journal:
                 for job, obstacle in obstacles:
                     if held := self._unfiled.get(job.number):
                         query = "UPDATE job SET obstacle = ? WHERE number = ?"
-                        database.execute(query, (_dump(obstacle), job.number))
+                        database.execute(query, (entries.dump(obstacle), job.number))
                         hindered.append(replace(held, obstacle=obstacle))
             self._remember(*hindered)
 
@@ -247,7 +210,7 @@ class Journal:
     def _jobs(self, which: str, *values: object) -> list[Job]:
         with self._lock, ledger.translated(self._path):
             query = f"SELECT {COLUMNS} FROM job WHERE {which} ORDER BY number"
-            return [_job(row) for row in self._database.execute(query, values)]
+            return [entries.job(row) for row in self._database.execute(query, values)]
 
     def _write(self, job: Job, manifest: bytes | None) -> None:
         with self._lock:
@@ -255,8 +218,8 @@ class Journal:
                 cursor = database.execute(
                     "UPDATE job SET state = ?, fields = ?, job_id = coalesce(?, job_id), since = ?,"
                     " filed = ?, obstacle = ?, manifest = coalesce(?, manifest) WHERE number = ?",
-                    (*_state(job.state), job.job_id or None, job.since, job.filed)
-                    + (_dump(job.obstacle), manifest, job.number),
+                    (*entries.columns(job.state), job.job_id or None, job.since, job.filed)
+                    + (entries.dump(job.obstacle), manifest, job.number),
                 )
                 if cursor.rowcount != 1:
                     raise KeyError(f"no entry {job.number}")
@@ -283,73 +246,3 @@ class Journal:
                 with suppress(sqlite3.Error):
                     self._database.execute("ROLLBACK")
                 raise
-
-
-def history(folder: Path, since: float) -> list[Job]:
-    """For a reader beside the daemon: every unfiled or open job, and those that moved `since`."""
-    return _read(folder, f"filed = 0 OR ({OPEN}) OR since >= ? ORDER BY number", since)
-
-
-def find(folder: Path, word: str) -> Job | None:
-    """For a reader beside the daemon: the job with that JobId, or the last of that deviceId."""
-    where = (
-        "job_id = upper(?) OR device_id = ? ORDER BY job_id IS upper(?) DESC, number DESC LIMIT 1"
-    )
-    return next(iter(_read(folder, where, word, word, word)), None)
-
-
-def told(folder: Path) -> dict[str, str | float] | None:
-    """What a daemon at work last told of itself; None where none is at work."""
-    if not ledger.is_claimed(folder / CLAIM):
-        return None
-    with ledger.translated(folder / CLAIM), suppress(ValueError):  # it may be telling right now
-        facts: dict[str, str | float] = json.loads((folder / CLAIM).read_bytes())
-        return facts
-    return {}
-
-
-def _read(folder: Path, which: str, *values: object) -> list[Job]:
-    path = folder / NAME
-    with ledger.translated(path):
-        if not path.exists():
-            return []
-        with ledger.open_for_reading(path) as database:
-            return list(
-                map(_job, database.execute(f"SELECT {COLUMNS} FROM job WHERE {which}", values))
-            )
-
-
-def _job(row: Iterable[Any]) -> Job:  # sqlite3 knows no types of columns
-    (
-        number,
-        device_id,
-        file_system,
-        name,
-        sha256,
-        state,
-        fields,
-        since,
-        filed,
-        obstacle,
-        progress,
-    ) = row
-    return Job(
-        number,
-        device_id,
-        file_system,
-        name,
-        sha256,
-        STATES[state](**json.loads(fields)),
-        since,
-        bool(filed),
-        Obstacle(**json.loads(obstacle)) if obstacle else None,
-        Progress(**json.loads(progress)) if progress else None,
-    )
-
-
-def _state(state: State) -> tuple[str, str]:
-    return type(state).__name__, json.dumps(asdict(state))
-
-
-def _dump(obstacle: Obstacle | None) -> str | None:
-    return json.dumps(asdict(obstacle)) if obstacle else None

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from daemon import journal, recognition
+from daemon import history, recognition
 from daemon.config import Config
 from daemon.drive import Drive, Unmounted
 from daemon.drives import capacity
@@ -44,12 +44,12 @@ Report = dict[str, object]
 
 def status(settings: Config, mounted: Sequence[Drive]) -> Report:
     """Everything `status` knows, as JSON has it."""
-    daemon = journal.told(settings.spool)
-    history = journal.history(settings.spool, time.time() - SHOWN_SECONDS)
+    daemon = history.told(settings.spool)
+    recent = history.recent(settings.spool, time.time() - SHOWN_SECONDS)
     return {
         "version": VERSION,
         "daemon": {"running": daemon is not None, **(daemon or {})},
-        "jobs": [_job(job, is_running=daemon is not None) for job in history],
+        "jobs": [_job(job, is_running=daemon is not None) for job in recent],
         "drives": [_drive(drive, settings) for drive in mounted],
     }
 
@@ -58,7 +58,7 @@ def drives(settings: Config, mounted: Sequence[Drive], present: Sequence[Unmount
     """Every mounted drive, and every device that could be mounted, as JSON has it."""
     jobs = [
         job
-        for job in journal.history(settings.spool, time.time())
+        for job in history.recent(settings.spool, time.time())
         if not job.is_closed and job.device_id
     ]
     pairing = Pairing(named(jobs), mounted, present, settings.devices, settings.require_mapping)

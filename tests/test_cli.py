@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon import journal
+from daemon.entries import NAME
 from daemon.importexport.client import Client
 from daemon.importexport.emulator import EXAMPLE, Emulator
 from daemon.job import Job, Obstacle, Pending, Rejected, Signed, Submitted, Submitting
@@ -296,10 +296,10 @@ def test_drives_give_a_verdict(person):
 def test_a_torn_journal_is_told(person, ledger):
     """A journal that cannot be trusted is named, with what to do."""
     ledger.close()
-    (person.spool / journal.NAME).write_bytes(b"garbage" * 1000)
+    (person.spool / NAME).write_bytes(b"garbage" * 1000)
 
     done = person.types("status")
 
     assert done.returncode == 75
-    assert journal.NAME in done.stderr
+    assert NAME in done.stderr
     assert "backup" in done.stderr

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from memory_drive import mounted, needs_root
 
-from daemon import journal
+from daemon.entries import CLAIM, NAME, OPEN
 from daemon.errors import JournalError, JournalFullError, StaleJobError
+from daemon.history import find, recent, told
 from daemon.job import (
     Job,
     Obstacle,
@@ -28,7 +29,7 @@ from daemon.job import (
     Submitted,
     Submitting,
 )
-from daemon.journal import CLAIM, NAME, Journal, find, history, told
+from daemon.journal import Journal
 
 NOW = 2_000_000_000.0
 SENDING = Submitting(NOW, "https://service", "AKIA", {"serial": "WX11", "wwn": None, "size": 4})
@@ -139,7 +140,7 @@ def test_add_is_all_or_none(ledger, tmp_path):
         ledger.add(jobs())
 
     assert ledger.unfiled() == []
-    assert history(tmp_path, 0) == []
+    assert recent(tmp_path, 0) == []
 
 
 def test_withdrawn_is_forgotten(ledger, tmp_path):
@@ -151,7 +152,7 @@ def test_withdrawn_is_forgotten(ledger, tmp_path):
 
     assert ledger.current(job) is None
     assert ledger.unfiled() == []
-    assert history(tmp_path, 0) == []
+    assert recent(tmp_path, 0) == []
 
 
 @pytest.mark.parametrize("states", [(SENDING,), (SENDING, submitted()), (Rejected("x"),)])
@@ -468,7 +469,7 @@ def test_history_beside_a_writer(ledger, tmp_path):
 
     with ledger._commit() as database:
         database.execute("UPDATE job SET name = 'uncommitted'")
-        assert history(tmp_path, 0) == [job]
+        assert recent(tmp_path, 0) == [job]
 
     reader = sqlite3.connect(tmp_path / NAME, isolation_level=None)
     with closing(reader):
@@ -483,8 +484,8 @@ def test_history_shows_what_matters(ledger, tmp_path):
     open_, *closed = [filed(ledger, f"HD{number}", f"J{number}") for number in range(2, 5)]
     closed = [ledger.progress(job, DONE) for job in closed]
 
-    assert history(tmp_path, NOW + 1) == [waiting, open_]
-    assert history(tmp_path, NOW) == [waiting, open_, *closed]
+    assert recent(tmp_path, NOW + 1) == [waiting, open_]
+    assert recent(tmp_path, NOW) == [waiting, open_, *closed]
 
 
 def test_one_job_is_found(ledger, tmp_path):
@@ -503,8 +504,8 @@ def test_one_job_is_found(ledger, tmp_path):
 
 def test_history_of_no_journal(tmp_path):
     """Where there is no journal yet, there is no history, and none is made."""
-    assert history(tmp_path, 0) == []
-    assert history(tmp_path / "missing", 0) == []
+    assert recent(tmp_path, 0) == []
+    assert recent(tmp_path / "missing", 0) == []
     assert find(tmp_path, "HD001") is None
     assert os.listdir(tmp_path) == []
 
@@ -514,7 +515,7 @@ def test_history_without_a_daemon(ledger, tmp_path):
     (job,) = ledger.add([new()])
     ledger.close()
 
-    assert history(tmp_path, 0) == [job]
+    assert recent(tmp_path, 0) == [job]
 
 
 # Damage
@@ -529,7 +530,7 @@ def test_damaged_journal(ledger, tmp_path):
         with pytest.raises(JournalError, match=f"journal .*{NAME}: "):
             Journal(tmp_path, lambda: NOW)
     with pytest.raises(JournalError, match=f"journal .*{NAME}: "):
-        history(tmp_path, 0)
+        recent(tmp_path, 0)
     assert (tmp_path / NAME).stat().st_size == 5000
     assert told(tmp_path) is None
 
@@ -587,7 +588,7 @@ def test_row_that_makes_no_sense(ledger, tmp_path, change):
     with pytest.raises(JournalError, match=NAME):
         Journal(tmp_path, lambda: NOW)
     with pytest.raises(JournalError, match=NAME):
-        history(tmp_path, 0)
+        recent(tmp_path, 0)
 
 
 def test_journal_that_cannot_be_opened(tmp_path):
@@ -612,7 +613,7 @@ def test_full_disk(tmp_path):
 
             with pytest.raises(JournalFullError, match="is full"):
                 list(map(ledger.add, ([new(f"HD1{number}")] for number in range(1000))))
-            on_disk = history(disk, 0)
+            on_disk = recent(disk, 0)
             assert ledger.unfiled() == on_disk
             assert on_disk[0] == job
 
@@ -641,8 +642,8 @@ def test_hundred_thousand_old_jobs(ledger, tmp_path):
             ).fetchall()
             for where in (
                 "filed = 0",
-                f"device_id = 'x' AND {journal.OPEN}",
-                f"sha256 = 'x' AND {journal.OPEN}",
+                f"device_id = 'x' AND {OPEN}",
+                f"sha256 = 'x' AND {OPEN}",
                 "job_id = 'x'",
             )
         ]
@@ -746,7 +747,7 @@ class Ledger(RuleBasedStateMachine):
     def memory_is_what_the_disk_says(self):
         """A reader beside the daemon sees just what the daemon has in mind."""
         if hasattr(self, "ledger"):
-            on_disk = history(self.path, NOW + 1)
+            on_disk = recent(self.path, NOW + 1)
             assert [job for job in on_disk if not job.filed] == self.ledger.unfiled()
             assert [job for job in on_disk if job.filed] == self.ledger.followed()
             open_devices = [

@@ -23,7 +23,7 @@ import crash
 import remains
 from outside import ENDPOINT, TIMEOUT, Clock, Event, PatientBell, Shelf, Wire, Worker
 
-from daemon import journal, patience, preparation, service, slip, spool, workers
+from daemon import entries, journal, patience, preparation, service, slip, spool, workers
 from daemon.bell import Ring
 from daemon.drive import Drive
 from daemon.following import Following
@@ -223,11 +223,11 @@ class World:
             yield
 
     def _bury(self, effects: crash.Effects) -> None:
-        left = {path: path.read_bytes() for path in self.spool.glob(f"{journal.NAME}*")}
+        left = {path: path.read_bytes() for path in self.spool.glob(f"{entries.NAME}*")}
         effects.bury()
         if self._journal:
             self._journal.close()
-        for path in self.spool.glob(f"{journal.NAME}*"):
+        for path in self.spool.glob(f"{entries.NAME}*"):
             path.unlink()
         for path, data in left.items():
             if not path.name.endswith("-shm"):

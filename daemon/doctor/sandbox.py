@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daemon import journal, mounts
+from daemon import history, mounts
 from daemon.doctor.finding import Finding, ok, problem, unseen, whoami
 from daemon.drive import check_usable
 from daemon.drives import Drives
@@ -26,7 +26,7 @@ PROC = Path("/proc")
 def table(settings: Config) -> tuple[Mount, ...] | None:
     """The service's own mount table, if it runs and this user may see it."""
     try:
-        told = journal.told(settings.spool) or {}
+        told = history.told(settings.spool) or {}
         return mounts.parse((PROC / str(told.get("pid")) / "mountinfo").read_bytes())
     except (OSError, JournalError, DriveError):
         return None

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daemon import config, journal, ledger
+from daemon import config, ledger
 from daemon.doctor.finding import ACCOUNT, Finding, ok, problem, unseen, whoami
+from daemon.entries import NAME
 from daemon.errors import ConfigError, JournalError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def spool(settings: Config) -> Iterator[Finding]:
         yield problem("spool", f"{whoami()} may not drop manifests into {pending}", remedy)
     else:
         yield ok("spool", f"{pending}; {shutil.disk_usage(spool).free >> 20} MiB are free")
-    yield _journal(spool / journal.NAME)
+    yield _journal(spool / NAME)
 
 
 def _journal(path: Path) -> Finding:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+import select
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
@@ -169,21 +171,21 @@ class Blkid:
         return parse(self._output(node))
 
     def _output(self, node: str) -> bytes:
-        try:
-            child = subprocess.Popen(
-                [*BLKID, node],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=BLKID_ENVIRONMENT,
-            )
-        except OSError:  # not installed
+        program = shutil.which(BLKID[0], path=BLKID_ENVIRONMENT["PATH"])
+        if not program or not os.access(node, os.R_OK):  # in a sandbox without device nodes
             return b""
-        try:
-            return child.communicate(timeout=BLKID_SECONDS)[0]
-        except subprocess.TimeoutExpired as error:
+        child = subprocess.Popen(
+            [program, *BLKID[1:], node],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=BLKID_ENVIRONMENT,
+            close_fds=False,  # ours are all close-on-exec, PEP 446; posix_spawn(3) is then enough
+        )
+        if not _ends(child, BLKID_SECONDS):
             self._leave(node, child)
-            raise DriveError(f"{printable(node)} gave no answer in {BLKID_SECONDS:g} s") from error
+            raise DriveError(f"{printable(node)} gave no answer in {BLKID_SECONDS:g} s")
+        return child.communicate()[0]
 
     def _leave(self, node: str, child: subprocess.Popen[bytes]) -> None:
         if child.stdout:
@@ -194,3 +196,17 @@ class Blkid:
         except subprocess.TimeoutExpired:  # in the kernel's D state not even SIGKILL ends it
             with self._lock:
                 self._hung[node] = child
+
+
+def _ends(child: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Whether a child whose output a pipe can hold ends in time, the moment it does.
+
+    Popen.wait() with a limit would only look now and then.
+    """
+    descriptor = os.pidfd_open(child.pid)
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+    finally:
+        os.close(descriptor)

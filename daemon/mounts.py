@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Self
 
@@ -87,6 +88,7 @@ def read() -> tuple[Mount, ...]:
     return parse(text)
 
 
+@lru_cache(maxsize=1)  # of three looks that a job needs, the first alone finds something new
 def parse(text: bytes) -> tuple[Mount, ...]:
     """The mounts of a mountinfo text, in its order; DriveError names a line it cannot read."""
     lines = text.removesuffix(b"\n").split(b"\n")  # a mount point may hold \r, so no splitlines()
@@ -148,10 +150,9 @@ def _mount(line: bytes, number: int) -> Mount:
 
 
 def _text(field: bytes) -> str:
-    # The kernel writes blank, tab, newline, backslash and # as three octal digits.
-    return os.fsdecode(
-        re.sub(rb"\\([0-3][0-7]{2})", lambda match: bytes([int(match[1], 8)]), field)
-    )
+    if b"\\" in field:  # the kernel's way to write blank, tab, newline, backslash and #
+        field = re.sub(rb"\\([0-3][0-7]{2})", lambda match: bytes([int(match[1], 8)]), field)
+    return os.fsdecode(field)
 
 
 def _is_read_only(options: str) -> bool:

@@ -127,9 +127,18 @@ def test_udev_knows_nothing_of_a_number_that_is_no_device():
     assert Udev().properties(os.makedev(4095, 4095)) == {}
 
 
-def test_blkid_finds_nothing_on_what_is_no_device(tmp_path):
-    """No node, no right to open it: nothing, not an error."""
+def test_blkid_finds_nothing_on_what_is_no_device(tmp_path, monkeypatch):
+    """No node: nothing, not an error, and no child is sent to find that out."""
+    monkeypatch.setattr(identity.subprocess, "Popen", None)
+
     assert Blkid().properties(str(tmp_path / "none")) == {}
+
+
+def test_blkid_finds_nothing_in_an_empty_file(tmp_path):
+    """What holds no file system has no properties."""
+    (tmp_path / "empty").touch()
+
+    assert Blkid().properties(str(tmp_path / "empty")) == {}
 
 
 def test_a_machine_without_blkid_has_udev(monkeypatch):
@@ -141,10 +150,10 @@ def test_a_machine_without_blkid_has_udev(monkeypatch):
 
 @pytest.fixture
 def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A blkid that does not answer as long as the file it was asked for exists."""
+    """A blkid that does not answer as long as the file it was asked for is empty."""
     program = tmp_path / "blkid"
     program.write_text(
-        f'#!/bin/sh\necho $$ >> {tmp_path}/started\nwhile [ -e "$1" ]; do sleep 0.01; done\n'
+        f'#!/bin/sh\necho $$ >> {tmp_path}/started\nwhile [ ! -s "$1" ]; do sleep 0.01; done\n'
         "echo ID_FS_TYPE=ntfs\n"
     )
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
@@ -188,5 +197,5 @@ def test_no_second_child_is_sent_after_one_that_hangs(hanging, tmp_path, monkeyp
     child = blkid._hung[str(node)]
     kill(child)
     child.wait(10)
-    node.unlink()
+    node.write_text("awake")
     assert blkid.properties(str(node)) == {"ID_FS_TYPE": "ntfs"}

@@ -6,11 +6,9 @@ temp + fsync + rename + folder fsync on the drive. Usage: floor.py PORT BODY-FIL
 
 import http.client
 import os
+import re
 import select
 import sys
-
-from daemon.importexport.answer import Answer
-from daemon.importexport.messages import created_job
 
 port, body_file, mount_point, ledger = sys.argv[1:]
 with open(body_file, "rb") as file:
@@ -35,14 +33,12 @@ headers = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
 connection.request("POST", "/", body, headers)
 answer = connection.getresponse()
 text = answer.read()
-contents = created_job(
-    Answer("CreateJob", answer.status, "text/xml", None, text)
-).signature_file_contents.strip()
+[contents] = re.findall(rb"<SignatureFileContents>\s*(.*?)\s*</", text, re.DOTALL)
 os.write(record, text)
 os.fsync(record)
 root = os.open(mount_point, os.O_RDONLY | os.O_DIRECTORY)
 partial = os.open("SIGNATURE.part", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=root)
-os.write(partial, contents.encode() + b"\n")
+os.write(partial, contents + b"\n")
 os.fsync(partial)
 os.rename("SIGNATURE.part", "SIGNATURE", src_dir_fd=root, dst_dir_fd=root)
 os.fsync(root)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 
 from daemon import doubt, manifest, papers, signature
 from daemon.blame import blame
@@ -78,7 +79,7 @@ class Preparation:
             return job
         data = self._dropped(job)
         try:
-            self.client.create_job(_text(job, data, self.access_key_id), validate_only=True)
+            self.client.create_job(_text(job.name, data, self.access_key_id), validate_only=True)
         except ManifestRefusedError as error:
             return self._reject(job, error, data)
         log.info("manifest %s found valid by the service", job.name, extra=about(job))
@@ -113,7 +114,7 @@ class Preparation:
         if open_job := self.journal.open_job(job.device_id):
             self._check_closed(open_job)
         dropped = self._dropped(job)
-        text = _text(job, dropped, self.access_key_id)
+        text = _text(job.name, dropped, self.access_key_id)
         with self._root(job, drive) as root:
             drive = self.drives.verify(drive, job.file_system)
             self._replaceable(root, drive)
@@ -153,7 +154,7 @@ class Preparation:
                 "Put them back into config.yml until this job is settled.",
             )
         has_landed = self._has_landed(job, state)  # before the list: what lands later would be lost
-        text = _text(job, self._journaled(job), state.access_key_id)
+        text = _text(job.name, self._journaled(job), state.access_key_id)
         if made := doubt.job_made(state, text, self.journal, self.client):
             log.info("job found at the service, adopted", extra=about(job))
             return self._adopt(job, state, made, None)
@@ -302,8 +303,9 @@ class Preparation:
         return data
 
 
-def _text(job: Job, dropped: bytes, access_key_id: str) -> str:
-    return manifest.to_send(manifest.read(dropped, job.name), access_key_id)
+@lru_cache(maxsize=16)  # what was validated a while ago is what is sent when its drive comes
+def _text(name: str, dropped: bytes, access_key_id: str) -> str:
+    return manifest.to_send(manifest.read(dropped, name), access_key_id)
 
 
 def _pending_again() -> Pending:

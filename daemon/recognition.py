@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from daemon.drive import Drive, Unmounted, has_file_system, wrong_file_system
@@ -51,7 +51,7 @@ def pick(
     devices: Devices,
     require_mapping: bool,
     *,
-    asked: Iterable[str] = (),
+    asked: Container[str] = (),
     present: Iterable[Unmounted] = (),
 ) -> Drive:
     """The one drive for `device_id`, or a DriveError that names what stands in the way.
@@ -69,12 +69,8 @@ def pick(
         raise _ambiguous(device_id, fitting)
     if not fitting:
         raise wrong_file_system(file_system, matching, device_id)
-    others = sorted(
-        other
-        for other in {*asked} - {device_id}
-        if answers_to(fitting[0], other, devices, require_mapping)
-    )
-    if others:
+    answers = device_ids(fitting[0], devices, require_mapping) - {device_id}
+    if others := sorted(one for one in answers if one in asked):
         raise _shared(fitting[0], [device_id, *others])
     return fitting[0]
 

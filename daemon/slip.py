@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,6 +45,7 @@ CODE_128_STOP = "2331112"
 CODED = re.compile(r"[!-~]{1,64}")  # what a scanner types; the client accepts no longer JobId
 
 Modules = Sequence[Sequence[int]]  # rows of a code, 1 is black
+_FIRST = threading.Lock()  # of eight first slips at once, one reads the template for all
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,9 @@ def render(slip: Slip) -> str:
     Every value is shown escaped, whatever it holds. The same slip gives the same text.
     """
     is_coded = CODED.fullmatch(slip.job_id) is not None
-    return _template().render(
+    with _FIRST:
+        template = _template()
+    return template.render(
         slip=slip,
         code_128=_code_128(slip.job_id) if is_coded else None,
         qr=_qr(slip.job_id) if is_coded else None,

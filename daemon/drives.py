@@ -10,7 +10,6 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from daemon import mounts, sysfs
@@ -115,9 +114,11 @@ class Drives:
         }
 
     def _identify(self, new: Mapping[_Key, Device]) -> dict[_Key, Identity]:
-        if len(new) == 1:  # as nearly always: no threads for one
+        if len(new) == 1:  # as nearly always: no threads for one, nor the time to load them
             found = {key: self._identity(device) for key, device in new.items()}
         else:
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
             with ThreadPoolExecutor(PROBES_AT_ONCE) as pool:
                 found = dict(zip(new, pool.map(self._identity, new.values()), strict=True))
         self._remembered |= found

@@ -19,7 +19,8 @@ MAX_BYTES = 65_536  # a manifest has about 1 kB; the service's own limit is not 
 MAX_UNSEEN = 100  # lines with control characters that are told of
 UNPRINTABLE = re.compile(
     # What YAML forbids, and its line breaks that no editor shows (NEL, LS, PS), and stray BOMs.
-    "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+    # Not as all but what is allowed, which takes seven times as long to compile.
+    "[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]"
 )
 LINE_END = re.compile(r"\r\n|\r|\n")  # what YAML takes for one
 _GUIDE_KEY = re.compile(r" *(?:- +)*[A-Za-z][A-Za-z0-9]+:(?!//)(?=\S)")  # not the URL http://

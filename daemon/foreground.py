@@ -15,6 +15,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from daemon import config, mounts, systemd
+from daemon.aftermath import Aftermath
 from daemon.bell import Bell, Ring
 from daemon.config import Config
 from daemon.drives import Drives
@@ -189,12 +190,11 @@ def _outfit(settings: Config, journal: Journal, spool: Spool, drives: Drives) ->
             timeout=settings.timeout,
             clock=time.time,
         ),
+        Aftermath(journal, time.time, settings.hooks, settings.eject),
         settings.devices,
         settings.require_mapping,
         settings.validate_on_drop,
         settings.workers,
-        settings.eject,
-        settings.hooks,
     )
 
 

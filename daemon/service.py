@@ -11,17 +11,16 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
-from daemon import hooks, systemd
+from daemon import systemd
+from daemon.aftermath import Aftermath
 from daemon.bell import Bell, Ring
 from daemon.drive import Drive
 from daemon.drives import Drives
-from daemon.eject import eject
 from daemon.errors import (
     ConfigError,
-    DriveAbsentError,
     DriveError,
     DriveprepError,
     JournalError,
@@ -33,10 +32,10 @@ from daemon.errors import (
 )
 from daemon.following import Following
 from daemon.intake import Intake
-from daemon.job import Job, Obstacle, Pending, Signed, about
+from daemon.job import Job, Obstacle, Pending, about
 from daemon.journal import Journal
 from daemon.lookout import Lookout
-from daemon.patience import is_due, obstacle, waits
+from daemon.patience import is_due, waits
 from daemon.preparation import Preparation
 from daemon.printable import timestamp
 from daemon.spool import Spool
@@ -60,12 +59,11 @@ class Outfit:
     """What a change of the configuration exchanges."""
 
     preparation: Preparation
+    aftermath: Aftermath
     devices: Mapping[str, Mapping[str, str]]
     require_mapping: bool
     validate_on_drop: bool
     workers: int
-    eject: bool = False
-    hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Service:
@@ -158,7 +156,7 @@ class Service:
         for job in jobs:
             reason = f"{drives[job.number].describe()} has not answered for {HUNG_SECONDS:.0f} s"
             hint = "Other drives go on. Pull it out and plug it in again; `dmesg` may tell more."
-            self._met(job, DriveError(reason, hint))
+            self._outfit.aftermath.met(job, DriveError(reason, hint))
 
     def _reload(self) -> None:
         in_use = self._outfit.preparation.in_use
@@ -202,7 +200,7 @@ class Service:
                 if not waits(job, now) and not self._advance(job, pairing.drive_for(job)):
                     continue  # it stays called until there is a worker for it
             except (DriveError, ManifestError) as error:
-                hindered += self._hindrance(job, error)
+                hindered += outfit.aftermath.hindrance(job, error)
             del self._called[job.number]
         if hindered:
             self._journal.hinder(hindered)
@@ -245,7 +243,8 @@ class Service:
     # Workers
 
     def _advance(self, job: Job, drive: Drive | None) -> bool:
-        return self._start(job, partial(self._outfit.preparation.advance, job, drive), self._met)
+        steps = partial(self._outfit.preparation.advance, job, drive)
+        return self._start(job, steps, self._outfit.aftermath.met)
 
     def _start(self, job: Job, steps: Callable[[], Job], met: Met) -> bool:
         """Have `steps` taken by a worker, if there is one for this job."""
@@ -265,20 +264,7 @@ class Service:
                 met(job, error)
             else:
                 if after.filed:
-                    self._conclude(after)
-
-    def _conclude(self, job: Job) -> None:
-        """What follows when a job is filed; the job itself is done already."""
-        if not isinstance(job.state, Signed):
-            self._tell_hook("rejected", job)
-            return
-        self._tell_hook("prepared", job)
-        if self._outfit.eject:
-            try:
-                eject(str(job.state.drive["deviceNode"]))
-                log.info("drive unmounted and powered off", extra=about(job))
-            except DriveError as error:
-                log.warning("%s. %s", error, error.hint, extra=about(job))
+                    self._outfit.aftermath.filed(after)
 
     def _ask_about(self, jobs: list[Job], following: Following) -> None:
         with self._without_a_guess():
@@ -291,7 +277,7 @@ class Service:
                     log.debug("nothing heard of it: %s", error, extra=about(job))
                     continue
                 if after.is_closed:
-                    self._tell_hook("terminal", after)
+                    self._outfit.aftermath.closed(after)
 
     @contextmanager
     def _without_a_guess(self) -> Iterator[None]:
@@ -303,36 +289,13 @@ class Service:
         except JournalFullError as error:
             self._wait_for_room(error)
 
-    def _met(self, job: Job, error: DriveprepError | OSError) -> None:
-        self._journal.hinder(self._hindrance(job, error))
-
     def _met_validating(self, job: Job, error: DriveprepError | OSError) -> None:
         """No obstacle to a job: its drive is not here yet. Later is early enough."""
         if time.monotonic() >= self._validate_after:
             log.warning("manifest %s not validated yet: %s", job.name, error, extra=about(job))
         self._validate_after = time.monotonic() + TIMER_SECONDS
 
-    def _hindrance(
-        self, job: Job, error: DriveprepError | OSError
-    ) -> list[tuple[Job, Obstacle | None]]:
-        """The obstacle to write down, if it is news; each is told once."""
-        job = self._journal.current(job) or job
-        after = obstacle(job.obstacle, error, time.time())
-        if after == job.obstacle:
-            return []
-        if not job.obstacle or after.reason != job.obstacle.reason:
-            is_usual = isinstance(error, DriveAbsentError)
-            level = logging.INFO if is_usual else logging.WARNING
-            log.log(level, "%s. %s", after.reason, after.hint, extra=about(job))
-            if not is_usual:
-                self._tell_hook("obstacle", replace(job, obstacle=after))
-        return [(job, after)]
-
     # Telling
-
-    def _tell_hook(self, event: str, job: Job) -> None:
-        if command := self._outfit.hooks.get(event):
-            hooks.run(command, event, job)
 
     def _tell_systemd(self) -> None:
         jobs = self._journal.unfiled()

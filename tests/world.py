@@ -24,6 +24,7 @@ import remains
 from outside import ENDPOINT, TIMEOUT, Clock, Event, PatientBell, Shelf, Wire, Worker
 
 from daemon import entries, journal, patience, preparation, service, slip, spool, workers
+from daemon.aftermath import Aftermath
 from daemon.bell import Ring
 from daemon.drive import Drive
 from daemon.following import Following
@@ -199,7 +200,9 @@ class World:
             clock=self.clock,
             steady=self.clock,
         )
-        return service.Outfit(path, {}, False, self.validate_on_drop, 8)
+        return service.Outfit(
+            path, Aftermath(ledger, self.clock), {}, False, self.validate_on_drop, 8
+        )
 
     @contextmanager
     def _in_place(self) -> Iterator[None]:

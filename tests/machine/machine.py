@@ -92,6 +92,9 @@ class Machine:
 
     def kill(self) -> None:
         """Pull its plug. Safe to repeat."""
+        if self._answers:
+            self._answers.close()
+        self._answers = None
         if self._process:
             self._process.kill()
             self._process.wait()
@@ -220,6 +223,7 @@ class Machine:
         monitor.settimeout(60)
         wait_for("the monitor listens", lambda: _connects(monitor, self._qmp))
         self._answers = monitor.makefile("rwb", buffering=0)
+        monitor.close()  # as far as this name goes; the file keeps it open
         self._answers.readline()
         self.ask("qmp_capabilities")
 

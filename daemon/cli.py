@@ -97,7 +97,7 @@ def check(config_path: Path, online: bool, files: tuple[Path, ...]) -> None:
 @click.option("--watch", is_flag=True, help="Leave it open; ends with Ctrl-C.")
 def status(config_path: Path, as_json: bool, watch: bool) -> None:
     """Show every job and drive, what is going on, or why nothing is."""
-    from daemon import report
+    from daemon import report, screen
     from daemon.drives import Drives
 
     settings, looked = _settings(config_path), Drives()
@@ -110,7 +110,7 @@ def status(config_path: Path, as_json: bool, watch: bool) -> None:
 
     with Live(screen=True, auto_refresh=False) as live:
         while True:
-            live.update(report.shown(report.status(settings, looked.mounted())), refresh=True)
+            live.update(screen.tables(report.status(settings, looked.mounted())), refresh=True)
             time.sleep(1)
 
 
@@ -365,8 +365,11 @@ def _show(found: dict[str, object], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
+    from daemon import screen
+
+    if not sys.stdout.isatty():
+        click.echo("\n".join(screen.lines(found)))
+        return
     from rich.console import Console
 
-    from daemon import report
-
-    Console(highlight=False).print(report.shown(found))
+    Console(highlight=False).print(screen.tables(found))

@@ -174,14 +174,17 @@ class Blkid:
         program = shutil.which(BLKID[0], path=BLKID_ENVIRONMENT["PATH"])
         if not program or not os.access(node, os.R_OK):  # in a sandbox without device nodes
             return b""
-        child = subprocess.Popen(
-            [program, *BLKID[1:], node],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=BLKID_ENVIRONMENT,
-            close_fds=False,  # ours are all close-on-exec, PEP 446; posix_spawn(3) is then enough
-        )
+        try:
+            child = subprocess.Popen(
+                [program, *BLKID[1:], node],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=BLKID_ENVIRONMENT,
+                close_fds=False,  # ours are close-on-exec, PEP 446; posix_spawn(3) is then enough
+            )
+        except OSError:  # it cannot be run
+            return b""
         if not _ends(child, BLKID_SECONDS):
             self._leave(node, child)
             raise DriveError(f"{printable(node)} gave no answer in {BLKID_SECONDS:g} s")

@@ -45,7 +45,7 @@ CODE_128_STOP = "2331112"
 CODED = re.compile(r"[!-~]{1,64}")  # what a scanner types; the client accepts no longer JobId
 
 Modules = Sequence[Sequence[int]]  # rows of a code, 1 is black
-_FIRST = threading.Lock()  # of eight first slips at once, one reads the template for all
+_READER = threading.Lock()  # of eight first slips at once, one reads the template for all
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def render(slip: Slip) -> str:
     Every value is shown escaped, whatever it holds. The same slip gives the same text.
     """
     is_coded = CODED.fullmatch(slip.job_id) is not None
-    with _FIRST:
+    with _READER:
         template = _template()
     return template.render(
         slip=slip,

@@ -141,11 +141,16 @@ def test_blkid_finds_nothing_in_an_empty_file(tmp_path):
     assert Blkid().properties(str(tmp_path / "empty")) == {}
 
 
-def test_a_machine_without_blkid_has_udev(monkeypatch):
-    """Not installed is the same as not allowed."""
-    monkeypatch.setattr(identity, "BLKID", ["driveprep-no-such-program"])
+def test_a_machine_without_blkid_has_udev(tmp_path, monkeypatch):
+    """Not installed, or not to be run, is the same as not allowed."""
+    node, broken = tmp_path / "sdb1", tmp_path / "blkid"
+    node.write_text("awake")
+    broken.write_text("no program")
+    broken.chmod(0o755)
 
-    assert Blkid().properties("/dev/sdb1") == {}
+    for program in ("driveprep-no-such-program", str(broken)):
+        monkeypatch.setattr(identity, "BLKID", [program])
+        assert Blkid().properties(str(node)) == {}
 
 
 @pytest.fixture

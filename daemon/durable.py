@@ -53,7 +53,11 @@ def create(parent: int, name: str, data: bytes, mode: int = 0o600) -> None:
 
 
 def replace(parent: int, name: str, data: bytes, *, partial: str, mode: int = 0o600) -> None:
-    """Put `data` at `name`, whole or not at all, by way of the name `partial`. Idempotent."""
+    """Put `data` at `name`, whole or not at all, by way of the name `partial`. Idempotent.
+
+    The file is synced once more under its new name: NTFS keeps a file's name in its own record,
+    too, and the drivers ntfs3 and ntfs of Linux do not write that record back with the folder.
+    """
     discard(parent, partial)
     create(parent, partial, data, mode)
     try:
@@ -62,6 +66,7 @@ def replace(parent: int, name: str, data: bytes, *, partial: str, mode: int = 0o
         with suppress(OSError):
             os.unlink(partial, dir_fd=parent)
         raise
+    _sync_file(parent, name)
     sync(parent)
 
 
@@ -99,3 +104,11 @@ def discard(parent: int, name: str) -> None:
 def sync(parent: int) -> None:
     """Make the names in a folder durable."""
     os.fsync(parent)
+
+
+def _sync_file(parent: int, name: str) -> None:
+    descriptor = os.open(name, READ, dir_fd=parent)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -66,6 +66,7 @@ def test_every_step_is_durable_before_the_next():
         f"os.remove {DRIVE}/.SIGNATURE.driveprep",  # if it were there
         f"os.fsync {DRIVE}/.SIGNATURE.driveprep",
         f"os.rename {DRIVE}/.SIGNATURE.driveprep {DRIVE}/SIGNATURE",
+        f"os.fsync {DRIVE}/SIGNATURE",  # for its own record, which has the name, too
         f"os.fsync {DRIVE}",
         f"read {DRIVE}/SIGNATURE",
         "commit Signed",

@@ -214,7 +214,7 @@ def test_sign(drive):
     with opened(drive) as root:
         calls = recorded(lambda: root.sign(TEXT, None))
 
-    assert calls == ["unlink", "open", "write", "fsync", "rename", "fsync"]
+    assert calls == ["unlink", "open", "write", "fsync", "rename", "fsync", "fsync"]
     assert (drive / NAME).read_bytes() == TEXT.encode()
     assert os.listdir(drive) == [NAME]
 

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 if TYPE_CHECKING:  # an idle daemon stays small: requests is loaded with the first request
     from requests import PreparedRequest
 
-    from daemon.credentials import Credentials
+    from daemon.importexport.credentials import Credentials
 
 DIGESTS = {"HmacSHA256": "sha256", "HmacSHA1": "sha1"}  # SignatureMethod -> hashlib's name
 _DEFAULT_PORTS = {"http": 80, "https": 443}

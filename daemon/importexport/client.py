@@ -8,15 +8,15 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from daemon.errors import ClockRefusedError, InDoubtError
-from daemon.importexport import messages
+from daemon.importexport import results
 from daemon.importexport.authentication import SignatureVersion2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from daemon.credentials import Credentials
-    from daemon.importexport.answer import Answer
-    from daemon.importexport.messages import (
+    from daemon.importexport.credentials import Credentials
+    from daemon.importexport.response import Answer
+    from daemon.importexport.results import (
         CreatedJob,
         JobPage,
         JobStatus,
@@ -75,7 +75,7 @@ class Client:
             "ValidateOnly": _boolean(validate_only),
         }
         created = self._call(
-            messages.created_job, "CreateJob", parameters, may_ask_again=validate_only
+            results.created_job, "CreateJob", parameters, may_ask_again=validate_only
         )
         if not validate_only and created.job_id.upper().endswith(_VALIDATION):
             raise InDoubtError(
@@ -99,15 +99,15 @@ class Client:
             "Manifest": manifest,
             "ValidateOnly": _boolean(validate_only),
         }
-        return self._call(messages.updated, "UpdateJob", parameters)
+        return self._call(results.updated, "UpdateJob", parameters)
 
     def cancel_job(self, job_id: str) -> None:
         """Cancel a job. Safe to repeat: a second time is refused with the code CanceledJobId."""
-        self._call(messages.canceled, "CancelJob", {"JobId": job_id})
+        self._call(results.canceled, "CancelJob", {"JobId": job_id})
 
     def get_status(self, job_id: str) -> JobStatus:
         """Where a job stands. Safe to repeat."""
-        status = self._call(messages.job_status, "GetStatus", {"JobId": job_id})
+        status = self._call(results.job_status, "GetStatus", {"JobId": job_id})
         if status.job_id.upper() != job_id.upper():
             raise InDoubtError(
                 f"GetStatus: asked for {job_id}, answered with {status.job_id}",
@@ -120,7 +120,7 @@ class Client:
         parameters = {"MaxJobs": _PAGE}
         markers: set[str] = set()
         while True:
-            page: JobPage = self._call(messages.job_page, "ListJobs", parameters)
+            page: JobPage = self._call(results.job_page, "ListJobs", parameters)
             yield from page.jobs
             if not page.is_truncated:
                 return
@@ -141,7 +141,7 @@ class Client:
         """
         parameters = {f"jobIds.member.{i}": job_id for i, job_id in enumerate(job_ids, 1)}
         parameters |= {name: address[name] for name in _ADDRESS if address.get(name)}
-        return self._call(messages.shipping_label, "GetShippingLabel", parameters)
+        return self._call(results.shipping_label, "GetShippingLabel", parameters)
 
     def close(self) -> None:
         """Close the connections kept open. Idempotent; a later call opens new ones."""

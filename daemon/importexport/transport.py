@@ -26,9 +26,9 @@ import requests
 from urllib3.exceptions import HTTPError, ProtocolError
 
 from daemon.errors import InDoubtError, ServiceError, UnreachableError
-from daemon.importexport.answer import Answer
 from daemon.importexport.authentication import host_header
-from daemon.importexport.line import Adapter, Line, current_line
+from daemon.importexport.connections import Adapter, Line, current_line
+from daemon.importexport.response import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

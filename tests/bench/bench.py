@@ -32,8 +32,8 @@ from bed import (
     until,
 )
 
-from daemon.credentials import Credentials
 from daemon.importexport.authentication import sign
+from daemon.importexport.credentials import Credentials
 from daemon.importexport.emulator import EXAMPLE
 
 ROUNDS = 15

@@ -13,9 +13,10 @@ import daemon_process
 import pytest
 from as_operator import GUIDE, jobs_for, manifest_for, new_device_id, prepared_once, wait_until
 
-from daemon import intake, manifest
+from daemon.documents.text import MAX_BYTES
 from daemon.errors import ManifestError
-from daemon.text import MAX_BYTES
+from daemon.manifest import rules
+from daemon.preparation import intake
 
 service, start = daemon_process.service, daemon_process.start
 
@@ -77,7 +78,7 @@ def test_a_hostile_text_is_refused_in_little_time_with_a_short_reason(data: byte
     begin = time.monotonic()
 
     with pytest.raises(ManifestError) as refused:
-        manifest.read(data[: MAX_BYTES + 1], "a.yml")
+        rules.read(data[: MAX_BYTES + 1], "a.yml")
     reason = intake.explain(refused.value)
 
     assert time.monotonic() - begin < SECONDS
@@ -199,7 +200,7 @@ def test_a_device_id_that_cannot_be_shown_is_refused(character: str) -> None:
     data = GUIDE.replace(b"HD001", f'"HD\\U{ord(character):08X}001"'.encode())
 
     with pytest.raises(ManifestError, match="deviceId"):
-        manifest.read(data, "a.yml")
+        rules.read(data, "a.yml")
 
 
 def test_a_file_name_cannot_speak_to_a_terminal(start) -> None:

@@ -13,12 +13,14 @@ import pytest
 from as_operator import manifest_for, new_device_id
 from daemon_process import DaemonProcess
 
-from daemon import config, manifest, slip
-from daemon.credentials import Credentials
-from daemon.importexport import messages
-from daemon.importexport.answer import Answer
+from daemon.config import loading
+from daemon.importexport import results
 from daemon.importexport.client import Client
+from daemon.importexport.credentials import Credentials
 from daemon.importexport.emulator import EXAMPLE, SECRET_ACCESS_KEY, Emulator
+from daemon.importexport.response import Answer
+from daemon.manifest import rules
+from daemon.preparation import packing_slip
 
 start = daemon_process.start
 
@@ -163,10 +165,12 @@ def test_what_is_kept_is_kept_from_others(plug, service, start, verbose) -> None
 
 
 BUGS = {
-    "in the manifest": "import daemon.manifest as m; m.to_send = lambda: 0",
-    "in the papers": "import daemon.papers as m; m._receipt = lambda a: 0",
-    "in the slip": "import daemon.slip as m; m._return_lines = lambda a: {}[str(type(a))]",
-    "in the answer": "import daemon.importexport.messages as m; m.created_job = lambda: 0",
+    "in the manifest": "import daemon.manifest.rules as m; m.to_send = lambda: 0",
+    "in the papers": "import daemon.preparation.papers as m; m._receipt = lambda a: 0",
+    "in the slip": (
+        "import daemon.preparation.packing_slip as m; m._return_lines = lambda a: {}[str(type(a))]"
+    ),
+    "in the answer": "import daemon.importexport.results as m; m.created_job = lambda: 0",
     "in the signature": "import daemon.importexport.authentication as m; m.sign = lambda: 0",
 }
 
@@ -195,16 +199,16 @@ def test_a_traceback_tells_of_the_bug_and_of_no_secret(
 def test_no_value_shows_its_secret() -> None:
     """repr of whatever holds a secret, as a traceback's tools and a debugger would print it."""
     credentials = Credentials("AKIA", SECRET_ACCESS_KEY, TOKEN)
-    read = manifest.read(secret_manifest("HD001"), "a.yml")
-    sent = manifest.to_send(read, "AKIA").replace("&", "&amp;").replace("<", "&lt;")
+    read = rules.read(secret_manifest("HD001"), "a.yml")
+    sent = rules.to_send(read, "AKIA").replace("&", "&amp;").replace("<", "&lt;")
     body = (
         "<GetStatusResponse><GetStatusResult><JobId>K7M3X</JobId>"
         f"<CurrentManifest>{sent}</CurrentManifest></GetStatusResult></GetStatusResponse>"
     )
     answer = Answer("GetStatus", 200, "text/xml", None, body.encode())
-    status = messages.job_status(answer)
+    status = results.job_status(answer)
     values = [credentials, read, answer, status, Client("https://127.0.0.1", credentials, 1)]
-    values += [slip.Contact("a", "b", None), vars(values[-1])]
+    values += [packing_slip.Contact("a", "b", None), vars(values[-1])]
 
     assert PASSWORD in (status.current_manifest or "")
     for value in values:
@@ -221,7 +225,7 @@ def test_a_secret_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
     keys = f"{{access_key_id: A, secret_access_key_file: {secret}}}"
     path.write_text(f"credentials: {keys}\n")
 
-    with pytest.raises(config.ConfigError, match="open to every user") as refused:
-        config.load(path, {})
+    with pytest.raises(loading.ConfigError, match="open to every user") as refused:
+        loading.load(path, {})
 
     assert SECRET_ACCESS_KEY not in str(refused.value)

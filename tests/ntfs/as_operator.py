@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from daemon_process import DaemonProcess
 
     from daemon.importexport.emulator import Emulator
-    from daemon.importexport.emulator.ledger import Job
+    from daemon.importexport.emulator.store import Job
 
 T = TypeVar("T")
 

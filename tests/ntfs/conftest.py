@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon import mounts
+from daemon.drives import mounts
 
 MIB = 1024 * 1024
 MAKE = {

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from daemon import mounts
-from daemon.drive import Drive, check_usable, has_file_system
-from daemon.drives import Drives, capacity, is_still
+from daemon.drives import mounts
+from daemon.drives.drive import Drive, check_usable, has_file_system
+from daemon.drives.identity import Blkid, Identities
+from daemon.drives.inventory import Drives, capacity, is_still
+from daemon.drives.recognition import pick
 from daemon.errors import DriveError
-from daemon.identity import Blkid, Identities
-from daemon.recognition import pick
 
 
 def found(drives: Drives, real) -> Drive:
@@ -319,7 +319,7 @@ def test_udevs_own_database_is_read(plug, tmp_path):
             "E:ID_WWN=0x50014ee2",
         ]
     )
-    look = "from daemon.drives import Drives; print(*Drives().mounted(), sep='\\n')"
+    look = "from daemon.drives.inventory import Drives; print(*Drives().mounted(), sep='\\n')"
 
     told = subprocess.run(
         ["unshare", "--mount", "sh", "-ec", _AS_UDEVD, "sh", sys.executable, look],

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 from conftest import MIB, attach, detach, run, wait_until
 
-from daemon import format as formatting
-from daemon import whole_disk
-from daemon.drives import Drives
+from daemon.cli import format as format_command
+from daemon.drives import formatting
+from daemon.drives.identity import Blkid, decode
+from daemon.drives.inventory import Drives
+from daemon.drives.recognition import pick
 from daemon.errors import DriveError
-from daemon.identity import Blkid, decode
-from daemon.recognition import pick
 
 LABEL = f"FMT{os.getpid()}"  # no other drive of this machine has it
 
@@ -53,7 +53,7 @@ class Disk:
             return f"{self.image.stat().st_size:,}" if answer is None else answer
 
         options = {"devices": {}, "require_mapping": False, "internal": True} | more
-        formatting.run(Path(self.node), device_id, ask, **options)
+        format_command.run(Path(self.node), device_id, ask, **options)
         return asked[0]
 
     def refuses(self, words: str, **more) -> DriveError:
@@ -181,7 +181,7 @@ def test_while_the_person_is_asked_nobody_can_mount_the_disk(disk, tmp_path):
         return "no"
 
     with pytest.raises(DriveError, match="not the size"):
-        formatting.run(
+        format_command.run(
             Path(disk.node), LABEL, ask, devices={}, require_mapping=False, internal=True
         )
 
@@ -190,11 +190,11 @@ def test_while_the_person_is_asked_nobody_can_mount_the_disk(disk, tmp_path):
 
 def test_udev_leaves_the_disk_alone_until_it_is_proved(disk):
     """udev takes a shared lock before it probes; the disk is locked as long as it is held."""
-    device = whole_disk.find(Path(disk.node))
+    device = formatting.find(Path(disk.node))
     udev = os.open(disk.node, os.O_RDONLY)
     try:
-        with whole_disk.hold(device) as descriptor:
-            whole_disk.make_ntfs(device, descriptor, LABEL)
+        with formatting.hold(device) as descriptor:
+            formatting.make_ntfs(device, descriptor, LABEL)
             with pytest.raises(BlockingIOError):
                 fcntl.flock(udev, fcntl.LOCK_SH | fcntl.LOCK_NB)
         fcntl.flock(udev, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -213,7 +213,7 @@ def test_a_medium_that_changed_while_the_person_typed_is_not_erased(disk):
         return str(24 * MIB)
 
     with pytest.raises(DriveError, match="was taken out") as caught:
-        formatting.run(
+        format_command.run(
             Path(disk.node), LABEL, ask, devices={}, require_mapping=False, internal=True
         )
 

@@ -145,7 +145,8 @@ def test_no_label_speaks_to_anybody(plug, service, start, tmp_path) -> None:
 
 
 IMPATIENT = (
-    "import daemon.service as s; s.HUNG_SECONDS, s.TIMER_SECONDS, s.STOP_SECONDS = 0.5, 0.2, 0.5;"
+    "import daemon.service.loop as s;"
+    "s.HUNG_SECONDS, s.TIMER_SECONDS, s.STOP_SECONDS = 0.5, 0.2, 0.5;"
     "from daemon.cli import main; main()"
 )
 

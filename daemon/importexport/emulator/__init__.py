@@ -5,7 +5,7 @@ their rules, `manifest` what is asked of a manifest, `ledger` the jobs, `answers
 `control` and `faults` what tests and demos tell it.
 """
 
-from daemon.importexport.emulator.house import (
+from daemon.importexport.emulator.emulator import (
     ACCESS_KEY_ID,
     EXAMPLE,
     SECRET_ACCESS_KEY,

@@ -16,12 +16,12 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, TypeAlias
 
-from daemon.importexport.answer import read_time
+from daemon.importexport.response import read_time
 
 if TYPE_CHECKING:
     from daemon.importexport.emulator.faults import Faults
-    from daemon.importexport.emulator.ledger import Job
-    from daemon.importexport.emulator.service import Service
+    from daemon.importexport.emulator.operations import Service
+    from daemon.importexport.emulator.store import Job
 
 PREFIX = "/_emulator/"
 

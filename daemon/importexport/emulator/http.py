@@ -18,17 +18,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from daemon.importexport.emulator.answers import Refusal, error
+from daemon.importexport.emulator.authentication import Call
 from daemon.importexport.emulator.control import PREFIX, control
-from daemon.importexport.emulator.gate import Call
-from daemon.importexport.emulator.service import Reply
-from daemon.importexport.refusals import one_line
+from daemon.importexport.emulator.operations import Reply
+from daemon.importexport.emulator.xml import Refusal, error
+from daemon.importexport.error_codes import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from daemon.importexport.emulator.faults import Faults, ServiceFault
-    from daemon.importexport.emulator.service import Service
+    from daemon.importexport.emulator.operations import Service
 
 _logger = logging.getLogger(__name__)
 

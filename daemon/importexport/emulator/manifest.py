@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NoReturn, TypeAlias
 
-from daemon import document
+from daemon.documents import reader
 from daemon.errors import DocumentError
-from daemon.importexport.emulator.answers import Refusal
+from daemon.importexport.emulator.xml import Refusal
 
-Values: TypeAlias = Mapping[str, document.Plain]
+Values: TypeAlias = Mapping[str, reader.Plain]
 
 ERAS = ("classic", "strict2015")
 NO_RIGHTS = "denied"  # in place of a bucket's region: it exists, and is somebody else's
@@ -55,7 +55,7 @@ class ManifestRules:
     def read(self, text: str) -> Values:
         """The manifest's values, unchecked. Raises Refusal when there are none."""
         try:
-            return document.read(text.encode(), "manifest", guide_spelling=True).plain()
+            return reader.read(text.encode(), "manifest", guide_spelling=True).plain()
         except DocumentError as error:
             message = "Your manifest is not well-formed"  # the live service's exact words
             raise Refusal("MalformedManifestException", message) from error
@@ -135,7 +135,7 @@ def _operations(manifest: Values) -> list[Values]:
     return [_mapping(each, code, "each of operations") for each in operations]
 
 
-def _mapping(value: document.Plain, code: str, name: str) -> Values:
+def _mapping(value: reader.Plain, code: str, name: str) -> Values:
     if not isinstance(value, dict):
         raise Refusal(code, f"{name} must hold names and values")
     return value

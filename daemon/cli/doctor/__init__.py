@@ -1,0 +1,34 @@
+"""`driveprep doctor`: whether this machine can do the work, and what to do where it cannot.
+
+Only looks: no job is made and no file written. What this user may not see is said to be unseen,
+never taken for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from daemon.cli.doctor import endpoint, machine, sandbox, state
+from daemon.cli.doctor.finding import Finding, Verdict
+
+__all__ = ["Finding", "Verdict", "examine"]
+
+
+def examine(path: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Every finding, each as soon as it is known; the slow ones, which ask the service, last."""
+    yield from machine.drivers()
+    yield from machine.identities()
+    yield from machine.unit()
+    yield from machine.group()
+    settings, findings = state.settings(path, environment)
+    yield from findings
+    if settings:
+        yield from state.spool(settings)
+    table = sandbox.table(settings) if settings else None
+    yield from sandbox.mount_roots(table)
+    yield from sandbox.drives(table)
+    if settings:
+        yield from endpoint.service(settings)
+    else:
+        yield Finding(Verdict.UNSEEN, "service", "not asked: there is no usable configuration")

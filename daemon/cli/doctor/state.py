@@ -1,0 +1,77 @@
+"""What driveprep was told, and what it keeps: configuration, spool, journal."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from daemon.cli.doctor.finding import ACCOUNT, Finding, ok, problem, unseen, whoami
+from daemon.config import loading
+from daemon.errors import ConfigError, JournalError
+from daemon.jobs import database
+from daemon.jobs.schema import NAME
+
+if TYPE_CHECKING:
+    from daemon.config.loading import Config
+
+SERVICE_CREDENTIALS = Path("/run/credentials/driveprep.service")  # of LoadCredential=, for root
+
+
+def settings(
+    path: Path, environment: Mapping[str, str]
+) -> tuple[Config | None, tuple[Finding, ...]]:
+    """The configuration as the service would take it, if it would."""
+    is_readable = os.access(SERVICE_CREDENTIALS, os.R_OK | os.X_OK, effective_ids=True)
+    if "CREDENTIALS_DIRECTORY" not in environment and is_readable:
+        environment = {**environment, "CREDENTIALS_DIRECTORY": str(SERVICE_CREDENTIALS)}
+    is_sealed = SERVICE_CREDENTIALS.exists() and not is_readable
+    try:
+        settings = loading.load(path, environment)
+    except ConfigError as error:
+        if isinstance(error.__cause__, PermissionError):
+            return None, (unseen("config", str(error)),)
+        if is_sealed and {fault.key for fault in error.faults} == {"credentials"}:
+            return None, (unseen("config", "good but for the credentials, which systemd keeps"),)
+        faults = [str(fault) for fault in error.faults] or [f"{error}; {error.hint}"]
+        remedy = "Correct the file; the service takes it at once."
+        return None, tuple(problem("config", fault, remedy) for fault in faults)
+    return settings, (ok("config", str(path)),)
+
+
+def spool(settings: Config) -> Iterator[Finding]:
+    """Whether the spool is there for this user, and its journal sound."""
+    spool, pending = settings.spool, settings.spool / "pending"
+    if not os.access(spool, os.X_OK, effective_ids=True):
+        if spool.exists():
+            yield unseen("spool", f"{whoami()} may not look into {spool}")
+        else:
+            start = "systemctl start driveprep makes it"
+            yield problem("spool", f"there is no folder {spool}", start)
+        return
+    if not pending.is_dir():
+        yield problem("spool", f"there is no folder {pending}", "systemctl restart driveprep")
+    elif not os.access(pending, os.W_OK | os.X_OK, effective_ids=True):
+        remedy = f"sudo usermod -aG {ACCOUNT} {whoami()}, then log in again"
+        yield problem("spool", f"{whoami()} may not drop manifests into {pending}", remedy)
+    else:
+        yield ok("spool", f"{pending}; {shutil.disk_usage(spool).free >> 20} MiB are free")
+    yield _journal(spool / NAME)
+
+
+def _journal(path: Path) -> Finding:
+    if not path.exists():
+        return ok("journal", "none yet: no manifest was ever dropped")
+    if not os.access(path, os.R_OK, effective_ids=True):
+        return unseen("journal", f"{whoami()} may not read {path}")
+    try:
+        with database.translated(path), database.open_for_reading(path) as connection:
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except JournalError as error:
+        return problem("journal", str(error), error.hint)
+    if verdict != "ok":
+        remedy = f"Stop the service, and restore {path} from a backup."
+        return problem("journal", f"{path} is damaged: {verdict}", remedy)
+    return ok("journal", f"{path} is sound")

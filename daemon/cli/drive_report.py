@@ -1,0 +1,101 @@
+"""What each drive here is for, or why it is for nothing, in one sentence: for `driveprep drives`.
+
+Looks only; may run `ntfs-3g.probe`, which writes nothing. What it may not see, it says.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from daemon.drives import recognition
+from daemon.drives.drive import Drive, Unmounted, check_usable
+from daemon.errors import DriveError, ManifestError
+from daemon.jobs.job import Job, Pending, Rejected, Signed, Submitted, Submitting
+from daemon.preparation.pairing import Pairing
+from daemon.system.printable import printable
+
+PROBE_SECONDS = 10.0
+# ntfs-3g.probe(8): what its exit code says, and what to do.
+PROBED = {
+    0: "mount it: in the desktop, or `udisksctl mount -b {node}`",
+    13: "its NTFS is inconsistent, so it is refused: `ntfsfix {node}`, or Windows' chkdsk /f",
+    14: "Windows left it hibernated: start Windows with it and shut down fully (hold Shift)",
+    15: "it was not cleanly unmounted: `ntfsfix {node}`, or unplug it properly from Windows",
+    16: "another program has it open: `fuser -v {node}`",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """The judge of the drives of one look. `jobs` are those that are not over."""
+
+    jobs: Sequence[Job]
+    pairing: Pairing
+
+    def of(self, drive: Drive) -> str:
+        """What a mounted drive is for, or why it is for nothing."""
+        if drive.identity.trouble:
+            return f"not known: {printable(drive.identity.trouble)}"
+        asked = [job for job in self.jobs if job.device_id in self._device_ids(drive)]
+        return "; ".join(self._of_job(drive, job) for job in asked) or self._unasked(drive)
+
+    def of_unmounted(self, device: Unmounted) -> str:
+        """What keeps a device from being used."""
+        asked = [job for job in self.jobs if job.device_id in self._device_ids(device)]
+        over = [job for job in asked if isinstance(job.state, Signed)]
+        if over and over == asked:
+            return "; ".join(_prepared(job) for job in over)
+        wanted = ", ".join(sorted({job.device_id for job in asked if job not in over}))
+        waiting = f"a job waits for it as {printable(wanted)}; " if wanted else ""
+        return f"{waiting}not mounted: {_why_not_mounted(device)}"
+
+    def _of_job(self, drive: Drive, job: Job) -> str:
+        match job.state:
+            case Signed():
+                return _prepared(job)
+            case Submitting() | Rejected():
+                return f"{type(job.state).__name__.lower()} as {printable(job.device_id)}"
+            case Pending() | Submitted():
+                try:
+                    self.pairing.drive_for(job)
+                    check_usable(drive, job.file_system)
+                except (DriveError, ManifestError) as error:
+                    return f"{error}. {error.hint}"
+                if job.obstacle and not job.obstacle.is_absence:  # its sandbox is not ours
+                    told = f"{job.obstacle.reason}. {job.obstacle.hint}"
+                    return f"for {printable(job.name)}, but the service says: {told}"
+                return f"for {printable(job.name)}"
+
+    def _unasked(self, drive: Drive) -> str:
+        names = ", ".join(sorted(self._device_ids(drive)))
+        if names:
+            return f"no manifest waits for {printable(names)}"
+        return "it answers to no deviceId: no label, no serial, no entry under `devices`"
+
+    def _device_ids(self, drive: Drive | Unmounted) -> frozenset[str]:
+        devices, require_mapping = self.pairing.devices, self.pairing.require_mapping
+        return recognition.device_ids(drive, devices, require_mapping)
+
+
+def _prepared(job: Job) -> str:
+    return f"prepared as {job.job_id}: safe to remove"
+
+
+def _why_not_mounted(device: Unmounted) -> str:
+    if device.identity.file_system != "ntfs":
+        return f"it holds {device.identity.file_system or 'no file system'}"
+    if not (program := shutil.which("ntfs-3g.probe")):
+        return "install ntfs-3g to learn whether it can be"
+    command = [program, "--readwrite", device.device.node]
+    try:
+        code = subprocess.run(
+            command, capture_output=True, timeout=PROBE_SECONDS, check=False
+        ).returncode
+    except subprocess.TimeoutExpired:
+        return f"`{' '.join(command)}` did not end in {PROBE_SECONDS:.0f} s: the drive may be dying"
+    return PROBED.get(
+        code, f"`{' '.join(command)}` ends with {code}; run it as root for its reason"
+    ).format(node=device.device.node)

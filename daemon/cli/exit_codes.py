@@ -1,0 +1,48 @@
+"""How an error leaves the front door: its words for a person, its exit code for a program."""
+
+from __future__ import annotations
+
+import click
+
+from daemon.errors import (
+    ConfigError,
+    DocumentError,
+    DriveprepError,
+    JournalError,
+    ManifestError,
+    ServiceError,
+)
+from daemon.system.printable import printable, printable_lines
+
+EX_USAGE, EX_DATAERR, EX_UNAVAILABLE, EX_TEMPFAIL, EX_CONFIG = 64, 65, 69, 75, 78
+EXIT_CODES: tuple[tuple[type[DriveprepError], int], ...] = (
+    (ConfigError, EX_CONFIG),
+    (ManifestError, EX_DATAERR),
+    (ServiceError, EX_UNAVAILABLE),
+    (JournalError, EX_TEMPFAIL),
+    (DriveprepError, EX_TEMPFAIL),
+)
+EXIT_STATUS = {
+    0: "Done.",
+    EX_USAGE: "The command was used wrongly.",
+    EX_DATAERR: "A manifest has a fault.",
+    EX_UNAVAILABLE: "The service cannot be reached, or refuses.",
+    EX_TEMPFAIL: "Not now: a drive, a disk or another daemon is in the way.",
+    EX_CONFIG: "The configuration cannot be used.",
+}
+
+
+def complain(error: DriveprepError) -> None:
+    """Tell an error on standard error: each fault with its line, or the sentence, and the hint."""
+    faults = error.faults if isinstance(error, DocumentError) else ()
+    for fault in faults:
+        click.echo(f"error: {printable_lines(fault.excerpt())}", err=True)
+    if not faults:
+        click.echo(f"error: {printable(str(error))}", err=True)
+    if error.hint:
+        click.echo(f"  hint: {printable(error.hint)}", err=True)
+
+
+def exit_code(error: DriveprepError) -> int:
+    """What sysexits(3) calls it."""
+    return next(code for kind, code in EXIT_CODES if isinstance(error, kind))

@@ -1,0 +1,140 @@
+"""`driveprep format`: a person has a whole disk made into the NTFS drive of a deviceId.
+
+What would be lost is shown, and the disk's serial must be typed. Where config.yml would not
+recognise the drive afterwards, it is not erased in the first place.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from daemon.drives import formatting, identity, sysfs
+from daemon.drives.drive import Unmounted
+from daemon.drives.recognition import Devices, device_ids, explain_absent
+from daemon.errors import DriveError
+from daemon.system.printable import printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Ask = Callable[[str], str]  # puts a question to a person; the answer as typed
+
+SETTLE_SECONDS = 10  # udev's programs seldom take one
+
+
+def run(
+    path: Path,
+    device_id: str,
+    ask: Ask,
+    *,
+    devices: Devices,
+    require_mapping: bool,
+    internal: bool,
+) -> None:
+    """Erase the disk at `path` and make it the NTFS drive `device_id`, once a person has agreed.
+
+    Raises DriveError where that is not allowed or fails. Safe to repeat after each failure.
+    """
+    _check_programs()
+    formatting.check_label(device_id)
+    disk = formatting.find(path)
+    formatting.check_erasable(disk, internal=internal)
+    with formatting.hold(disk) as descriptor:
+        found = formatting.look(disk, disk)
+        check_recognisable(found, device_id, devices, require_mapping)
+        _show(found, device_id)
+        _confirm(found, ask)
+        made = formatting.make_ntfs(disk, descriptor, device_id)
+    _settle()
+    click.echo(f"{made.describe()} is NTFS, as read back, and recognised as {device_id}.")
+    click.echo(f"Mount it in the desktop, or with: udisksctl mount -b {made.device.node}")
+
+
+def ask_terminal(question: str) -> str:
+    """What a person types at the terminal; DriveError where there is none."""
+    if not sys.stdin.isatty():
+        raise DriveError("format asks a person, and there is no terminal", formatting.UNTOUCHED)
+    answer: str = click.prompt(question, default="", show_default=False)
+    return answer
+
+
+def check_recognisable(
+    disk: Unmounted, device_id: str, devices: Devices, require_mapping: bool
+) -> None:
+    """Raise DriveError where the disk, once formatted, would be recognised as none or another.
+
+    Formatting gives a new uuid and partuuid, so that a deviceId known by one of them never fits.
+    """
+    future = replace(disk.identity, file_system="ntfs", label=device_id, uuid=None, part_uuid=None)
+    known = device_ids(Unmounted(disk.device, future), devices, require_mapping)
+    if device_id not in known:
+        raise DriveError(
+            f"{disk.describe()} would not be recognised as {device_id}, even when formatted",
+            f"{explain_absent(device_id, [], devices, require_mapping).hint}"
+            " Formatting gives it a new uuid and partuuid.",
+        )
+    if others := sorted(known & devices.keys() - {device_id}):
+        raise DriveError(
+            f"config.yml knows {disk.describe()} as {', '.join(map(printable, others))}",
+            "Take the right drive, or correct `devices` in config.yml.",
+        )
+
+
+def is_agreed(answer: str, disk: Unmounted) -> bool:
+    """Whether the answer is the disk's serial or, only where it has none, its size in bytes."""
+    if disk.identity.serial:
+        return answer.strip() == printable(disk.identity.serial).strip()
+    return re.sub(r"[\s,.'_]", "", answer) == str(disk.device.size)
+
+
+def readable(size: int) -> str:
+    """Such as "1.0 TB (1,000,204,886,016 bytes)": as on a drive's sticker, and exactly."""
+    unit, power = next(
+        (unit, power)
+        for unit, power in (("TB", 12), ("GB", 9), ("MB", 6), ("kB", 3), ("B", 0))
+        if size >= 10**power or not power
+    )
+    return f"{size / 10**power:.1f} {unit} ({size:,} bytes)"
+
+
+def _check_programs() -> None:
+    path = formatting.ENVIRONMENT["PATH"]
+    missing = [name for name in formatting.NEEDED if not shutil.which(name, path=path)]
+    if missing:
+        packages = sorted({formatting.NEEDED[name] for name in missing})
+        raise DriveError(
+            f"not installed: {', '.join(missing)}", f"apt-get install {' '.join(packages)}"
+        )
+
+
+def _show(disk: Unmounted, device_id: str) -> None:
+    click.secho(f"All that is on {disk.device.node} will be ERASED:", bold=True)
+    click.echo(f"   model   {printable(disk.identity.model or 'not known')}")
+    click.echo(f"   serial  {printable(disk.identity.serial or 'not known')}")
+    click.echo(f"   size    {readable(disk.device.size)}")
+    for part in (disk.device, *sysfs.built_on(disk.device)):
+        on_it = formatting.look(part, disk.device).identity
+        label = f' with the label "{printable(on_it.label)}"' if on_it.label else ""
+        held = f"{on_it.file_system or 'no file system known'}{label}"
+        click.echo(f"   {part.node}, {readable(part.size)}: {held}")
+    click.echo(f"It becomes one NTFS partition with the label {device_id}.")
+
+
+def _confirm(disk: Unmounted, ask: Ask) -> None:
+    what = "serial" if disk.identity.serial else "size in bytes"
+    if not is_agreed(ask(f"To erase it, type its {what}"), disk):
+        raise DriveError(f"that is not the {what} of {disk.device.node}", formatting.UNTOUCHED)
+
+
+def _settle() -> None:
+    """Wait until udev has seen the new drive, for whoever mounts it next; harmless where not."""
+    if identity.UDEV_CONTROL.exists() and shutil.which("udevadm"):
+        subprocess.run(["udevadm", "settle", f"--timeout={SETTLE_SECONDS}"], check=False)  # noqa: S607 - in PATH

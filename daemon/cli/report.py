@@ -1,0 +1,121 @@
+"""What `status` and `drives` know: the journal's jobs and the machine's drives, as JSON has them.
+
+Reads only; works beside a running daemon and without one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from daemon.cli.drive_report import Verdicts
+from daemon.config.loading import Config
+from daemon.drives import recognition
+from daemon.drives.drive import Drive, Unmounted
+from daemon.drives.inventory import capacity
+from daemon.jobs import reader
+from daemon.jobs.job import Job, Rejected, Signed, Submitted, expires_at, is_late
+from daemon.preparation.pairing import Pairing, named
+from daemon.system.printable import timestamp
+
+VERSION = 1  # of the JSON; it changes when a field goes or changes its meaning
+SHOWN_SECONDS = 7 * 24 * 3600  # how long a job that is over stays in view
+
+IDENTITIES = (
+    *("deviceNode", "mountPoint", "mountType", "fileSystem", "label"),
+    *("uuid", "partuuid", "serial", "wwn", "model"),
+)  # None where a drive has none
+
+Report = dict[str, object]
+
+
+def status(settings: Config, mounted: Sequence[Drive]) -> Report:
+    """Everything `status` knows, as JSON has it."""
+    daemon = reader.told(settings.spool)
+    recent = reader.recent(settings.spool, time.time() - SHOWN_SECONDS)
+    return {
+        "version": VERSION,
+        "daemon": {"running": daemon is not None, **(daemon or {})},
+        "jobs": [_job(job, is_running=daemon is not None) for job in recent],
+        "drives": [_drive(drive, settings) for drive in mounted],
+    }
+
+
+def drives(settings: Config, mounted: Sequence[Drive], present: Sequence[Unmounted]) -> Report:
+    """Every mounted drive, and every device that could be mounted, as JSON has it."""
+    jobs = [
+        job
+        for job in reader.recent(settings.spool, time.time())
+        if not job.is_closed and job.device_id
+    ]
+    pairing = Pairing(named(jobs), mounted, present, settings.devices, settings.require_mapping)
+    verdicts = Verdicts(jobs, pairing)
+    return {
+        "version": VERSION,
+        "drives": [
+            _drive(drive, settings) | {"verdict": verdicts.of(drive)} | _capacity(drive, settings)
+            for drive in mounted
+        ],
+        "present": [
+            {
+                **dict.fromkeys(IDENTITIES),
+                **one.identities(),
+                "deviceIds": _device_ids(one, settings),
+                "verdict": verdicts.of_unmounted(one),
+            }
+            for one in present
+        ],
+    }
+
+
+def _capacity(drive: Drive, settings: Config) -> Report:
+    """Asked only of drives that are ours: a drive of somebody else may hang."""
+    if not _device_ids(drive, settings):
+        return {"freeBytes": None, "sizeBytes": None}
+    free, size = capacity(drive)
+    return {"freeBytes": free, "sizeBytes": size}
+
+
+def _job(job: Job, *, is_running: bool) -> Report:
+    entry: Report = {
+        "deviceId": job.device_id,
+        "state": type(job.state).__name__,
+        "jobId": job.job_id or None,
+        "manifest": job.name,
+        "since": timestamp(job.since),
+        "obstacle": None,
+        "hint": None,
+        "retryAt": None,
+        "safeToRemove": isinstance(job.state, Signed),
+        "closed": job.is_closed,
+        "progress": asdict(job.progress) if job.progress else None,
+    }
+    if isinstance(job.state, Submitted | Signed):
+        entry["shippingAddress"] = job.state.shipping_address
+        entry["drive"] = dict(job.state.drive)
+        entry["expiresAt"] = timestamp(expires_at(job.state))
+        entry["late"] = is_late(job)
+    if isinstance(job.state, Rejected):
+        entry["obstacle"] = job.state.reason
+    elif not job.filed and not is_running:
+        entry["obstacle"] = "the driveprep daemon is not running"
+        entry["hint"] = "Start it: systemctl start driveprep"
+    elif job.obstacle:
+        entry["obstacle"], entry["hint"] = job.obstacle.reason, job.obstacle.hint
+        entry["retryAt"] = timestamp(job.obstacle.retry_at) if job.obstacle.retry_at else None
+    return entry
+
+
+def _drive(drive: Drive, settings: Config) -> Report:
+    return {
+        **dict.fromkeys(IDENTITIES),
+        **drive.identities(),
+        "readOnly": drive.mount.is_read_only or drive.mount.is_super_read_only,
+        "deviceIds": _device_ids(drive, settings),
+        "trouble": drive.identity.trouble or None,
+    }
+
+
+def _device_ids(drive: Drive | Unmounted, settings: Config) -> list[str]:
+    return sorted(recognition.device_ids(drive, settings.devices, settings.require_mapping))

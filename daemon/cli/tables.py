@@ -1,0 +1,127 @@
+"""A report for eyes: tables of rich on a terminal, plain columns into a pipe, for grep and cut.
+
+What strangers wrote is escaped, and nothing is cut off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from daemon.system.printable import printable
+
+if TYPE_CHECKING:
+    from rich.console import Group, RenderableType
+
+STATES = {
+    "Pending": "waiting",
+    "Submitting": "in doubt",
+    "Submitted": "to be signed",
+    "Signed": "prepared",
+    "Rejected": "rejected",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Rows of cells below their headings."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """A report for a pipe, a row a line."""
+    for part in _parts(report):
+        if isinstance(part, str):
+            yield part
+            continue
+        table = [part.headings, *part.rows]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        for row in table:
+            cells = zip(row, widths, strict=True)
+            yield "  ".join(cell.ljust(width) for cell, width in cells).rstrip()
+
+
+def tables(report: Mapping[str, Any]) -> Group:
+    """A report for a terminal of any width."""
+    # Loaded where there is a terminal: it takes as long as half of all else.
+    from rich.console import Group  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    shown: list[RenderableType] = []
+    for part in _parts(report):
+        if isinstance(part, str):
+            shown.append(Text(part))
+            continue
+        table = Table(show_edge=False, box=None, padding=(0, 2, 0, 0), pad_edge=False)
+        for heading in part.headings:
+            table.add_column(heading, overflow="fold")
+        for row in part.rows:
+            table.add_row(*map(Text, row))
+        shown.append(table)
+    return Group(*shown)
+
+
+def _parts(report: Mapping[str, Any]) -> Iterator[str | _Table]:
+    """The report's lines and tables, in the order of the screen."""
+    if "daemon" in report:
+        yield _daemon_line(report["daemon"])
+        yield ""
+    if "jobs" in report:
+        rows = [
+            (
+                job["deviceId"] or job["manifest"],
+                job["jobId"],
+                STATES[job["state"]],
+                _going_on(job),
+                job["since"],
+            )
+            for job in report["jobs"]
+        ]
+        yield _table("deviceId|JobId|state|what is going on|since", rows)
+        yield ""
+    rows = [
+        (
+            drive["deviceNode"],
+            drive.get("mountPoint") or "not mounted",
+            drive["fileSystem"],
+            ", ".join(f"{key} {drive[key]}" for key in ("label", "serial", "uuid") if drive[key]),
+            drive.get("verdict") or ", ".join(drive["deviceIds"]) or drive["trouble"] or "-",
+        )
+        for drive in [*report["drives"], *report.get("present", ())]
+    ]
+    last = "what it is for" if "present" in report else "recognised as"
+    yield _table(f"drive|mounted at|holds|identities|{last}", rows)
+
+
+def _table(headings: str, rows: Sequence[Sequence[object]]) -> _Table:
+    shown = [[printable("" if cell is None else str(cell)) for cell in row] for row in rows]
+    return _Table(headings.split("|"), shown)
+
+
+def _daemon_line(daemon: Mapping[str, Any]) -> str:
+    if not daemon["running"]:
+        return "daemon: NOT RUNNING (systemctl start driveprep)"
+    pid, folder, scan = (daemon.get(key, "?") for key in ("pid", "folder", "lastScan"))
+    return f"daemon: running, process {pid}; pending/ is {folder}, last looked at {scan}"
+
+
+def _going_on(job: Mapping[str, Any]) -> str:
+    """One job in one sentence: the obstacle and what to do, or what comes next."""
+    if job["state"] == "Rejected":
+        reason = job["obstacle"].splitlines()[0]
+        return f"{reason} (all of it: rejected/{job['manifest']}.reason.txt)"
+    if job["obstacle"]:
+        retry = f" Next try at {job['retryAt']}." if job["retryAt"] else ""
+        return f"{job['obstacle']}. {job['hint'] or ''}{retry}"
+    progress = job["progress"] or {}
+    if progress.get("progress_code") not in {None, "Pending"} or job["closed"]:
+        return f"{progress['progress_code']}: {progress['progress_message'] or ''}"
+    if job["state"] == "Signed":
+        if job["late"]:
+            return f"SHIP IT NOW: it must arrive before {job['expiresAt']}"
+        return f"safe to remove; ship it, it must arrive before {job['expiresAt']}"
+    return "in work"

@@ -1,0 +1,152 @@
+"""Finding the account's key pair in the places config.yml names, or in those of systemd and AWS.
+
+A secret is kept out of every message; a file that any user of the machine can read is refused.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from daemon.documents.fields import Fields
+from daemon.documents.text import MAX_BYTES, shown
+from daemon.errors import ConfigError
+from daemon.importexport.credentials import Credentials
+
+KEYS = (
+    "access_key_id", "secret_access_key", "secret_access_key_file", "session_token", "profile",
+)  # fmt: skip
+NOWHERE = (
+    "add secret_access_key_file, secret_access_key or profile, or set AWS_ACCESS_KEY_ID and"
+    " AWS_SECRET_ACCESS_KEY"
+)
+
+
+def find(fields: Fields, folder: Path, environment: Mapping[str, str]) -> Credentials:
+    """The key pair that the group `credentials` asks for; a relative path is one from `folder`.
+
+    Without a secret in the group: systemd's credentials, then the environment. Raises ConfigError
+    where a named place has none; faults of the group itself go to its findings.
+    """
+    given = {key: text for key in KEYS if (text := fields.text(key)) is not None}
+    _refuse_contradictions(fields, given)
+    if profile := given.get("profile"):
+        return _from_profile(profile, environment)
+    access_key_id, session_token = given.get("access_key_id"), given.get("session_token")
+    if secret := given.get("secret_access_key"):
+        return Credentials(access_key_id or "", secret, session_token)  # "": there is a fault
+    if secret_file := given.get("secret_access_key_file"):
+        secret = read_secret(folder / secret_file)
+        return Credentials(access_key_id or "", secret, session_token)
+    systemd = _from_systemd(access_key_id, session_token, environment)
+    return systemd or _from_environment(access_key_id, session_token, environment)
+
+
+def files(given: Mapping[str, object], folder: Path, environment: Mapping[str, str]) -> list[Path]:
+    """Where `find` would look for a secret, there or not; `given` may have any fault."""
+    if given.get("profile"):
+        return [_profiles(environment)]
+    secret_file = given.get("secret_access_key_file")
+    return [folder / secret_file] if secret_file and isinstance(secret_file, str) else []
+
+
+def read_secret(path: Path) -> str:
+    """The one line of a file, without its end. Raises ConfigError for anything else."""
+    lines = read_private(path).splitlines()
+    if len(lines) != 1 or not lines[0].strip() or lines[0] != lines[0].strip():
+        found = "is empty" if not any(lines) else f"has {len(lines)} lines or outer blanks"
+        raise ConfigError(f"{path} {found}", hint="write the secret into it as its only line")
+    return lines[0]
+
+
+def read_private(path: Path) -> str:
+    """The text of a file that other users cannot read. Raises ConfigError."""
+    try:
+        with open(path, "rb", opener=_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ConfigError(f"{path} is no file", hint="name the file with the secret")
+            refuse_if_open_to_all(path, status.st_mode)
+            return file.read(MAX_BYTES).decode()
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} does not exist", hint="create it, mode 0640") from error
+    except OSError as error:
+        hint = "name a file that this user may read: chown root:driveprep, chmod 640"
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
+    except UnicodeDecodeError:  # it would show the secret
+        raise ConfigError(f"{path} is no UTF-8 text", hint="save it as plain text") from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe without a writer must not stop us
+
+
+def refuse_if_open_to_all(path: Path, mode: int) -> None:
+    """Raise ConfigError where the mode lets any user of the machine at the file."""
+    if mode & 0o007:
+        problem = f"{path} holds a secret and is open to every user (mode {mode & 0o777:04o})"
+        raise ConfigError(problem, hint=f"chmod o= {path}")
+
+
+def _refuse_contradictions(fields: Fields, given: Mapping[str, str]) -> None:
+    if "profile" in given and len(given) > 1:
+        fields.fault("profile", "stands beside other keys", "write only profile, or delete it")
+    if "secret_access_key" in given and "secret_access_key_file" in given:
+        problem = "stands beside secret_access_key"
+        fields.fault("secret_access_key_file", problem, "delete one of the two")
+    has_secret = "secret_access_key" in given or "secret_access_key_file" in given
+    if has_secret:
+        fields.require("access_key_id")
+
+
+def _from_profile(profile: str, environment: Mapping[str, str]) -> Credentials:
+    path = _profiles(environment)
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read_string(read_private(path))
+    except configparser.Error:  # it would show the secret
+        raise ConfigError(f"{path} is no INI file", hint="write it as aws configure does") from None
+    if not parser.has_section(profile):
+        known = ", ".join(parser.sections()) or "none"
+        message = f"{path} has no profile {shown(profile)}"
+        raise ConfigError(message, hint=f"its profiles are: {known}")
+    section = parser[profile]
+    access_key_id, secret = section.get("aws_access_key_id"), section.get("aws_secret_access_key")
+    if not access_key_id or not secret:
+        message = f"profile {shown(profile)} in {path} is not complete"
+        raise ConfigError(message, hint="add aws_access_key_id and aws_secret_access_key")
+    return Credentials(access_key_id, secret, section.get("aws_session_token") or None)
+
+
+def _profiles(environment: Mapping[str, str]) -> Path:
+    home = environment.get("HOME", "/root")
+    return Path(environment.get("AWS_SHARED_CREDENTIALS_FILE") or f"{home}/.aws/credentials")
+
+
+def _from_systemd(
+    access_key_id: str | None, session_token: str | None, environment: Mapping[str, str]
+) -> Credentials | None:
+    """From systemd.exec's LoadCredential=aws-secret-access-key:..., if the unit has it."""
+    directory = environment.get("CREDENTIALS_DIRECTORY")
+    if not directory or not Path(directory, "aws-secret-access-key").exists():
+        return None
+    secret = read_secret(Path(directory, "aws-secret-access-key"))
+    name = access_key_id or read_secret(Path(directory, "aws-access-key-id"))
+    return Credentials(name, secret, session_token)
+
+
+def _from_environment(
+    access_key_id: str | None, session_token: str | None, environment: Mapping[str, str]
+) -> Credentials:
+    secret = environment.get("AWS_SECRET_ACCESS_KEY")
+    name = environment.get("AWS_ACCESS_KEY_ID") or access_key_id
+    if not secret or not name:
+        raise ConfigError("no secret access key is found", hint=NOWHERE)
+    if access_key_id and access_key_id != name:
+        problem = "AWS_ACCESS_KEY_ID is another one than access_key_id"
+        raise ConfigError(problem, hint="delete one of the two")
+    token = session_token or environment.get("AWS_SESSION_TOKEN") or None
+    return Credentials(name, secret, token)

@@ -1,0 +1,199 @@
+"""config.yml as typed values. It stops at the front door: a room gets what it needs of it.
+
+The keys, their defaults and why they are there stand in config.example.yml.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from daemon.config import credentials
+from daemon.documents import reader
+from daemon.documents.fields import Fields, Findings
+from daemon.documents.text import MAX_BYTES, refusal, shown
+from daemon.errors import ConfigError, DocumentError
+from daemon.importexport.credentials import Credentials
+
+ENDPOINT = "https://importexport.amazonaws.com"
+SPOOL = "/var/lib/driveprep"  # systemd's StateDirectory
+WORKERS = 8
+TIMEOUT_SECONDS = 15.0
+DEVICE_KEYS = ("label", "serial", "wwn", "uuid", "partuuid")
+EVENTS = ("prepared", "rejected", "obstacle", "terminal")
+KEYS = (
+    "endpoint", "credentials", "spool", "devices", "require_mapping", "validate_on_drop",
+    "settle", "workers", "timeout", "eject", "hooks",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings, checked."""
+
+    endpoint: str
+    credentials: Credentials
+    spool: Path
+    devices: Mapping[str, Mapping[str, str]]  # deviceId -> label, serial, wwn, uuid, partuuid
+    require_mapping: bool  # a deviceId without an entry in devices matches no drive
+    validate_on_drop: bool
+    settle: float | None  # seconds; None: 1 on local, 5 on network file systems
+    workers: int
+    timeout: float  # seconds, of one request
+    eject: bool
+    hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # event -> command, words
+
+
+def load(path: Path, environment: Mapping[str, str], *, with_credentials: bool = True) -> Config:
+    """The configuration in a file. `environment` is asked for credentials only.
+
+    Where they are not needed they are not looked for, and are empty: an operator may not read
+    them. Raises ConfigError with all faults at once, in the order of the text.
+    """
+    data, mode = _read(path)
+    findings = Findings(str(path))
+    top = Fields(_root(data, path), KEYS, findings)
+    credentials = _credentials(top, path, mode, environment) if with_credentials else None
+    config = Config(
+        endpoint=_endpoint(top),
+        credentials=credentials or Credentials("", ""),  # then not asked for, or a fault
+        spool=Path(_absolute(top, "spool", top.text("spool") or SPOOL)),
+        devices=_devices(top),
+        require_mapping=top.flag("require_mapping", default=False),
+        validate_on_drop=top.flag("validate_on_drop", default=True),
+        settle=top.number("settle", 0, 3600),
+        workers=_workers(top),
+        timeout=top.number("timeout", 1, 300) or TIMEOUT_SECONDS,
+        eject=top.flag("eject", default=False),
+        hooks=_hooks(top),
+    )
+    _refuse_unknown(top)
+    if findings.faults:
+        raise refusal(findings.faults, ConfigError)
+    return config
+
+
+def files(path: Path, environment: Mapping[str, str]) -> frozenset[Path]:
+    """The files on whose change a configuration is to be read again: itself, and its secret's.
+
+    They need not exist, and the configuration may have any fault.
+    """
+    path = path.absolute()
+    try:
+        group = _root(_read(path)[0], path).plain().get("credentials")
+    except ConfigError:
+        group = None
+    given = group if isinstance(group, dict) else {}
+    return frozenset({path, *credentials.files(given, path.parent, environment)})
+
+
+def _read(path: Path) -> tuple[bytes, int]:
+    """The bytes of the file and its mode."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1), os.fstat(file.fileno()).st_mode
+    except FileNotFoundError as error:
+        hint = "copy config.example.yml there, or name another file with --config"
+        raise ConfigError(f"{path} does not exist", hint=hint) from error
+    except OSError as error:
+        hint = "let the user that driveprep runs as read it"
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
+
+
+def _root(data: bytes, path: Path) -> reader.Mapping:
+    try:
+        return reader.read(data, str(path))
+    except DocumentError as error:
+        raise ConfigError(str(error), error.faults, error.hint) from error
+
+
+def _credentials(
+    top: Fields, path: Path, mode: int, environment: Mapping[str, str]
+) -> Credentials | None:
+    group = top.group("credentials", credentials.KEYS)
+    if group is None and top.has("credentials"):
+        return None  # it has a fault
+    group = group or Fields(reader.Mapping((), 1, 1), credentials.KEYS, top.findings, "credentials")
+    _refuse_unknown(group)
+    try:
+        if group.has("secret_access_key") or group.has("session_token"):
+            credentials.refuse_if_open_to_all(path, mode)
+        return credentials.find(group, path.parent, environment)
+    except ConfigError as error:
+        group.lack(str(error), error.hint)
+        return None
+
+
+def _endpoint(top: Fields) -> str:
+    endpoint = top.text("endpoint") or ENDPOINT
+    try:
+        url = urlsplit(endpoint)
+        is_whole = bool(url.hostname) and url.scheme in {"http", "https"} and url.port != 0
+    except ValueError:  # of a bad port or a bad IPv6 address
+        is_whole = False
+    if not is_whole or not endpoint.isascii() or " " in endpoint:
+        top.fault("endpoint", "is no URL of a service", f"write it like {ENDPOINT}")
+    elif "@" in url.netloc:  # it may be a password: never shown
+        top.fault("endpoint", "holds a name or a password", "write them below `credentials:`")
+    elif url.query or url.fragment:
+        top.fault("endpoint", "goes on after the path", "delete all from ? or # on")
+    elif url.scheme == "http" and not _is_loopback(url.hostname or ""):
+        problem = "would send signed requests over the network in the clear"
+        top.fault("endpoint", problem, "write https://; http:// is for loopback addresses only")
+    return endpoint
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _absolute(fields: Fields, key: str, path: str) -> str:
+    if not path.startswith("/"):
+        fields.fault(key, f"want an absolute path, got {shown(path)!r}", "start it with /")
+    return path
+
+
+def _workers(top: Fields) -> int:
+    workers = top.number("workers", 1, 64)
+    if workers is not None and not workers.is_integer():
+        top.fault("workers", "want a whole number", "write one from 1 to 64")
+    return WORKERS if workers is None else int(workers)
+
+
+def _devices(top: Fields) -> dict[str, dict[str, str]]:
+    devices: dict[str, dict[str, str]] = {}
+    seen: dict[frozenset[tuple[str, str]], str] = {}
+    for device_id, entry in top.groups_by_name("devices", DEVICE_KEYS):
+        _refuse_unknown(entry)
+        keys = {key: text for key in DEVICE_KEYS if (text := entry.text(key)) is not None}
+        twin = seen.setdefault(frozenset(keys.items()), device_id)
+        if not keys:
+            entry.lack("says nothing", f"add one of {', '.join(DEVICE_KEYS)}")
+        elif twin != device_id:
+            problem = f"is known by the same keys as {shown(twin)}"
+            entry.lack(problem, "add a key in which they differ")
+        devices[device_id] = keys
+    return devices
+
+
+def _hooks(top: Fields) -> dict[str, tuple[str, ...]]:
+    group = top.group("hooks", EVENTS)
+    if group is None:
+        return {}
+    _refuse_unknown(group)
+    hooks = {event: words for event in EVENTS if (words := group.texts(event))}
+    for event, words in hooks.items():
+        _absolute(group, event, words[0])
+    return hooks
+
+
+def _refuse_unknown(fields: Fields) -> None:
+    for key, path, remedy in fields.unknown():
+        fields.findings.fault(key, path, "is not a known key", remedy)

@@ -1,0 +1,1 @@
+"""YAML texts with positions, typed fields, and the faults found in them."""

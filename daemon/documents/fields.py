@@ -1,0 +1,230 @@
+"""Taking typed values out of a document, key by key, and gathering all that is wrong with them.
+
+A getter gives a usable value even where it found a fault, so that the reader goes on and the
+operator learns everything at once. Whoever reads asks `Findings` at the end.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+from daemon.documents.reader import Mapping, Node, Scalar, Sequence
+from daemon.documents.syntax import QUOTE_IT
+from daemon.documents.text import dotted, is_secret, shown
+from daemon.errors import Fault
+
+FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+MAX_UNKNOWN = 50  # of one mapping; guessing what each was meant to be takes time
+
+
+@dataclass(slots=True)
+class Findings:
+    """The faults and warnings of one file."""
+
+    file: str
+    faults: list[Fault] = field(default_factory=list)
+    warnings: list[Fault] = field(default_factory=list)
+
+    def fault(self, node: Node, key: str, problem: str, remedy: str) -> None:
+        """Note what makes the file unusable."""
+        self.faults.append(self._at(node, key, problem, remedy))
+
+    def warn(self, node: Node, key: str, problem: str, remedy: str) -> None:
+        """Note what may not be meant so."""
+        self.warnings.append(self._at(node, key, problem, remedy))
+
+    def ordered_warnings(self) -> tuple[Fault, ...]:
+        """The warnings in the order of the text."""
+        return tuple(sorted(self.warnings, key=lambda warning: (warning.line, warning.column)))
+
+    def _at(self, node: Node, key: str, problem: str, remedy: str) -> Fault:
+        source = "" if is_secret(key) else node.source
+        return Fault(self.file, node.line, node.column, key, problem, remedy, source)
+
+
+class Fields:
+    """The keys of one mapping, taken by name.
+
+    `known` are all its names there are, `path` is its own dotted key, and `head` the place where
+    a missing key is shown.
+    """
+
+    def __init__(
+        self,
+        mapping: Mapping,
+        known: Collection[str],
+        findings: Findings,
+        path: str = "",
+        head: Node | None = None,
+    ) -> None:
+        self.known = known
+        self.findings = findings
+        self.path = path
+        self.head = head or mapping
+        self.names = tuple(key.text for key, _ in mapping.entries)  # all keys that are there
+        self._entries = {key.text: (key, value) for key, value in mapping.entries}
+
+    def dotted(self, key: str) -> str:
+        """The whole name of one of these keys."""
+        return dotted(self.path, key)
+
+    def fault(self, key: str, problem: str, remedy: str) -> None:
+        """Note a fault of the value of a key that is there."""
+        self.findings.fault(self._entries[key][1], self.dotted(key), problem, remedy)
+
+    def lack(self, problem: str, remedy: str) -> None:
+        """Note a fault of this mapping as a whole."""
+        self.findings.fault(self.head, self.path, problem, remedy)
+
+    def has(self, key: str) -> bool:
+        """Whether the key is there, with whatever value."""
+        return key in self._entries
+
+    def text(self, key: str) -> str | None:
+        """Its text, never empty; None where the key is not there, or its value has a fault."""
+        if self.has(key) and not self._is_empty(key):
+            return self.optional(key)
+        if self.has(key):
+            self._blame_empty(key)
+        return None
+
+    def optional(self, key: str) -> str | None:
+        """Its text; None where it is empty or not there, or is no text (a fault)."""
+        if not self.has(key) or self._is_empty(key):
+            return None
+        value = self._entries[key][1]
+        if isinstance(value, Scalar):
+            return value.text
+        kind = "a list" if isinstance(value, Sequence) else "a group of keys"
+        remedy = "write a text; one that starts with [ { or - goes in double quotes"
+        self.fault(key, f"want a text, got {kind}", remedy)
+        return None
+
+    def require(self, key: str) -> str:
+        """Its text; a fault and "" where the key is not there or its value has a fault."""
+        self.must_have(key, f"add a line `{key}: ...`")
+        return self.text(key) or ""
+
+    def must_have(self, key: str, remedy: str) -> None:
+        """A fault where the key is not there, with a guess what was written instead."""
+        if self.has(key):
+            return
+        head = self.head
+        if meant := nearest(key, self._unknown()):
+            head = self._entries[meant][0]
+            remedy = f"did you mean {shown(meant)} -> {key} in line {head.line}?"
+        self.findings.fault(head, self.dotted(key), "is missing", remedy)
+
+    def choice(self, key: str, value: str | None, allowed: Collection[str]) -> str:
+        """That value of the key, with a fault unless it is one of these, letter for letter."""
+        if value and value not in allowed:
+            near = next(
+                (one for one in allowed if one.casefold() == value.strip().casefold()), None
+            )
+            problem = f"want {' or '.join(allowed)}, got {shown(value)!r}"
+            self.fault(key, problem, f"write {near or 'one of these'}")
+        return value or ""
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        """True or false."""
+        text = self.text(key)
+        if text is None:
+            return default
+        if text.lower() not in FLAGS:
+            self.fault(key, f"want true or false, got {shown(text)!r}", f"write {key}: true")
+        return FLAGS.get(text.lower(), default)
+
+    def number(self, key: str, lowest: float, highest: float) -> float | None:
+        """A number within bounds; None where the key is not there or its value has a fault."""
+        text = self.text(key)
+        if text is None:
+            return None
+        if NUMBER.fullmatch(text) and lowest <= float(text) <= highest:
+            return float(text)
+        bounds = f"a number from {lowest:g} to {highest:g}"
+        self.fault(key, f"want {bounds}, got {shown(text)!r}", "write digits only, without a unit")
+        return None
+
+    def group(self, key: str, known: Collection[str] = ()) -> Fields | None:
+        """The keys below this key; None where it is not there or no group (a fault)."""
+        if key not in self._entries:
+            return None
+        head, value = self._entries[key]
+        if self._is_empty(key):  # such as a heading whose lines are all comments
+            value = Mapping((), value.line, value.column, value.source)
+        if isinstance(value, Mapping):
+            return Fields(value, known, self.findings, self.dotted(key), head)
+        self.fault(key, "want a group of keys", f"write its keys below `{shown(key)}:`, indented")
+        return None
+
+    def groups(self, key: str, known: Collection[str] = ()) -> list[Fields]:
+        """The groups of a list; a fault for each item that is none, and where there is no list."""
+        value = self._entries[key][1] if self.has(key) else None
+        if isinstance(value, Sequence) and value.items:
+            return list(self._groups_of(value, self.dotted(key), known))
+        if value is not None:
+            self.fault(key, "want a list", f"write below `{key}:` lines that start with `- `")
+        return []
+
+    def groups_by_name(self, key: str, known: Collection[str]) -> Iterator[tuple[str, Fields]]:
+        """The groups below a key whose own keys are free names; a fault for what is no group."""
+        outer = self.group(key)
+        for name in outer.names if outer else ():
+            if outer and (inner := outer.group(name, known)):
+                yield name, inner
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """The texts of a list; a fault where there is no list, or an item is no text."""
+        if key not in self._entries:
+            return ()
+        value = self._entries[key][1]
+        items = value.items if isinstance(value, Sequence) else ()
+        if not items or not all(isinstance(item, Scalar) for item in items):
+            self.fault(key, "want a list of texts", f'write {key}: ["/path/of/command", "word"]')
+        return tuple(item.text for item in items if isinstance(item, Scalar))
+
+    def unknown(self) -> Iterator[tuple[Scalar, str, str]]:
+        """Keys that are not known: where, dotted, and what to do about it."""
+        for name in self._unknown():
+            meant = nearest(name, self.known)
+            remedy = f"did you mean {meant}?" if meant else "delete it"
+            yield self._entries[name][0], self.dotted(name), remedy
+
+    def _blame_empty(self, key: str) -> None:
+        value = self._entries[key][1]
+        if isinstance(value, Scalar) and value.comment:
+            problem = "is empty, since YAML takes # for a comment"
+            self.fault(key, problem, QUOTE_IT)
+        else:
+            self.fault(key, "is empty", "write its value, or delete the line")
+
+    def _is_empty(self, key: str) -> bool:
+        value = self._entries[key][1]
+        return isinstance(value, Scalar) and not value.text.strip()
+
+    def _unknown(self) -> list[str]:
+        return [name for name in self._entries if name not in self.known][:MAX_UNKNOWN]
+
+    def _groups_of(self, value: Sequence, path: str, known: Collection[str]) -> Iterator[Fields]:
+        for number, item in enumerate(value.items):
+            name = f"{path}[{number}]"
+            if isinstance(item, Mapping):
+                yield Fields(item, known, self.findings, name)
+            else:
+                problem, remedy = "want keys and values", "write `- key: value`"
+                self.findings.fault(item, name, problem, remedy)
+
+
+def nearest(word: str, names: Collection[str]) -> str | None:
+    """The name most like a misspelt word, or None. Case, blanks, `-` and `_` hardly count."""
+    plain = {_bare(name): name for name in names if len(name) <= 60}
+    found = difflib.get_close_matches(_bare(word[:60]), plain, n=1, cutoff=0.75)
+    return plain[found[0]] if found else None
+
+
+def _bare(name: str) -> str:
+    return "".join(character for character in name.casefold() if character.isalnum())

@@ -1,0 +1,248 @@
+"""YAML with positions: a text becomes nodes whose every scalar is its text, or it is refused.
+
+What a key means, and which keys there are, is not known here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+import yaml
+
+from daemon.documents import syntax
+from daemon.documents.text import UNPRINTABLE, Mark, Position, Text, decode, dotted, refusal
+from daemon.errors import Fault
+
+MAX_FAULTS = 100  # whoever has made so many does not read them all
+
+# libyaml where it is present, which is much faster. Nodes and positions are the same.
+_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+
+Plain: TypeAlias = "str | list[Plain] | dict[str, Plain]"
+Node: TypeAlias = "Scalar | Sequence | Mapping"
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A text. Positions count from 1, as in every editor."""
+
+    text: str = field(repr=False)  # it may be a secret
+    line: int
+    column: int
+    source: str = field(default="", repr=False)  # its line; "" where that may hold a secret
+    is_plain: bool = False  # it stands there without quotation marks
+    comment: str = field(default="", repr=False)  # what YAML cut off its line: "#" and the rest
+
+    def plain(self) -> str:
+        """The text itself."""
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """A list of nodes."""
+
+    items: tuple[Node, ...]
+    line: int
+    column: int
+    source: str = field(default="", repr=False)
+
+    def plain(self) -> list[Plain]:
+        """The items as texts, lists and dicts."""
+        return [item.plain() for item in self.items]
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """Keys and their values, in the order of the text; no key comes twice."""
+
+    entries: tuple[tuple[Scalar, Node], ...]
+    line: int
+    column: int
+    source: str = field(default="", repr=False)
+
+    def plain(self) -> dict[str, Plain]:
+        """The entries as texts, lists and dicts."""
+        return {key.text: value.plain() for key, value in self.entries}
+
+
+def read(data: bytes, name: str, *, guide_spelling: bool = False) -> Mapping:
+    """The one mapping that `data` holds; `name` is what faults call the file.
+
+    With `guide_spelling` a key needs no blank after its colon (`deviceId:HD001`), as in AWS's
+    guide. Raises DocumentError with every fault there is, up to the first error of syntax.
+    """
+    text = decode(data, name)
+    reading = _read_guide(text) if guide_spelling else _Reading(text)
+    if isinstance(reading.root, Mapping) and not reading.faults:
+        return reading.root
+    raise refusal(reading.faults)
+
+
+def _read_guide(text: Text) -> _Reading:
+    """A blank stays only where it made a key: not within quotation marks or block scalars."""
+    wanted = text.guide_keys()
+    reading = _Reading(text.with_blanks(wanted))
+    if reading.is_broken:  # unless a text goes on in a line that only looks like a key
+        as_written = _Reading(text)
+        has_guide_keys = any(line in wanted for line, _ in as_written.key_ends)
+        return reading if as_written.faults or has_guide_keys else as_written
+    made = {line: column for line, column in wanted.items() if (line, column) in reading.key_ends}
+    return reading if made == wanted else _Reading(text.with_blanks(made))
+
+
+@dataclass(slots=True)
+class _Open:
+    """A mapping or a list whose end has not come yet."""
+
+    path: str
+    is_mapping: bool
+    mark: Mark
+    items: list[Node] = field(default_factory=list)
+    entries: dict[str, tuple[Scalar, Node]] = field(default_factory=dict)
+    key: Scalar | None = None  # it waits for its value
+
+    def path_of_next(self) -> str:
+        """The dotted key of the node that comes next."""
+        if not self.is_mapping:
+            return f"{self.path}[{len(self.items)}]"
+        return dotted(self.path, self.key.text) if self.key else self.path
+
+    def last_key(self) -> Scalar | None:
+        """The key of the entry before, while none waits for its value."""
+        entries = tuple(self.entries.values())
+        return entries[-1][0] if entries and self.key is None else None
+
+    def closed(self, place: tuple[int, int, str]) -> Node:
+        """The node it has become."""
+        if self.is_mapping:
+            return Mapping(tuple(self.entries.values()), *place)
+        return Sequence(tuple(self.items), *place)
+
+
+class _Reading:
+    """One walk over YAML's events. It nests in a list, not in calls: depth is ours to limit."""
+
+    def __init__(self, text: Text) -> None:
+        self.root: Node | None = None
+        self.faults: list[Fault] = []
+        self.is_broken = False  # by an error of syntax
+        self.key_ends: set[tuple[int, int]] = set()  # of plain keys in the copy, colon included
+        self._text = text
+        self._open: list[_Open] = []
+        try:
+            self._walk()
+        except yaml.MarkedYAMLError as error:
+            self.is_broken = True
+            self._blame_syntax(error)
+        except (ValueError, OverflowError):  # chr() in PyYAML's own parser: "\UFFFFFFFF"
+            self.is_broken = True
+            problem = "a backslash and U stand before what is no character"
+            self._blame(Position(0, 0), problem, "use single quotes")
+        if not self.faults and not isinstance(self.root, Mapping):
+            self._blame_root()
+
+    def _walk(self) -> None:
+        has_document = False
+        for event in yaml.parse(self._text.for_yaml(), Loader=_LOADER):
+            mark = _mark(event.start_mark)
+            if len(self.faults) >= MAX_FAULTS:
+                return None
+            if isinstance(event, yaml.DocumentStartEvent):
+                if has_document:
+                    problem = "a second document starts here"
+                    return self._blame(mark, problem, "write one file for each")
+                has_document = True
+            if len(self._open) > syntax.MAX_DEPTH:
+                return self._blame(mark, syntax.TOO_DEEP.problem, syntax.TOO_DEEP.remedy)
+            self._take(event, mark)
+        return None
+
+    def _take(self, event: yaml.Event, mark: Mark) -> None:
+        if isinstance(event, yaml.NodeEvent):
+            self._refuse_extras(event, mark)
+        match event:
+            case yaml.ScalarEvent():
+                self._add(self._scalar(event, mark), mark)
+            case yaml.AliasEvent():
+                self._add(Scalar("", *self._text.place(mark)), mark)
+            case yaml.MappingStartEvent():
+                self._open.append(_Open(self._path(), True, mark))
+            case yaml.SequenceStartEvent():
+                self._open.append(_Open(self._path(), False, mark))
+            case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
+                done = self._open.pop()
+                self._add(done.closed(self._text.place(done.mark)), done.mark)
+
+    def _refuse_extras(self, event: yaml.NodeEvent, mark: Mark) -> None:
+        """Anchors, aliases and tags: another parser would make something else of them."""
+        start = "*" if isinstance(event, yaml.AliasEvent) else "&"
+        if event.anchor is not None:
+            problem = f"a value cannot start with {start}, YAML's sign for a repeated value"
+            self._blame(mark, problem, syntax.QUOTE_IT)
+        if getattr(event, "tag", None) is not None:
+            problem = "a value cannot start with !, YAML's sign for a type"
+            self._blame(mark, problem, syntax.QUOTE_IT)
+
+    def _scalar(self, event: yaml.ScalarEvent, mark: Mark) -> Scalar:
+        end = _mark(event.end_mark)
+        if found := UNPRINTABLE.search(event.value):
+            problem = f"holds U+{ord(found[0]):04X}, a character that cannot be seen"
+            self._blame(mark, problem, "write the value without it")
+        rest = self._text.copied(end.line)[end.column :].lstrip()
+        is_plain = event.style in {None, ""}
+        comment = rest if is_plain and rest.startswith("#") else ""
+        return Scalar(event.value, *self._text.place(mark), is_plain, comment)
+
+    def _add(self, node: Node, mark: Mark) -> None:
+        if not self._open:
+            self.root = node
+            return
+        parent = self._open[-1]
+        if not parent.is_mapping:
+            parent.items.append(node)
+        elif parent.key is None:
+            parent.key = self._as_key(node, mark)
+        else:
+            parent.entries.setdefault(parent.key.text, (parent.key, node))
+            parent.key = None
+
+    def _as_key(self, node: Node, mark: Mark) -> Scalar:
+        if not isinstance(node, Scalar):
+            self._blame(mark, "a key must be a text", "write `key: value`")
+            return Scalar("?", node.line, node.column)
+        if node.is_plain:
+            self.key_ends.add((mark.line, mark.column + len(node.text) + 1))
+        if first := self._open[-1].entries.get(node.text):
+            problem = f"this key stands in line {first[0].line} already"
+            self._blame(mark, problem, "delete one of the two", dotted(self._path(), node.text))
+        return node
+
+    def _path(self) -> str:
+        return self._open[-1].path_of_next() if self._open else ""
+
+    def _blame(self, mark: Mark, problem: str, remedy: str, key: str = "") -> None:
+        self.faults.append(self._text.fault(mark, key or self._path(), problem, remedy))
+
+    def _blame_syntax(self, error: yaml.MarkedYAMLError) -> None:
+        fault = syntax.fault(error, self._text, self._path())
+        last = self._open[-1].last_key() if self._open else None
+        if last and (last.line, last.column) < (fault.line, fault.column) < (last.line + 1, 0):
+            fault = replace(fault, key=dotted(self._path(), last.text))
+        if fault.line not in {earlier.line for earlier in self.faults}:  # one cause, one fault
+            self.faults.append(fault)
+
+    def _blame_root(self) -> None:
+        line, column, source = 1, 1, ""
+        is_empty = self.root is None or (isinstance(self.root, Scalar) and not self.root.text)
+        problem = "is empty" if is_empty else "holds no `key: value` lines"
+        remedy = "write one `key: value` a line"
+        if self.root is not None and not is_empty:
+            line, column, source = self.root.line, self.root.column, self.root.source
+        self.faults.append(Fault(self._text.name, line, column, "", problem, remedy, source))
+
+
+def _mark(mark: Mark | None) -> Mark:
+    """The mark itself. Only PyYAML's type stubs allow for none; its parsers always give one."""
+    return mark or Position(0, 0)

@@ -1,0 +1,87 @@
+"""Why a text is no YAML, in the operator's words and with what to write instead."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import yaml
+
+from daemon.documents.text import Mark, Position, Text
+from daemon.errors import Fault
+
+QUOTE_IT = "write the value in double quotes"
+ALIGN_KEYS = "start all keys of one group in the same column"
+MAX_DEPTH = 20  # a manifest nests 3 deep
+_LONE_KEY = re.compile(r"\s*(?:- +)*[\w.-]+\s*")
+_VALUE_START = re.compile(r"\s*(?:- +)*[\w.-]+: +(?P<first>[@`%&*!|>\[\]{},\"'?-])")
+
+
+class Reason(NamedTuple):
+    """What is wrong and what to write; `at_start` where the thing that is wrong began earlier."""
+
+    problem: str
+    remedy: str
+    at_start: bool = False
+
+
+TOO_DEEP = Reason(f"nests more than {MAX_DEPTH} deep", "nest as the example does")
+
+
+def fault(error: yaml.MarkedYAMLError, text: Text, key: str) -> Fault:
+    """The fault that an error of YAML's syntax stands for."""
+    mark: Mark = error.problem_mark or Position(0, 0)  # it always has one, the stubs doubt it
+    reason = _of_context(error) or _of_line(
+        text.copied(mark.line), mark.column, error.problem or ""
+    )
+    if reason.at_start and error.context_mark is not None:
+        mark = error.context_mark
+    return text.fault(mark, key, reason.problem, reason.remedy)
+
+
+def _of_context(error: yaml.MarkedYAMLError) -> Reason | None:
+    context, problem = error.context or "", error.problem or ""
+    if "nesting depth" in problem:  # libyaml, from 0.2.6 on, at 1,000
+        return TOO_DEEP
+    if "escape" in problem or "hexadecimal" in problem:
+        return Reason(
+            "in double quotes a backslash starts an escape",
+            "use single quotes, or write each backslash twice",
+        )
+    if "quoted scalar" in context:
+        return Reason("this quotation mark is never closed", "close it on its line", at_start=True)
+    if "flow" in context:
+        remedy = "close it; where it is a part of the text, write the value in double quotes"
+        return Reason("this [ or { begins a list that is not complete", remedy, at_start=True)
+    return None
+
+
+def _of_line(line: str, column: int, problem: str) -> Reason:
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return Reason("a tab stands where blanks must be", "indent with blanks only")
+    if "mapping values" in problem:
+        return _of_colon(line[:column])
+    if "expected ':'" in problem:
+        remedy = "give every line a key and a value, with a blank after the colon"
+        return Reason("this line is no `key: value`", remedy, at_start=True)
+    if found := _VALUE_START.match(line):
+        return _of_first(found["first"])
+    if "expected" in problem and "document start" not in problem:
+        return Reason("this line does not fit the lines above it", ALIGN_KEYS)
+    return Reason(f"YAML cannot be read from here on ({problem})", "compare with the example")
+
+
+def _of_colon(before: str) -> Reason:
+    if _LONE_KEY.fullmatch(before):
+        problem = "this key is indented too far, or the line above it has no `key:`"
+        return Reason(problem, ALIGN_KEYS)
+    return Reason("a colon and a blank inside a value start a new key", QUOTE_IT)
+
+
+def _of_first(first: str) -> Reason:
+    if first in "\"'":
+        return Reason(
+            "the value goes on after its closing quotation mark",
+            "keep all of it between the marks; inside '...' write each ' twice",
+        )
+    return Reason(f"a value cannot start with {first}", QUOTE_IT)

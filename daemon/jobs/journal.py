@@ -1,0 +1,250 @@
+"""The journal: our ledger of jobs on disk, with one writer and many readers.
+
+What a method that changes something has returned from is synced. It holds no credentials.
+Manifest texts are kept from `Submitting` until they are filed, in a file of mode 0600, for the
+comparison with the service's CurrentManifest. All errors are JournalError: whoever cannot trust
+the ledger must stop, not guess.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from daemon.errors import StaleJobError
+from daemon.jobs import database, schema
+from daemon.jobs.job import (
+    Job,
+    Obstacle,
+    Pending,
+    Progress,
+    State,
+    Submitted,
+    Submitting,
+    check_step,
+)
+from daemon.jobs.schema import CLAIM, COLUMNS, NAME, OPEN, TABLES, VERSION
+
+TOLD_BYTES = 512  # always as many, so that a shorter word leaves nothing of a longer one
+
+
+class Journal:
+    """The ledger, open for its one writer. Safe to use from several threads.
+
+    The unfiled jobs are also kept in memory: `unfiled()` costs no disk. A journal that is not
+    there is made only where it `is_new`. Raises JournalError also when another daemon has it.
+    """
+
+    def __init__(self, folder: Path, clock: Callable[[], float], *, is_new: bool = True) -> None:
+        self._path = folder / NAME
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._told: dict[str, str | float] = {"pid": os.getpid()}
+        self._claim = database.claim(folder / CLAIM)
+        try:
+            with database.translated(self._path):
+                self._database = database.open_for_writing(
+                    self._path, TABLES, VERSION, is_new=is_new
+                )
+                self._unfiled = {job.number: job for job in self._jobs("filed = 0")}
+            self.tell()
+        except BaseException:
+            os.close(self._claim)
+            raise
+
+    def close(self) -> None:
+        """Let the next daemon have the journal. Safe to repeat."""
+        with self._lock:
+            self._database.close()
+            if self._claim >= 0:
+                os.close(self._claim)
+                self._claim = -1
+
+    def tell(self, **facts: str | float) -> None:
+        """Add to the daemon's word to readers beside it. Not synced: it is only for the living."""
+        with self._lock, suppress(OSError):
+            self._told |= facts
+            os.pwrite(self._claim, json.dumps(self._told).encode().ljust(TOLD_BYTES), 0)
+
+    # The jobs that still have a step to take
+
+    def unfiled(self) -> list[Job]:
+        """Every job that still has a step to take, oldest first."""
+        with self._lock:
+            return list(self._unfiled.values())
+
+    def current(self, job: Job) -> Job | None:
+        """The same job as it stands now; None when it was withdrawn or filed."""
+        with self._lock:
+            return self._unfiled.get(job.number)
+
+    def add(self, jobs: Iterable[Job]) -> list[Job]:
+        """Write new jobs down, all or none; the ones returned have their numbers."""
+        added = []
+        with self._commit() as database:
+            for job in jobs:
+                (number,) = database.execute(
+                    "INSERT INTO job (device_id, file_system, name, sha256, state, fields, since)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING number",
+                    (job.device_id, job.file_system, job.name, job.sha256)
+                    + (*schema.columns(job.state), job.since),
+                ).fetchone()
+                added.append(replace(job, number=number))
+        self._remember(*added)
+        return added
+
+    def withdraw(self, jobs: Iterable[Job]) -> None:
+        """Forget pending jobs whose manifest was taken away. Safe to repeat."""
+        gone = []
+        with self._commit() as database:
+            for job in jobs:
+                query = "DELETE FROM job WHERE number = ? AND state = 'Pending'"
+                if database.execute(query, (job.number,)).rowcount:
+                    gone.append(job)
+        with self._lock:
+            for job in gone:
+                self._unfiled.pop(job.number, None)
+
+    def record(self, job: Job, state: State, manifest: bytes | None = None) -> Job:
+        """Take one step. `manifest` is kept until the job is filed.
+
+        The obstacle stays in view, with its count of attempts, until the service has answered.
+        Raises StaleJobError when `job` is not how it stands now, RuntimeError for a step that
+        may not follow.
+        """
+        with self._lock:
+            held = self._unfiled.get(job.number)
+            if held is None or held.state != job.state:
+                raise StaleJobError(f"{job.name} was withdrawn or moved on")
+            check_step(held.state, state)
+            after = replace(
+                held,
+                state=state,
+                since=held.since if type(state) is type(held.state) else self._clock(),
+                obstacle=held.obstacle if isinstance(state, Pending | Submitting) else None,
+            )
+            self._write(after, manifest)
+            return after
+
+    def hinder(self, obstacles: Iterable[tuple[Job, Obstacle | None]]) -> None:
+        """Write down, all or none, what is in the way of jobs (None: nothing any more)."""
+        with self._lock:
+            hindered = []
+            with self._commit() as database:
+                for job, obstacle in obstacles:
+                    if held := self._unfiled.get(job.number):
+                        query = "UPDATE job SET obstacle = ? WHERE number = ?"
+                        database.execute(query, (schema.dump(obstacle), job.number))
+                        hindered.append(replace(held, obstacle=obstacle))
+            self._remember(*hindered)
+
+    def file(self, job: Job) -> Job:
+        """The manifest is in its last place; its text is forgotten here. Safe to repeat."""
+        with self._commit() as database:
+            database.execute(
+                "UPDATE job SET filed = 1, manifest = NULL, obstacle = NULL WHERE number = ?",
+                (job.number,),
+            )
+        filed = replace(job, filed=True, obstacle=None)
+        self._remember(filed)
+        return filed
+
+    def manifest(self, job: Job) -> bytes | None:
+        """The manifest's text as dropped, of a job that came as far as `Submitting`."""
+        with self._lock, database.translated(self._path):
+            query = "SELECT manifest FROM job WHERE number = ?"
+            row: tuple[bytes | None] | None = self._database.execute(
+                query, (job.number,)
+            ).fetchone()
+            return row[0] if row else None
+
+    # What the service says of jobs it has
+
+    def progress(self, job: Job, progress: Progress) -> Job:
+        """Write down what the service last said of a job. Safe to repeat."""
+        with self._lock:
+            with self._commit() as database:
+                database.execute(
+                    "UPDATE job SET progress = ?, closed = ? WHERE number = ?",
+                    (json.dumps(asdict(progress)), progress.is_terminal, job.number),
+                )
+            after = replace(self._unfiled.get(job.number, job), progress=progress)
+            if job.number in self._unfiled:
+                self._remember(after)
+            return after
+
+    def reopen(self, job: Job, state: Submitted, manifest: bytes) -> Job:
+        """A filed job got another SIGNATURE by UpdateJob: sign and file it once more.
+
+        Raises StaleJobError when `job` is not how it stands now.
+        """
+        check_step(job.state, state)
+        with self._lock:
+            held = next(iter(self._jobs("number = ?", job.number)), None)
+            if held is None or not held.filed or held.state != job.state:
+                raise StaleJobError(f"{job.name} moved on")
+            after = replace(held, state=state, since=self._clock(), filed=False, obstacle=None)
+            self._write(after, manifest)
+            return after
+
+    def followed(self) -> list[Job]:
+        """Every filed job that the service is not done with."""
+        return self._jobs(f"filed = 1 AND {OPEN}")
+
+    def open_job(self, device_id: str) -> Job | None:
+        """The one job of a deviceId that may be open at the service."""
+        return next(iter(self._jobs(f"device_id = ? AND {OPEN}", device_id)), None)
+
+    def open_job_with(self, sha256: str) -> Job | None:
+        """An open job that was made from the very same bytes."""
+        return next(iter(self._jobs(f"sha256 = ? AND {OPEN}", sha256)), None)
+
+    def job_with(self, job_id: str) -> Job | None:
+        """The job with that JobId."""
+        return next(iter(self._jobs("job_id = ?", job_id)), None)
+
+    def _jobs(self, which: str, *values: object) -> list[Job]:
+        with self._lock, database.translated(self._path):
+            query = f"SELECT {COLUMNS} FROM job WHERE {which} ORDER BY number"
+            return [schema.job(row) for row in self._database.execute(query, values)]
+
+    def _write(self, job: Job, manifest: bytes | None) -> None:
+        with self._lock:
+            with self._commit() as database:
+                cursor = database.execute(
+                    "UPDATE job SET state = ?, fields = ?, job_id = coalesce(?, job_id), since = ?,"
+                    " filed = ?, obstacle = ?, manifest = coalesce(?, manifest) WHERE number = ?",
+                    (*schema.columns(job.state), job.job_id or None, job.since, job.filed)
+                    + (schema.dump(job.obstacle), manifest, job.number),
+                )
+                if cursor.rowcount != 1:
+                    raise KeyError(f"no entry {job.number}")
+            self._remember(job)
+
+    def _remember(self, *jobs: Job) -> None:
+        """Memory follows the disk, never the other way: only after a commit."""
+        with self._lock:
+            for job in jobs:
+                if job.filed:
+                    self._unfiled.pop(job.number, None)
+                else:
+                    self._unfiled[job.number] = job
+
+    @contextmanager
+    def _commit(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: durable at the end of the block, or not begun."""
+        with self._lock, database.translated(self._path):
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._database.execute("ROLLBACK")
+                raise

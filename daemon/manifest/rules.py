@@ -1,0 +1,238 @@
+"""The rules of export manifests (2010-06-01), and the text that goes to the service.
+
+Values are texts and stay as dropped. Where the service's own parser may read something else than
+we do, there is a warning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import yaml
+
+from daemon.documents import reader
+from daemon.documents.fields import Fields, Findings
+from daemon.documents.reader import Mapping, Node, Plain, Scalar, Sequence
+from daemon.documents.syntax import QUOTE_IT
+from daemon.documents.text import LINE_END, dotted, refusal
+from daemon.errors import DocumentError, Fault, ManifestError
+
+FILE_SYSTEMS = ("NTFS", "EXT4")  # of the export reference; other pages list more
+SERVICE_LEVELS = ("standard", "expeditedShipping")
+MAX_DEVICE_ID = 255  # ours: it becomes a file name; the service documents no limit
+MAX_LOG_KEY_BYTES = 1024  # S3's; the key is logPrefix, "export-log-" and the JobId
+JOB_ID_LENGTH = 5  # of every JobId ever shown
+
+# fmt: off
+_ADDRESS = (
+    "name", "street1", "city", "stateOrProvince", "postalCode", "phoneNumber", "country",
+)
+_ADDRESS_MORE = ("company", "street2", "street3")
+_OPERATION = ("exportBucket", "prefix", "beginMarker", "endMarker", "targetDirectory")
+_TEXTS = (
+    "accessKeyId", "deviceId", "fileSystem", "logBucket", "logPrefix", "targetDirectory",
+    "recoveryDirectory", "notificationEmail", "trueCryptPassword", "pinCode", "generator",
+)
+_TOP = (*_TEXTS, "manifestVersion", "operations", "returnAddress", "serviceLevel", "customs")
+_CUSTOMS = (
+    "dataDescription", "encryptedData", "encryptionClassification", "exportCertifierName",
+    "requiresExportLicense", "deviceValue", "deviceCountryOfOrigin", "deviceType", "deviceHTS",
+    "typeOfExport",
+)
+_IMPORT_ONLY = frozenset({
+    "eraseDevice", "bucket", "prefix", "acl", "contentTypes", "ignore", "substitutions",
+})
+_PLACEHOLDERS = frozenset({
+    "Your Name", "Your Company", "Your Street", "Optional 2nd Line for Street", "Your City",
+    "Your State", "Your Postal/Zip Code", "Your Phone Number", "Your Country", "mybucket",
+})
+# fmt: on
+_FREE_TEXT = frozenset({*_TEXTS, *_ADDRESS, *_ADDRESS_MORE, *_OPERATION})
+_SAME_AS_NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.(0|[0-9]*[1-9]))?")  # 98109 and 2.0, not 02142
+_GUIDE_LINE = re.compile(r"\s*\w+:\S")
+_SAFE_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9]*")  # what every access key of AWS looks like
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """An export manifest that breaks no rule known here."""
+
+    name: str
+    data: bytes = field(repr=False)  # as dropped; it may hold trueCryptPassword or pinCode
+    device_id: str
+    file_system: str  # NTFS or EXT4
+    access_key_id: str | None  # None: the file has none, `to_send` adds it
+    return_address: dict[str, str] = field(repr=False)
+    notification_email: str | None = field(default=None, repr=False)
+    warnings: tuple[Fault, ...] = ()
+
+
+def read(data: bytes, name: str) -> Manifest:
+    """The manifest in `data`; `name` is what its faults call the file.
+
+    Raises ManifestError with all faults at once, in the order of the text, and nothing else.
+    """
+    root = _root(data, name)
+    findings = Findings(name)
+    top = Fields(root, _TOP, findings)
+    manifest = Manifest(
+        name=name,
+        data=data,
+        device_id=_device_id(top),
+        file_system=top.choice("fileSystem", top.require("fileSystem"), FILE_SYSTEMS),
+        access_key_id=top.text("accessKeyId"),
+        return_address=_return_address(top),
+        notification_email=top.text("notificationEmail"),
+    )
+    _check_the_rest(top)
+    if not top.has("accessKeyId") and _with_access_key(data, name, "AKIAIOSFODNN7EXAMPLE") is None:
+        findings.fault(root, "accessKeyId", "is missing", "add a line `accessKeyId: ...`")
+    if findings.faults:
+        raise refusal(findings.faults, ManifestError)
+    _warn_of_values(findings, root)
+    return replace(manifest, warnings=findings.ordered_warnings())
+
+
+def to_send(manifest: Manifest, access_key_id: str) -> str:
+    """The text for the service: as dropped, with a missing accessKeyId added as one line."""
+    if manifest.access_key_id is not None:
+        return manifest.data.decode()
+    text = _with_access_key(manifest.data, manifest.name, access_key_id)
+    if text is None:  # `read` has tried it with another one
+        message = f"{manifest.name}: accessKeyId is missing and cannot be added"
+        raise ManifestError(message, hint="write it into the manifest")
+    return text
+
+
+def is_same(sent: str, current: str) -> bool:
+    """Whether the service's CurrentManifest is the text we sent.
+
+    Line ends, a byte order mark and outer white space do not count: XML does not keep them.
+    """
+    return _bare(sent) == _bare(current)
+
+
+def _bare(text: str) -> str:
+    return LINE_END.sub("\n", text.removeprefix("\ufeff")).strip()
+
+
+def _root(data: bytes, name: str) -> Mapping:
+    try:
+        return reader.read(data, name, guide_spelling=True)
+    except DocumentError as error:
+        raise ManifestError(str(error), error.faults, error.hint) from error
+
+
+def _device_id(top: Fields) -> str:
+    device_id = top.require("deviceId")
+    if device_id != device_id.strip() or (device_id and not device_id.isprintable()):
+        problem = "has line breaks, unseen characters or outer blanks"
+        top.fault("deviceId", problem, "write the drive's name in one line")
+    if len(device_id) > MAX_DEVICE_ID:
+        problem = f"has {len(device_id)} characters"
+        top.fault("deviceId", problem, f"write at most {MAX_DEVICE_ID}")
+    return device_id
+
+
+def _return_address(top: Fields) -> dict[str, str]:
+    top.must_have("returnAddress", f"add the group with {', '.join(_ADDRESS)}")
+    address = top.group("returnAddress", (*_ADDRESS, *_ADDRESS_MORE))
+    if address is None:
+        return {}
+    _warn_of_unknown(address)
+    required = {key: address.require(key) for key in _ADDRESS}
+    others = {key: address.optional(key) for key in address.names if key not in required}
+    return required | {key: text for key, text in others.items() if text is not None}
+
+
+def _check_the_rest(top: Fields) -> None:
+    top.require("manifestVersion")
+    top.require("logBucket")
+    for key in _TEXTS:
+        top.optional(key)
+    top.choice("serviceLevel", top.optional("serviceLevel"), SERVICE_LEVELS)
+    log_prefix = top.optional("logPrefix") or ""
+    if len(log_prefix.encode()) + len("export-log-") + JOB_ID_LENGTH > MAX_LOG_KEY_BYTES:
+        problem = f"makes the key of the log longer than {MAX_LOG_KEY_BYTES} bytes"
+        top.fault("logPrefix", problem, "write a shorter one")
+    _check_operations(top)
+    _warn_of_unknown(top)
+    if customs := top.group("customs", _CUSTOMS):
+        _warn_of_unknown(customs)
+
+
+def _check_operations(top: Fields) -> None:
+    top.must_have("operations", "add `operations:` and below it `  - exportBucket: ...`")
+    for operation in top.groups("operations", _OPERATION):
+        operation.require("exportBucket")
+        for key in _OPERATION[1:]:
+            operation.optional(key)
+        _warn_of_unknown(operation)
+
+
+def _warn_of_unknown(fields: Fields) -> None:
+    """Unknown keys are no faults: the service may know more of them than we do."""
+    for key, path, remedy in fields.unknown():
+        if path in _IMPORT_ONLY:
+            fields.findings.warn(key, path, "is a key of import jobs", "delete it")
+        else:
+            fields.findings.warn(key, path, "is not a known key of export manifests", remedy)
+
+
+def _warn_of_values(findings: Findings, root: Mapping) -> None:
+    """What is no fault, but may not arrive as it was meant."""
+    for key, path, scalar in _scalars("", "", root):
+        if scalar.comment:
+            problem = "ends before #, since YAML takes the rest of the line for a comment"
+            findings.warn(scalar, path, problem, f"if it belongs to the value, {QUOTE_IT}")
+        if key in _FREE_TEXT and scalar.is_plain and scalar.text and _is_typed(scalar.text):
+            problem = "may be read as something else than this text by the service"
+            findings.warn(scalar, path, problem, QUOTE_IT)
+        if scalar.text in _PLACEHOLDERS:
+            findings.warn(scalar, path, "is the guide's placeholder", "write your own value")
+
+
+def _scalars(key: str, path: str, node: Node) -> Iterator[tuple[str, str, Scalar]]:
+    """Every text in the document with its key and its dotted key."""
+    match node:
+        case Scalar():
+            yield key, path, node
+        case Sequence():
+            for number, item in enumerate(node.items):
+                yield from _scalars(key, f"{path}[{number}]", item)
+        case Mapping():
+            for name, value in node.entries:
+                yield from _scalars(name.text, dotted(path, name.text), value)
+
+
+def _is_typed(text: str) -> bool:
+    """Whether YAML 1.1 makes another value of it: 02142 is 1122 there, and NO is false."""
+    resolvers = yaml.SafeLoader.yaml_implicit_resolvers.get(text[:1], ())
+    is_typed = any(pattern.match(text) for _, pattern in resolvers)
+    return is_typed and not _SAME_AS_NUMBER.fullmatch(text)
+
+
+def _with_access_key(data: bytes, name: str, access_key_id: str) -> str | None:
+    """The text with one more line above its second key; None where it would not read so."""
+    root = _root(data, name)
+    keys = [key for key, _ in root.entries[:2]]
+    if len(keys) < 2 or keys[0].line == keys[1].line:  # {manifestVersion: 2.0, ...}
+        return None
+    text = data.decode()
+    line_end = list(LINE_END.finditer(text))[keys[1].line - 2]
+    colon = ":" if _GUIDE_LINE.match(keys[0].source) else ": "
+    quoted = access_key_id.replace("'", "''")
+    value = access_key_id if _SAFE_PLAIN.fullmatch(access_key_id) else f"'{quoted}'"
+    line = f"{' ' * (keys[1].column - 1)}accessKeyId{colon}{value}{line_end[0]}"
+    added = text[: line_end.end()] + line + text[line_end.end() :]
+    wanted = root.plain() | {"accessKeyId": access_key_id}
+    return added if _reads_as(added, wanted) else None
+
+
+def _reads_as(text: str, wanted: dict[str, Plain]) -> bool:
+    try:
+        return reader.read(text.encode(), "", guide_spelling=True).plain() == wanted
+    except DocumentError:
+        return False

@@ -1,0 +1,1 @@
+"""One job's path: intake, submission, reconciliation, signing, polling, papers."""

@@ -1,0 +1,63 @@
+"""The papers of a prepared job: what is kept of it, and what goes into the box. Opens no file."""
+
+from __future__ import annotations
+
+import json
+
+from daemon.drives import signature
+from daemon.jobs.job import Job, Signed, Submitted, expires_at
+from daemon.manifest import rules
+from daemon.preparation import packing_slip
+from daemon.preparation.packing_slip import Contact, Slip
+from daemon.spool.filing import digest
+from daemon.system.printable import timestamp
+
+SLIP = "slip.html"
+MANIFEST = "manifest.yml"
+
+
+def files(job: Job, state: Signed, dropped: bytes) -> dict[str, bytes]:
+    """Names and contents of the folder prepared/<JobId>-<deviceId>/; the same for the same job."""
+    return {
+        MANIFEST: dropped,
+        signature.NAME: state.signature.encode(),
+        "receipt.json": _receipt(job, state, dropped),
+        SLIP: slip(job, state, dropped).encode(),
+    }
+
+
+def slip(job: Job, state: Submitted | Signed, dropped: bytes) -> str:
+    """The printable page that goes into the box, as HTML."""
+    read = rules.read(dropped, job.name)
+    address = read.return_address
+    return packing_slip.render(
+        Slip(
+            job_id=state.job_id,
+            device_id=job.device_id,
+            file_system=job.file_system,
+            drive=state.drive,
+            shipping_address=state.shipping_address,
+            return_address=address,
+            contact=Contact(address["name"], address["phoneNumber"], read.notification_email),
+            submitted_at=state.submitted_at,
+            expires_at=expires_at(state),
+            manifest_name=job.name,
+            warning=state.warning,
+        )
+    )
+
+
+def _receipt(job: Job, state: Signed, dropped: bytes) -> bytes:
+    receipt = {
+        "jobId": state.job_id,
+        "deviceId": job.device_id,
+        "shippingAddress": state.shipping_address,
+        "drive": dict(state.drive),
+        "submittedAt": timestamp(state.submitted_at),
+        "signedAt": timestamp(state.signed_at),
+        "expiresAt": timestamp(expires_at(state)),
+        "manifest": {"name": job.name, "sha256": digest(dropped)},
+        "signature": {"sha256": digest(state.signature.encode())},
+        "warning": state.warning,
+    }
+    return (json.dumps(receipt, indent=2, ensure_ascii=False) + "\n").encode()

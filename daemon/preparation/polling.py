@@ -1,0 +1,115 @@
+"""After submission: what the service says of a job, asked gently until it is done with it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+
+from daemon.drives import signature
+from daemon.errors import InDoubtError, JobRefusedError
+from daemon.importexport.client import Client
+from daemon.importexport.results import JobStatus
+from daemon.jobs.job import Job, Progress, Signed, Submitted, about, is_late
+from daemon.jobs.journal import Journal
+from daemon.system.printable import printable
+
+log = logging.getLogger("daemon.following")
+
+FOLLOW_SECONDS = 3600.0  # a job takes days
+ENDED = ("ExpiredJobId", "CanceledJobId")  # refusals that say the same as a terminal status
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """Asks the service about jobs it has. Safe to use from several threads."""
+
+    journal: Journal
+    client: Client
+    clock: Callable[[], float]
+
+    def due(self, device_ids: Collection[str] = ()) -> list[Job]:
+        """The jobs to ask about: filed ones whose time has come, and all of these deviceIds."""
+        filed = self.journal.followed()
+        signing = [job for job in self.journal.unfiled() if isinstance(job.state, Submitted)]
+        return [job for job in filed if not self.is_fresh(job) or job.device_id in device_ids] + [
+            job for job in signing if job.device_id in device_ids
+        ]
+
+    def is_fresh(self, job: Job) -> bool:
+        """Whether the service was heard of this job lately enough."""
+        match job:
+            case Job(progress=Progress(checked_at=heard_at)):
+                pass
+            case Job(state=Submitted(submitted_at=heard_at) | Signed(submitted_at=heard_at)):
+                pass
+            case _:
+                return False
+        return abs(self.clock() - heard_at) < FOLLOW_SECONDS  # a clock can be set back
+
+    def ask(self, job: Job) -> Job:
+        """The job with what the service says of it now, written down. Safe to repeat.
+
+        A job whose SIGNATURE the service has changed is to be signed again. Raises ServiceError
+        when the service did not answer, StaleJobError when `job` moved on meanwhile.
+        """
+        try:
+            status = self.client.get_status(job.job_id)
+        except JobRefusedError as error:
+            return self._note(job, _refused(error, self.clock()))
+        job = self._note(job, _progress(status, self.clock()))
+        match job:
+            case Job(is_closed=False, state=Submitted() as state):
+                return self._take_new_signature(job, state, status)
+            case Job(is_closed=False, filed=True, state=Signed() as state):
+                return self._take_new_signature(job, state, status)
+        return job
+
+    def _note(self, job: Job, progress: Progress) -> Job:
+        before, job = job.progress, self.journal.progress(job, progress)
+        if not before or progress.progress_code != before.progress_code:
+            log.info("job is %s", printable(progress.progress_code or "?"), extra=about(job))
+        if is_late(job) and not (before and is_late(replace(job, progress=before))):
+            log.warning("drive has not arrived, and the job soon expires", extra=about(job))
+        return job
+
+    def _take_new_signature(self, job: Job, state: Submitted | Signed, status: JobStatus) -> Job:
+        if not status.signature_file_contents or not status.current_manifest:
+            return job
+        try:
+            text = signature.text(status.signature_file_contents, job.job_id)
+        except InDoubtError as error:
+            log.warning("%s", error, extra=about(job))
+            return job
+        if text == state.signature:
+            return job
+        address = status.aws_shipping_address or state.shipping_address
+        anew = Submitted(
+            state.job_id, text, address, state.warning, state.submitted_at, state.drive
+        )
+        take = self.journal.reopen if job.filed else self.journal.record
+        job = take(job, anew, status.current_manifest.encode())
+        log.warning("SIGNATURE changed at the service: plug the drive in", extra=about(job))
+        return job
+
+
+def _progress(status: JobStatus, now: float) -> Progress:
+    return Progress(
+        checked_at=now,
+        progress_code=status.progress_code,
+        progress_message=status.progress_message,
+        location_code=status.location_code,
+        location_message=status.location_message,
+        carrier=status.carrier,
+        tracking_number=status.tracking_number,
+        log_bucket=status.log_bucket,
+        log_key=status.log_key,
+        error_count=status.error_count,
+        is_terminal=status.is_terminal,
+    )
+
+
+def _refused(error: JobRefusedError, now: float) -> Progress:
+    """Expired and cancelled jobs are over; any other refusal is for a person to look at."""
+    code = error.code.removesuffix("Exception").removesuffix("JobId")
+    return Progress(now, code, str(error), is_terminal=error.code.startswith(ENDED))

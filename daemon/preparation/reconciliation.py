@@ -1,0 +1,49 @@
+"""Doubt: whether a request that got no usable answer has made a job, by the service's own list."""
+
+from __future__ import annotations
+
+from daemon.errors import InDoubtError, JobRefusedError
+from daemon.importexport.client import Client
+from daemon.importexport.results import JobStatus
+from daemon.jobs.job import Submitting
+from daemon.jobs.journal import Journal
+from daemon.manifest import rules
+from daemon.preparation.polling import ENDED
+
+# A service refuses a request whose time is further off than this (import-export-api.md, 2), so
+# a job it made is never dated earlier than the journaled time less this.
+CLOCK_SKEW_SECONDS = 15 * 60
+
+
+def job_made(state: Submitting, text: str, journal: Journal, client: Client) -> JobStatus | None:
+    """The job that was made of the manifest `text`; None if the service lists none so far.
+
+    Raises InDoubtError for several, and whatever ServiceError keeps the service from telling.
+    """
+    made = []
+    for listed in client.list_jobs():  # newest first
+        if listed.creation_date < state.sent_at - CLOCK_SKEW_SECONDS:
+            break
+        is_other = listed.job_type != "Export" or listed.is_canceled
+        if is_other or journal.job_with(listed.job_id):
+            continue
+        status = _status(listed.job_id, client)
+        if status and rules.is_same(text, status.current_manifest or ""):
+            made.append(status)
+    if len(made) > 1:
+        raise InDoubtError(
+            f"the service has several jobs for this one manifest:"
+            f" {', '.join(status.job_id for status in made)}",
+            "Cancel all but one at the service; the one left is then used.",
+        )
+    return made[0] if made else None
+
+
+def _status(job_id: str, client: Client) -> JobStatus | None:
+    """What a listed job is; None where it ended since it was listed."""
+    try:
+        return client.get_status(job_id)
+    except JobRefusedError as error:
+        if error.code.startswith(ENDED):
+            return None
+        raise

@@ -1,0 +1,1 @@
+"""The daemon: waits for events, scans, chooses jobs, starts workers, reports."""

@@ -1,0 +1,1 @@
+"""The folders pending/, prepared/ and rejected/, and how files move through them."""

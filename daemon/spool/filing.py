@@ -1,0 +1,177 @@
+"""Filing: the steps by which a file gets from pending/ to its last place, or back.
+
+Everything is relative to folders' descriptors. Each step may be interrupted and taken again;
+nothing is overwritten, and nothing is lost that somebody saves meanwhile.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+from daemon.system import durable
+
+REASON = ".reason.txt"
+PARTIAL = ".partial"
+NAME_BYTES = 200  # of a name in rejected/; with a number and REASON it stays below NAME_MAX, 255
+WHOLE = 1 << 40  # bytes: more than any file that somebody drops here
+LIMIT = 64 * 1024 + 1  # bytes: enough to see that a file is longer than a manifest may be
+
+
+def digest(data: bytes) -> str:
+    """The sha256 by which bytes are told apart."""
+    import hashlib  # noqa: PLC0415 - an idle daemon stays small: it brings OpenSSL, 4 MiB
+
+    return hashlib.sha256(data).hexdigest()
+
+
+def is_same(pending: int, name: str, sha256: str) -> bool:
+    """Whether pending/`name` is there and still what it was when it was read."""
+    try:
+        return digest(durable.read(pending, name, LIMIT)) == sha256
+    except FileNotFoundError:
+        return False
+    except OSError:  # it cannot be read, and could not be then
+        return not sha256
+
+
+def place_with(rejected: int, name: str, reason: bytes) -> str:
+    """The first numbered form of `name` that is free, or that a crash left with this reason."""
+    for place in numbered(name):
+        is_taken = exists(rejected, place + REASON)
+        if is_taken and holds(rejected, place + REASON, reason):
+            return place
+        if not is_taken and not exists(rejected, place):
+            return place
+    raise AssertionError("numbers never end")
+
+
+def place_for(prepared: int, folder: str, files: Mapping[str, bytes]) -> str:
+    """The first numbered form of `folder` that is free, or that a crash left with these files."""
+    for place in numbered(folder):
+        if not exists(prepared, place):
+            return place
+        with suppress(NotADirectoryError), durable.folder(place, prepared) as there:
+            if all(holds(there, name, data) for name, data in files.items()):
+                return place
+    raise AssertionError("numbers never end")
+
+
+def write_folder(here: int, prepared: int, place: str, files: Mapping[str, bytes]) -> None:
+    """Made beside prepared/, where nobody looks for papers, and moved there whole."""
+    partial = f".{place}{PARTIAL}"
+    with suppress(FileExistsError):  # of a crash: its files are replaced one by one
+        os.mkdir(partial, 0o750, dir_fd=here)
+    with durable.folder(partial, here) as target:
+        for name, data in files.items():
+            durable.discard(target, name)
+            durable.create(target, name, data, 0o640)
+        durable.sync(target)
+    durable.move(here, partial, prepared, place)
+
+
+def clear_folder(here: int, partial: str, files: Mapping[str, bytes]) -> None:
+    """Take away what a rename that was not synced on both sides has left, if anything."""
+    with suppress(FileNotFoundError), durable.folder(partial, here) as target:
+        for name in files:
+            durable.discard(target, name)
+        os.rmdir(partial, dir_fd=here)
+        durable.sync(here)
+
+
+def create(folder: int, name: str, data: bytes, mode: int) -> None:
+    """A new file, whole or not at all, in a folder that nobody else writes to."""
+    durable.replace(folder, name, data, partial=PARTIAL, mode=mode)
+
+
+def numbered(name: str) -> Iterator[str]:
+    """`name`, and forms of it with numbers; what is too long or no UTF-8 is spelled otherwise."""
+    suffix = Path(name).suffix
+    stem = os.fsencode(Path(name).stem)[:NAME_BYTES].decode("utf-8", "backslashreplace")
+    yield f"{stem}{suffix}"
+    for number in count(2):
+        yield f"{stem}-{number}{suffix}"
+
+
+def take(pending: int, taken: int, name: str, sha256: str) -> bool:
+    """Move the file with `sha256` out of its editors' reach; whether it was still that one.
+
+    Only what has been moved can be compared and then removed with nothing saved in between.
+    """
+    if is_same(pending, name, sha256):
+        with suppress(FileNotFoundError):
+            _move_aside(pending, taken, name)
+    if not exists(taken, name):  # it may be there since a call that was interrupted
+        return False
+    if is_same(taken, name, sha256):
+        return True
+    put_back(taken, pending, name)
+    return False
+
+
+def put_back(taken: int, pending: int, name: str) -> None:
+    """Return a file to pending/, under a number if its name has another one by now."""
+    for place in numbered(name):
+        try:  # unlike a rename, a link never replaces what was dropped just now
+            os.link(name, place, src_dir_fd=taken, dst_dir_fd=pending, follow_symlinks=False)
+        except FileExistsError:
+            if not are_same(taken, name, pending, place):  # of a call that was interrupted
+                continue
+        except PermissionError:  # a folder has no second link
+            os.rename(name, place, src_dir_fd=taken, dst_dir_fd=pending)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            if not exists(pending, place):
+                durable.create(pending, place, durable.read(taken, name, WHOLE), 0o660)
+            elif not are_same(taken, name, pending, place):
+                continue
+        break
+    durable.sync(pending)  # before its other name goes
+    forget(pending, taken, name)
+
+
+def _move_aside(pending: int, taken: int, name: str) -> None:
+    """Rename, or copy where pending/ is a mount of its own, such as a network folder."""
+    try:
+        os.rename(name, name, src_dir_fd=pending, dst_dir_fd=taken)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        create(taken, name, durable.read(pending, name, WHOLE), 0o600)
+        durable.discard(pending, name)
+
+
+def are_same(folder: int, name: str, other: int, other_name: str) -> bool:
+    """Whether two files can be read and hold the same."""
+    with suppress(OSError):
+        return durable.read(folder, name, LIMIT) == durable.read(other, other_name, LIMIT)
+    return False
+
+
+def forget(pending: int, taken: int, name: str) -> None:
+    """A taken file is gone for good, under both its names."""
+    durable.discard(taken, name)
+    durable.sync(taken)
+    durable.sync(pending)
+
+
+def holds(folder: int, name: str, data: bytes) -> bool:
+    """Whether a file can be read and holds just `data`."""
+    try:
+        return durable.read(folder, name, len(data) + 1) == data
+    except OSError:
+        return False
+
+
+def exists(folder: int, name: str) -> bool:
+    """Whether anything has that name, be it a link to nothing."""
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True

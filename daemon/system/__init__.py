@@ -1,0 +1,1 @@
+"""Tools for files, programs, systemd and logs; nothing here knows about jobs."""

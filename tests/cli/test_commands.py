@@ -1,0 +1,305 @@
+"""The commands as a person meets them: real processes, their words and their exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from daemon.importexport.client import Client
+from daemon.importexport.emulator import EXAMPLE, Emulator
+from daemon.jobs.job import Job, Obstacle, Pending, Rejected, Signed, Submitted, Submitting
+from daemon.jobs.journal import Journal
+from daemon.jobs.schema import NAME
+from daemon.spool.spool import Spool
+
+GUIDE = Path(__file__).parents[1] / "data" / "guide-manifest.yml"
+DRIVE = {"deviceNode": "/dev/sdx1", "label": "HD001", "size": 8_000_000}
+
+
+class Person:
+    """Somebody at a terminal, with a configuration of his own."""
+
+    def __init__(self, folder: Path, endpoint: str) -> None:
+        self.spool = folder / "spool"
+        self.config = folder / "config.yml"
+        secret = folder / "secret"
+        secret.touch(0o600)
+        secret.write_text(EXAMPLE.secret_access_key)
+        self.config.write_text(
+            f"endpoint: {endpoint}\ncredentials:\n  access_key_id: {EXAMPLE.access_key_id}\n"
+            f"  secret_access_key_file: {secret}\nspool: {self.spool}\ntimeout: 5\n"
+        )
+
+    def types(self, *words: object) -> subprocess.CompletedProcess[str]:
+        """One command, and what comes of it; never a traceback."""
+        done = subprocess.run(
+            [sys.executable, "-m", "daemon", *map(str, words)],
+            env=os.environ | {"DRIVEPREP_CONFIG": str(self.config), "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+
+@pytest.fixture(scope="module")
+def service():
+    """The emulated service."""
+    with Emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def person(tmp_path, service):
+    """Somebody who may use the service."""
+    return Person(tmp_path, service.endpoint)
+
+
+@pytest.fixture
+def ledger(person):
+    """A journal with a prepared job of the service's, made as the daemon makes it."""
+    Spool(person.spool, 1.0, time.monotonic)
+    made = Journal(person.spool, time.time)
+    yield made
+    made.close()
+
+
+def prepare(ledger, service, person, device_id="HD001"):
+    """Walk one job to its end, with its papers."""
+    text = GUIDE.read_text().replace("HD001", device_id)
+    client = Client(service.endpoint, EXAMPLE, 5.0)
+    answer = client.create_job(text)
+    client.close()
+    (job,) = ledger.add(
+        [Job(0, device_id, "NTFS", f"{device_id}.yml", device_id, Pending("1"), time.time())]
+    )
+    sent = Submitting(time.time(), service.endpoint, EXAMPLE.access_key_id, DRIVE)
+    job = ledger.record(job, sent, text.encode())
+    contents = answer.signature_file_contents.strip() + "\n"
+    state = Submitted(answer.job_id, contents, "AWS\nSeattle", "", time.time(), DRIVE)
+    job = ledger.record(job, state)
+    now = time.time()
+    signed = Signed(answer.job_id, contents, "AWS\nSeattle", "", now, now, DRIVE)
+    job = ledger.record(job, signed)
+    folder = person.spool / "prepared" / f"{answer.job_id}-{device_id}"
+    folder.mkdir()
+    (folder / "manifest.yml").write_text(text)
+    return ledger.file(job)
+
+
+def made(service, job):
+    """The service's own record of a job."""
+    return next(one for one in service.jobs if one.job_id == job.job_id)
+
+
+def test_wrong_use_is_64(person):
+    """A command that does not exist, or is used wrongly, ends with EX_USAGE."""
+    assert person.types("sing").returncode == 64
+    assert person.types("submit").returncode == 64
+
+
+def test_bad_config_is_78(person):
+    """A configuration with faults ends with EX_CONFIG, and each fault has its place."""
+    person.config.write_text("endpiont: https://example.com\nworkers: many\n")
+
+    done = person.types("status")
+
+    assert done.returncode == 78
+    assert "config.yml:1:1: endpiont" in done.stderr
+    assert "did you mean endpoint" in done.stderr
+    assert "config.yml:2:10: workers" in done.stderr
+    assert "2 | workers: many" in done.stderr
+
+
+def test_check_says_that_all_is_good(person):
+    """The guide's own manifest passes, with warnings of its placeholders."""
+    done = person.types("check", "--online", GUIDE)
+
+    assert done.returncode == 0
+    assert f"{person.config}: good" in done.stdout
+    assert "good, for HD001 (NTFS)" in done.stdout
+    assert "placeholder" in done.stdout
+
+
+def test_check_of_a_bad_manifest_is_65(person, tmp_path):
+    """All faults at once, each with its line and a caret; the good file beside it is told good."""
+    bad = tmp_path / "bad.yml"
+    bad.write_text(GUIDE.read_text().replace("deviceId", "deviceID").replace("NTFS", "FAT"))
+
+    done = person.types("check", bad, GUIDE)
+
+    assert done.returncode == 65
+    assert "bad.yml:3:1: deviceId: is missing; did you mean deviceID" in done.stderr
+    assert "bad.yml:4:12: fileSystem" in done.stderr
+    assert "^" in done.stderr
+    assert "good, for HD001" in done.stdout
+
+
+def test_check_online_tells_the_services_complaint_with_its_line(person, service):
+    """What the service refuses has the key and line it most likely means."""
+    service.faults.add("error", "CreateJob", code="InvalidAddressException", message="no such city")
+
+    done = person.types("check", "--online", GUIDE)
+
+    assert done.returncode == 65
+    assert "guide-manifest.yml:13:5: returnAddress.city" in done.stderr
+    assert "InvalidAddressException" in done.stderr
+
+
+def test_submit_drops_whole(person, ledger):
+    """`submit` puts the bytes into pending/, and never over another file."""
+    first, second = person.types("submit", GUIDE), person.types("submit", GUIDE)
+
+    assert first.returncode == 0
+    assert (person.spool / "pending" / GUIDE.name).read_bytes() == GUIDE.read_bytes()
+    assert second.returncode == 75
+    assert "already there" in second.stderr
+
+
+def test_submit_without_a_spool_is_75(person):
+    """Where no daemon has ever run there is nothing to drop into, and it is said so."""
+    done = person.types("submit", GUIDE)
+
+    assert done.returncode == 75
+    assert "systemctl start driveprep" in done.stderr
+
+
+def test_status_without_a_daemon(person):
+    """Nothing there is told as that, not as an error."""
+    done = person.types("status", "--json")
+
+    assert done.returncode == 0
+    found = json.loads(done.stdout)
+    assert found["version"] == 1
+    assert found["daemon"] == {"running": False}
+    assert found["jobs"] == []
+
+
+def test_status_tells_every_job(person, ledger, service):
+    """A prepared, a waiting and a rejected job, for eyes and for programs."""
+    job = prepare(ledger, service, person, "HD100")
+    waiting, _ = ledger.add(
+        [
+            Job(0, "HD2\x1b[31m", "NTFS", "w.yml", "w", Pending("1"), 1.0),
+            Job(0, "", "", "bad.yml", "b", Rejected("bad.yml:1:1: is bad\n more"), time.time()),
+        ]
+    )
+    obstacle = Obstacle("no drive", "Plug it in.", 1.0, 2, 2_000_000_000.0)
+    ledger.hinder([(waiting, obstacle)])
+
+    jobs = {
+        one["manifest"]: one for one in json.loads(person.types("status", "--json").stdout)["jobs"]
+    }
+    shown = person.types("status").stdout
+
+    assert jobs["HD100.yml"]["state"] == "Signed"
+    assert jobs["HD100.yml"]["jobId"] == job.job_id
+    assert jobs["HD100.yml"]["safeToRemove"]
+    assert jobs["w.yml"]["obstacle"] == "no drive"
+    assert jobs["w.yml"]["hint"] == "Plug it in."
+    assert jobs["w.yml"]["retryAt"] == "2033-05-18T03:33:20Z"
+    assert jobs["bad.yml"]["state"] == "Rejected"
+    assert "safe to remove" in shown
+    assert "no drive. Plug it in. Next try at 2033-05-18T03:33:20Z." in shown
+    assert "rejected/bad.yml.reason.txt" in shown
+    assert "\x1b[31m" not in shown
+    assert f"process {os.getpid()}" in shown
+
+
+def test_show_cancel_and_retry_words(person, ledger, service):
+    """A job is shown with what the service says; cancelled; and the daemon asked to look."""
+    job = prepare(ledger, service, person, "HD200")
+
+    shown = person.types("show", "HD200").stdout
+    refused = person.types("cancel", job.job_id)
+    done = person.types("cancel", job.job_id, "--yes")
+    again = person.types("cancel", "HD200", "--yes")
+
+    assert job.job_id in shown
+    assert "NotReceived" in shown
+    assert refused.returncode == 130  # nobody said yes
+    assert done.returncode == again.returncode == 0
+    assert made(service, job).is_canceled
+    assert [path.name for path in (person.spool / "pending").iterdir()] == [".retry-HD200"]
+    assert "Canceled" in person.types("show", "HD200").stdout
+
+
+def test_update_wants_the_same_drive(person, ledger, service, tmp_path):
+    """Another manifest goes to the service, unless it is another drive's."""
+    job = prepare(ledger, service, person, "HD300")
+    other = tmp_path / "other.yml"
+    other.write_text(GUIDE.read_text())
+    right = tmp_path / "right.yml"
+    right.write_text("logPrefix:new/\n" + GUIDE.read_text().replace("HD001", "HD300"))
+
+    wrong, done = person.types("update", "HD300", other), person.types("update", "HD300", right)
+
+    assert wrong.returncode == 65
+    assert "is for HD001" in wrong.stderr
+    assert done.returncode == 0
+    assert "SIGNATURE" in done.stdout
+    assert made(service, job).manifest == right.read_text()
+
+
+def test_label_and_slip(person, ledger, service, tmp_path):
+    """The carrier label's link, and the slip again."""
+    job = prepare(ledger, service, person, "HD400")
+    place = tmp_path / "slip.html"
+
+    label, slip = (
+        person.types("label", "HD400"),
+        person.types("slip", job.job_id, "--output", place),
+    )
+
+    assert label.stdout.startswith("https://")
+    assert slip.stdout.strip() == str(place)
+    assert job.job_id in place.read_text()
+
+
+def test_unknown_job_is_75(person, ledger):
+    """A JOB that is none is told, with the way to find one."""
+    done = person.types("show", "XXXXX")
+
+    assert done.returncode == 75
+    assert "there is no job XXXXX" in done.stderr
+    assert "driveprep status" in done.stderr
+
+
+def test_service_out_of_reach_is_69(person, ledger, service):
+    """Where the service cannot be reached, a command that needs it ends with EX_UNAVAILABLE."""
+    job = prepare(ledger, service, person, "HD500")
+    person.config.write_text(
+        person.config.read_text().replace(service.endpoint, "http://127.0.0.1:9")
+    )
+
+    done = person.types("cancel", job.job_id, "--yes")
+
+    assert done.returncode == 69
+    assert "cannot reach" in done.stderr
+
+
+def test_drives_give_a_verdict(person):
+    """Every drive of this machine is told with what it is for, and nothing fails on the way."""
+    done = person.types("drives", "--json")
+
+    assert done.returncode == 0
+    assert all(drive["verdict"] for drive in json.loads(done.stdout)["drives"])
+
+
+def test_a_torn_journal_is_told(person, ledger):
+    """A journal that cannot be trusted is named, with what to do."""
+    ledger.close()
+    (person.spool / NAME).write_bytes(b"garbage" * 1000)
+
+    done = person.types("status")
+
+    assert done.returncode == 75
+    assert NAME in done.stderr
+    assert "backup" in done.stderr

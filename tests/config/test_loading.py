@@ -1,0 +1,338 @@
+"""Settings as the administrator writes them, and where the key pair comes from."""
+
+import dataclasses
+import os
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from daemon.config import loading
+from daemon.errors import ConfigError
+from daemon.importexport.credentials import Credentials
+
+EXAMPLE = Path(__file__).parents[2] / "config.example.yml"
+ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "AKIAENV", "AWS_SECRET_ACCESS_KEY": "env-secret"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder like /etc/driveprep."""
+    return tmp_path
+
+
+def load(
+    folder: Path, text: str, environment: dict[str, str] | None = None, mode: int = 0o640
+) -> loading.Config:
+    """Load a config.yml with that text."""
+    path = folder / "config.yml"
+    path.write_text(text)
+    path.chmod(mode)
+    return loading.load(path, ENVIRONMENT if environment is None else environment)
+
+
+def faults_of(
+    folder: Path, text: str, environment: dict[str, str] | None = None, mode: int = 0o640
+) -> list[str]:
+    """The faults as the administrator reads them, without the path of the file."""
+    with pytest.raises(ConfigError) as caught:
+        load(folder, text, environment, mode)
+    assert "s3cret" not in f"{caught.value!r}{[f.excerpt() for f in caught.value.faults]}"
+    return [str(fault).removeprefix(f"{folder}/config.yml:") for fault in caught.value.faults]
+
+
+def secret_file(folder: Path, text: str = "s3cret\n", mode: int = 0o640) -> Path:
+    """A file that holds a secret."""
+    path = folder / "secret-access-key"
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def test_defaults_are_those_of_the_design(folder: Path) -> None:
+    """Nothing but a comment is a whole configuration, if the environment has the key pair."""
+    loaded = load(folder, "devices:\n  # none yet\n")
+
+    assert loaded == loading.Config(
+        endpoint="https://importexport.amazonaws.com",
+        credentials=Credentials("AKIAENV", "env-secret"),
+        spool=Path("/var/lib/driveprep"),
+        devices={},
+        require_mapping=False,
+        validate_on_drop=True,
+        settle=None,
+        workers=8,
+        timeout=15.0,
+        eject=False,
+        hooks={},
+    )
+
+
+def test_every_key_is_read(folder: Path) -> None:
+    """What is written is what the rooms get."""
+    loaded = load(
+        folder,
+        "endpoint: http://127.0.0.1:8080/\nspool: /srv/exports\ndevices:\n"
+        "  HD001: {serial: WD-1, label: '0123'}\n  S/N 2: {uuid: 5E3A}\n"
+        "require_mapping: yes\nvalidate_on_drop: off\nsettle: 0.5\nworkers: 2\ntimeout: 30\n"
+        "eject: True\nhooks:\n  prepared: [/bin/echo, safe to remove]\n",
+    )
+
+    assert loaded.endpoint == "http://127.0.0.1:8080/"
+    assert loaded.spool == Path("/srv/exports")
+    assert loaded.devices == {
+        "HD001": {"label": "0123", "serial": "WD-1"},
+        "S/N 2": {"uuid": "5E3A"},
+    }
+    assert (loaded.require_mapping, loaded.validate_on_drop, loaded.eject) == (True, False, True)
+    assert (loaded.settle, loaded.workers, loaded.timeout) == (0.5, 2, 30.0)
+    assert loaded.hooks == {"prepared": ("/bin/echo", "safe to remove")}
+
+
+def test_all_faults_come_at_once(folder: Path) -> None:
+    """Each fault has its line, column, dotted key and remedy, in the order of the text."""
+    faults = faults_of(
+        folder,
+        "endpoint: http://example.com\nworker: 8\nspool: spool\nsettle: 1s\nworkers: 2.5\n"
+        "timeout: 0\neject: maybe\nhooks:\n  prepard: [/x]\n  rejected: [x, y]\n"
+        "  obstacle: /x\ndevices:\n  A: {label: x}\n  B: {label: x}\n  C: {}\n  D: x\n"
+        "  E: {labl: x, uuid: }\nrequire_mapping: [x]\n",
+    )
+
+    assert [fault.split("; ")[0] for fault in faults] == [
+        "1:11: endpoint: would send signed requests over the network in the clear",
+        "2:1: worker: is not a known key",
+        "3:8: spool: want an absolute path, got 'spool'",
+        "4:9: settle: want a number from 0 to 3600, got '1s'",
+        "5:10: workers: want a whole number",
+        "6:10: timeout: want a number from 1 to 300, got '0'",
+        "7:8: eject: want true or false, got 'maybe'",
+        "9:3: hooks.prepard: is not a known key",
+        "10:13: hooks.rejected: want an absolute path, got 'x'",
+        "11:13: hooks.obstacle: want a list of texts",
+        "14:3: devices.B: is known by the same keys as A",
+        "15:3: devices.C: says nothing",
+        "16:6: devices.D: want a group of keys",
+        "17:3: devices.E: says nothing",
+        "17:7: devices.E.labl: is not a known key",
+        "17:22: devices.E.uuid: is empty",
+        "18:18: require_mapping: want a text, got a list",
+    ]
+    assert faults[1].endswith("did you mean workers?")
+    assert faults[7].endswith("did you mean prepared?")
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["https://example.com", "https://example.com:8443/x", "http://localhost:1", "http://[::1]:80",
+     "http://127.9.9.9"],
+)  # fmt: skip
+def test_endpoint_is_https_or_on_this_machine(folder: Path, endpoint: str) -> None:
+    """Plain http is for loopback addresses."""
+    assert load(folder, f"endpoint: {endpoint}\n").endpoint == endpoint
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["http://10.0.0.1", "http://localhost.example.com", "ftp://localhost", "example.com",
+     "https://", "https://x:99999", "https://[::1", "https://jo:s3cret@x", "https://x/?a=s",
+     "http://127.0.0.1@example.com", "https://x/#a", '"https://exa mple"', "https://exämple"],
+)  # fmt: skip
+def test_other_endpoints_are_refused(folder: Path, endpoint: str) -> None:
+    """What would leak, or is no address, is a fault of endpoint, and a password is not shown."""
+    (fault,) = faults_of(folder, f"endpoint: {endpoint}\n")
+
+    assert fault.startswith("1:11: endpoint: ")
+
+
+def test_syntax_and_duplicates_are_faults(folder: Path) -> None:
+    """The faults of the text itself come as ConfigError too."""
+    assert faults_of(folder, "spool: /a\nspool: /b\n")[0].startswith("2:1: spool: ")
+    assert "blank after the colon" in faults_of(folder, "spool: /a\nworkers:8\neject: no\n")[0]
+
+
+def test_missing_file_says_what_to_do(folder: Path) -> None:
+    """Neither a missing file nor a folder in its place is a riddle."""
+    with pytest.raises(ConfigError, match="does not exist") as caught:
+        loading.load(folder / "config.yml", ENVIRONMENT)
+    assert "config.example.yml" in caught.value.hint
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        loading.load(folder, ENVIRONMENT)
+
+
+def test_secret_file_is_found_beside_the_config(folder: Path) -> None:
+    """A relative path is one from the config's folder; the line end is no part of the secret."""
+    secret_file(folder)
+
+    loaded = load(
+        folder,
+        "credentials:\n  access_key_id: AKIA\n  secret_access_key_file: secret-access-key\n"
+        "  session_token: token\n",
+    )
+
+    assert loaded.credentials == Credentials("AKIA", "s3cret", "token")
+    assert "s3cret" not in repr(loaded)
+    assert "token" not in repr(loaded)
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "words"),
+    [
+        ("s3cret\n", 0o644, "is open to every user (mode 0644); chmod o= "),
+        ("s3cret\n", 0o642, "is open to every user"),
+        ("", 0o600, "is empty"),
+        ("\n", 0o600, "is empty"),
+        ("s3cret\ns3cret\n", 0o600, "has 2 lines"),
+        (" s3cret\n", 0o600, "outer blanks"),
+    ],
+)
+def test_unfit_secret_file_is_refused(folder: Path, text: str, mode: int, words: str) -> None:
+    """A secret that others can read, or that is not one line, is a fault with its remedy."""
+    path = secret_file(folder, text, mode)
+
+    (fault,) = faults_of(
+        folder, f"credentials:\n  access_key_id: A\n  secret_access_key_file: {path}\n"
+    )
+
+    assert words in fault
+    assert str(path) in fault
+
+
+def test_secret_that_is_no_readable_file_is_refused(folder: Path) -> None:
+    """A missing file, a folder and a pipe without a writer are told, and nothing hangs."""
+    os.mkfifo(folder / "pipe", 0o600)
+    for name, words in (
+        ("none", "does not exist"),
+        (".", "Is a directory"),
+        ("pipe", "is no file"),
+    ):
+        text = f"credentials:\n  access_key_id: A\n  secret_access_key_file: {name}\n"
+        (fault,) = faults_of(folder, text)
+        assert words in fault
+
+
+def test_config_with_a_secret_must_be_closed_to_others(folder: Path) -> None:
+    """A secret in config.yml itself puts the same demand on that file."""
+    text = "credentials:\n  access_key_id: A\n  secret_access_key: s3cret\n"
+
+    assert load(folder, text).credentials == Credentials("A", "s3cret")
+    (fault,) = faults_of(folder, text, mode=0o644)
+    assert fault.endswith(f"chmod o= {folder}/config.yml")
+
+
+def test_contradicting_credentials_are_faults(folder: Path) -> None:
+    """Which of two secrets counts is never guessed."""
+    secret_file(folder)
+    faults = faults_of(
+        folder,
+        "credentials:\n  secret_access_key: s3cret\n  secret_access_key_file: secret-access-key\n",
+    )
+    assert [fault.split("; ")[0] for fault in faults] == [
+        "1:1: credentials.access_key_id: is missing",
+        "3:27: credentials.secret_access_key_file: stands beside secret_access_key",
+    ]
+
+
+def test_profile_is_read_from_awss_file(folder: Path) -> None:
+    """The shared credentials file is found by its variable, or in the home folder."""
+    path = folder / ".aws" / "credentials"
+    path.parent.mkdir()
+    path.write_text(
+        "[default]\naws_access_key_id = A\n[exports]\naws_access_key_id = B\n"
+        "aws_secret_access_key = s3c%ret\naws_session_token = t\n"
+    )
+    path.chmod(0o600)
+    text = "credentials: {profile: exports}\n"
+
+    by_home = load(folder, text, {"HOME": str(folder)})
+    by_variable = load(folder, text, {"AWS_SHARED_CREDENTIALS_FILE": str(path)})
+
+    assert by_home.credentials == by_variable.credentials == Credentials("B", "s3c%ret", "t")
+    for profile, words in (("other", "its profiles are: default, exports"), ("default", "add aws")):
+        (fault,) = faults_of(
+            folder, f"credentials: {{profile: {profile}}}\n", {"HOME": str(folder)}
+        )
+        assert words in fault
+    path.write_text("aws_secret_access_key = s3cret\n")
+    assert "is no INI file" in faults_of(folder, text, {"HOME": str(folder)})[0]
+    path.chmod(0o644)
+    assert "chmod o=" in faults_of(folder, text, {"HOME": str(folder)})[0]
+
+
+def test_systemds_credentials_come_before_the_environment(folder: Path) -> None:
+    """LoadCredential= gives the secret; the key's name comes with it or from the config."""
+    directory = folder / "credentials"
+    directory.mkdir()
+    environment = ENVIRONMENT | {"CREDENTIALS_DIRECTORY": str(directory)}
+    assert load(folder, "eject: no\n", environment).credentials.access_key_id == "AKIAENV"
+
+    for name, text in (("aws-secret-access-key", "s3cret\n"), ("aws-access-key-id", "AKIASYS")):
+        (directory / name).write_text(text)
+        (directory / name).chmod(0o400)
+
+    loaded = load(folder, "eject: no\n", environment)
+    assert loaded.credentials == Credentials("AKIASYS", "s3cret")
+    loaded = load(folder, "credentials: {access_key_id: AKIACONF}\n", environment)
+    assert loaded.credentials == Credentials("AKIACONF", "s3cret")
+
+
+def test_environment_is_the_last_place(folder: Path) -> None:
+    """Its key pair belongs together; without any there is a fault that lists the places."""
+    token = ENVIRONMENT | {"AWS_SESSION_TOKEN": "t"}
+    assert load(folder, "eject: no\n", token).credentials == Credentials(
+        "AKIAENV", "env-secret", "t"
+    )
+
+    (fault,) = faults_of(folder, "credentials: {access_key_id: AKIAOTHER}\n")
+    assert "AWS_ACCESS_KEY_ID is another one" in fault
+    (fault,) = faults_of(folder, "eject: no\n", {})
+    assert "add secret_access_key_file" in fault
+
+
+def test_example_loads_as_it_is(folder: Path) -> None:
+    """A copy of the example is a configuration: the defaults."""
+    loaded = load(folder, EXAMPLE.read_text(), {"AWS_SECRET_ACCESS_KEY": "x"}, mode=0o644)
+
+    defaults = load(folder, "eject: no\n")
+    assert dataclasses.replace(loaded, credentials=defaults.credentials) == defaults
+
+
+def test_example_shows_every_key_with_its_default(folder: Path) -> None:
+    """Each key is there; with its # taken away it is valid, and says the default."""
+    text = re.sub(r"^( *)#(?=(?:  +)?\w+:)", r"\1", EXAMPLE.read_text(), flags=re.MULTILINE)
+    text = re.sub(r"^  (secret_access_key|profile):.*\n", "", text, flags=re.MULTILINE)
+    secret_file(folder)
+
+    loaded = load(folder, text)
+
+    shown = {field.name for field in dataclasses.fields(loading.Config)}
+    assert {name for name in shown if re.search(rf"^{name}:", text, re.MULTILINE)} == shown
+    for key in loading.credentials.KEYS:
+        assert re.search(rf"^  #?{key}:", EXAMPLE.read_text(), re.MULTILINE), key
+    assert loaded.credentials == Credentials("AKIAIOSFODNN7EXAMPLE", "s3cret", "EXAMPLE")
+    assert set(loaded.devices["HD001"]) == set(loading.DEVICE_KEYS)
+    assert set(loaded.hooks) == set(loading.EVENTS)
+    defaults = load(folder, "eject: no\n")
+    same = {"endpoint", "spool", "require_mapping", "validate_on_drop", "workers", "timeout",
+            "eject"}  # fmt: skip
+    for name in same:
+        assert getattr(loaded, name) == getattr(defaults, name), name
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=200) | st.from_regex(r"([a-z_]{1,9}: [ -~]{0,9}\n){1,4}").map(str.encode))
+def test_any_bytes_give_a_config_or_a_config_error(tmp_path: Path, data: bytes) -> None:
+    """Whatever stands in the file, nothing but ConfigError is raised."""
+    path = tmp_path / "config.yml"
+    path.write_bytes(data)
+
+    try:
+        loaded = loading.load(path, ENVIRONMENT)
+    except ConfigError as error:
+        faults = error.faults
+    else:
+        faults = ()
+        assert loaded.credentials.secret_access_key == "env-secret"
+    assert all(fault.file == str(path) for fault in faults)

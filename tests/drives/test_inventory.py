@@ -1,0 +1,221 @@
+"""The drives of a machine, built of a fake mount table and a fake sysfs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from daemon.drives import mounts, sysfs
+from daemon.drives.drive import check_usable
+from daemon.drives.identity import Identities
+from daemon.drives.inventory import Drives, is_still
+from daemon.errors import DriveError
+
+
+class Machine:
+    """A mount table, a sysfs and blkid's answers, to be changed between looks."""
+
+    def __init__(self, folder: Path) -> None:
+        self.table = folder / "mountinfo"
+        self.sys = folder / "block"
+        self.by_number = folder / "dev"
+        self.asked: list[str] = []
+        self.labels: dict[str, str] = {}
+        self.sys.mkdir()
+        self.by_number.mkdir()
+        self.table.write_text("27 1 254:0 / / rw - overlay none rw\n")
+        self.drives = Drives(Identities(udev=lambda number: {}, blkid=self._blkid))
+
+    def device(
+        self, name: str, minor: int, *, disk: str = "", diskseq: int | None = 7, **facts: str | int
+    ) -> None:
+        """A disk, or a partition of the disk of that name."""
+        folder = self.sys / disk / name if disk else self.sys / name
+        folder.mkdir(exist_ok=True)
+        kind = "partition" if disk else "disk"
+        uevent = f"MAJOR=8\nMINOR={minor}\nDEVNAME={name}\nDEVTYPE={kind}\n"
+        uevent += f"DISKSEQ={diskseq}\n" if diskseq and not disk else ""
+        files = {"size": 2048, "ro": 0, "uevent": uevent} | ({"partition": 1} if disk else {})
+        for file, text in (files | facts).items():
+            (folder / file).write_text(f"{text}\n")
+        link = self.by_number / f"8:{minor}"
+        if not link.is_symlink():
+            link.symlink_to(folder)
+
+    def mount(self, minor: int, place: str, *, root="/", options="rw", major=8) -> None:
+        """One more line of the table."""
+        line = f"{100 + minor} 27 {major}:{minor} {root} {place} {options} - fuseblk x rw\n"
+        self.table.write_text(self.table.read_text() + line)
+
+    def _blkid(self, node: str) -> dict[str, str]:
+        self.asked.append(node)
+        if node not in self.labels:
+            return {}
+        return {"ID_FS_TYPE": "ntfs", "ID_FS_LABEL_ENC": self.labels[node]}
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine with one disk sda of one NTFS partition sda1, mounted at /media/a."""
+    machine = Machine(tmp_path)
+    monkeypatch.setattr(mounts, "PROC_MOUNTINFO", machine.table)
+    monkeypatch.setattr(sysfs, "SYS_DEV_BLOCK", machine.by_number)
+    monkeypatch.setattr(sysfs, "SYS_CLASS_BLOCK", machine.sys)
+    monkeypatch.setattr(sysfs, "PROC_SWAPS", tmp_path / "swaps")
+    machine.device("sda", 0)
+    machine.device("sda1", 1, disk="sda")
+    machine.labels["/dev/sda1"] = "HD001"
+    machine.mount(1, "/media/a")
+    return machine
+
+
+def test_a_drive_is_what_table_sysfs_and_blkid_say(machine):
+    """A partition has its own node and size, and its disk's number and diskseq."""
+    *_, drive = machine.drives.mounted()
+
+    assert (drive.device_number, drive.device_node) == (os.makedev(8, 1), "/dev/sda1")
+    assert (drive.device.disk, drive.device.diskseq) == (os.makedev(8, 0), 7)
+    assert drive.device.size == 1024 * 1024
+    assert drive.describe() == "/dev/sda1 (label HD001) at /media/a"
+
+
+def test_only_the_roots_of_block_devices_are_asked_about(machine):
+    """Network, memory and overlay mounts (major 0) and bound folders are no drives."""
+    machine.mount(44, "/srv/dead-nfs", major=0)
+    machine.mount(1, "/mnt/bound", root="/folder")
+
+    drives = machine.drives.mounted()
+
+    assert [drive.mount_point for drive in drives if drive.device_node == "/dev/sda1"] == [
+        "/media/a"
+    ]
+    assert "/srv/dead-nfs" not in {drive.mount_point for drive in drives}
+
+
+def test_of_several_places_the_first_writable_one_is_the_drives(machine):
+    """One device, one drive; which place is no matter of luck."""
+    machine.table.write_text("27 1 254:0 / / rw - overlay none rw\n")
+    machine.mount(1, "/media/read-only", options="ro")
+    machine.mount(1, "/media/first")
+    machine.mount(1, "/media/second")
+
+    places = [drive.mount_point for drive in machine.drives.mounted()]
+
+    assert places == ["/", "/media/first"]
+
+
+def test_fifty_drives_are_probed_once_each(machine):
+    """A burst of bells asks no drive twice, and a drive that left is forgotten."""
+    for minor in range(2, 52):
+        machine.device(f"sd{minor}", minor)
+        machine.labels[f"/dev/sd{minor}"] = f"HD{minor}"
+    machine.drives.mounted()
+    machine.asked.clear()
+
+    for minor in range(2, 52):
+        machine.mount(minor, f"/media/{minor}")
+        machine.drives.mounted()
+
+    probed = [node for node in machine.asked if node.startswith("/dev/sd")]
+    assert sorted(probed) == sorted(f"/dev/sd{minor}" for minor in range(2, 52))
+
+
+def test_another_medium_in_the_same_slot_is_asked_anew(machine):
+    """Same node, same place, same mount id: only diskseq changed."""
+    *_, before = machine.drives.mounted()
+    machine.device("sda", 0, diskseq=8)
+    machine.labels["/dev/sda1"] = "HD002"
+
+    assert not is_still(before)
+    *_, after = machine.drives.mounted()
+    assert after.identity.label == "HD002"
+    with pytest.raises(DriveError, match="was taken out in between"):
+        machine.drives.verify(before, "NTFS")
+
+
+def test_a_kernel_without_diskseq_still_tells_drives_apart(machine):
+    """Before Linux 5.15 the fresh identity has to do."""
+    machine.device("sda", 0, diskseq=None)
+    *_, before = machine.drives.mounted()
+    assert machine.drives.verify(before, "NTFS") == before
+
+    machine.labels["/dev/sda1"] = "HD002"
+
+    with pytest.raises(DriveError, match="its label was HD001, and is now HD002"):
+        machine.drives.verify(before, "NTFS")
+
+
+def test_an_unreadable_drive_is_there_and_asked_again(machine):
+    """It is shown with its trouble, never dropped; when it answers, it is a drive like others."""
+    label = machine.labels.pop("/dev/sda1")
+
+    *_, unknown = machine.drives.mounted()
+    assert "neither udev nor blkid" in unknown.identity.trouble
+    with pytest.raises(DriveError, match="is not known"):
+        check_usable(unknown, "NTFS")
+
+    machine.labels["/dev/sda1"], asked = label, len(machine.asked)
+    *_, unknown = machine.drives.mounted(ask_again=False)
+    assert (unknown.identity.label, len(machine.asked)) == (None, asked)
+    *_, known = machine.drives.mounted()
+    assert known.identity.label == "HD001"
+
+
+def test_a_drive_pulled_while_mounted_is_there_and_refused(machine):
+    """The mount outlives the device; nothing is asked of either."""
+    *_, before = machine.drives.mounted()
+    (machine.by_number / "8:1").unlink()
+    machine.asked.clear()
+
+    *_, after = machine.drives.mounted()
+
+    assert "pulled out" in after.identity.trouble
+    assert "/dev/sda1" not in machine.asked
+    assert not is_still(before)
+    with pytest.raises(DriveError, match="taken out"):
+        machine.drives.verify(before, "NTFS")
+
+
+def test_a_locked_device_is_write_protected(machine):
+    """The kernel's `ro` flag of the device comes before all other reasons."""
+    machine.device("sda1", 1, disk="sda", ro=1)
+    *_, drive = machine.drives.mounted()
+
+    with pytest.raises(DriveError, match="write-protected") as caught:
+        machine.drives.verify(drive, "NTFS")
+
+    assert "lock switch" in caught.value.hint
+
+
+def test_what_could_be_mounted_is_present(machine):
+    """Not what is mounted, in parts, swap, empty or memory; no floppy is made to grind."""
+    for minor, (name, facts) in enumerate(
+        {
+            "sdb": {},
+            "sdc": {"size": 0},
+            "sdd": {},
+            "fd0": {},
+            "sr0": {},
+            "zram0": {},
+            "sde": {},
+        }.items(),
+        16,
+    ):
+        machine.device(name, minor, **facts)
+        machine.labels[f"/dev/{name}"] = name
+    (machine.sys / "sdd" / "holders" / "dm-0").mkdir(parents=True)
+    sysfs.PROC_SWAPS.write_text("Filename Type Size\n/dev/sde partition 1\n")
+
+    assert [one.device.node for one in machine.drives.present()] == ["/dev/sdb"]
+
+
+def test_idle_looks_load_nothing_heavy():
+    """psutil is loaded where capacity is shown, not by the daemon's look at its drives."""
+    look = "import sys; from daemon.drives import inventory as i; i.Drives().mounted(); print(*sys.modules)"
+    root = Path(__file__).parents[2]
+
+    told = subprocess.run([sys.executable, "-c", look], cwd=root, capture_output=True, check=True)
+
+    assert not {b"psutil", b"requests", b"rich"} & {*told.stdout.split()}

@@ -1,0 +1,248 @@
+"""Which drive a deviceId means: rules over values, no file is opened."""
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.drives.drive import FILE_SYSTEMS, Drive, Unmounted, check_usable, has_file_system
+from daemon.drives.identity import Identity
+from daemon.drives.mounts import Mount
+from daemon.drives.recognition import answers_to, device_ids, explain_absent, pick
+from daemon.drives.sysfs import Device
+from daemon.errors import DriveError
+
+
+def drive(minor: int, *, disk: int = 0, mount_type="fuseblk", options="rw", **known) -> Drive:
+    """A drive as it would be found: /dev/sd8-<minor>, NTFS unless said otherwise."""
+    number = os.makedev(8, minor)
+    node, place = f"/dev/sd8-{minor}", f"/media/{minor}"
+    device = Device(number, node, os.makedev(8, disk or minor), 1, 10**12, False)
+    mount = Mount(minor, 1, number, "/", place, options, mount_type, node, options)
+    return Drive(device, Identity(**{"file_system": "ntfs", **known}), mount)
+
+
+KNOWN = {
+    "label": "HD001",
+    "serial": "WX11",
+    "wwn": "0x50014ee2b1",
+    "uuid": "4070AA412A6EC482",
+    "part_uuid": "6F4E0F4C-01",
+}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"label": "HD001"},
+        {"serial": "WX11"},
+        {"wwn": "50014EE2B1"},
+        {"uuid": "4070aa41-2a6ec482"},
+        {"partuuid": "6f4e0f4c-01"},
+        {"serial": "WX11", "label": "HD001", "uuid": "4070AA412A6EC482"},
+    ],
+)
+def test_an_entry_matches_when_all_its_keys_hold(entry):
+    """Numbers are compared as numbers, whatever the case and the hyphens; names exactly."""
+    assert answers_to(drive(1, **KNOWN), "any name", {"any name": entry}, True)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"label": "hd001"},
+        {"serial": "wx11"},
+        {"serial": "WX11", "label": "HD002"},
+        {"uuid": ""},
+        {"colour": "red"},
+        {},
+    ],
+)
+def test_an_entry_does_not_match_when_one_key_fails(entry):
+    """An empty entry, an empty value or a key nobody knows match nothing, not everything."""
+    assert not answers_to(drive(1, **KNOWN), "HD001", {"HD001": entry}, False)
+    assert not answers_to(drive(1), "HD001", {"HD001": entry}, False)
+
+
+def test_without_an_entry_label_or_serial_count():
+    """Unless a mapping is required; an entry takes its deviceId out of that rule."""
+    one = drive(1, **KNOWN)
+
+    assert device_ids(one, {}, False) == {"HD001", "WX11"}
+    assert device_ids(one, {}, True) == frozenset()
+    assert device_ids(one, {"HD001": {"serial": "other"}}, False) == {"WX11"}
+    assert device_ids(one, {"HD009": {"label": "HD001"}}, True) == {"HD009"}
+    assert device_ids(drive(2), {}, False) == frozenset()
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from("ABC"),
+        st.dictionaries(st.sampled_from(["label", "serial"]), st.sampled_from("ABC")),
+    ),
+    st.booleans(),
+    st.sampled_from([None, "A", "B"]),
+    st.sampled_from([None, "B", "C"]),
+)
+def test_both_ways_of_asking_agree(devices, require_mapping, label, serial):
+    """device_ids() names exactly those deviceIds that answers_to() affirms."""
+    one = drive(1, label=label, serial=serial)
+
+    affirmed = {name for name in "ABC" if answers_to(one, name, devices, require_mapping)}
+    assert device_ids(one, devices, require_mapping) == affirmed
+
+
+def test_the_one_drive_is_picked():
+    """Others on the machine do not matter."""
+    drives = [drive(1, label="HD001"), drive(2, label="HD002"), drive(3)]
+
+    assert pick("HD002", "NTFS", drives, {}, False, asked={"HD001", "HD002"}) is drives[1]
+
+
+def test_two_disks_for_one_device_id_are_refused_whatever_is_on_them():
+    """Never the first match; the file system does not choose between disks."""
+    twins = [drive(1, label="HD001"), drive(2, label="HD001", file_system="exfat")]
+
+    with pytest.raises(DriveError, match=r"2 drives are recognised as HD001: .*8-1.*8-2") as caught:
+        pick("HD001", "NTFS", twins, {}, False)
+
+    assert "uuid" in caught.value.hint
+
+
+def test_one_drive_for_two_waiting_device_ids_is_refused_for_both():
+    """By label the one, by serial the other; harmless as long as just one is asked for."""
+    drives = [drive(1, label="HD001", serial="HD002")]
+
+    for device_id in ("HD001", "HD002"):
+        with pytest.raises(DriveError, match=r"is recognised as HD00. and HD00.") as caught:
+            pick(device_id, "NTFS", drives, {}, False, asked=["HD001", "HD002"])
+        assert "/dev/sd8-1" in str(caught.value)
+
+    assert pick("HD001", "NTFS", drives, {}, False, asked=["HD001"]) is drives[0]
+
+
+def test_partitions_compete_only_with_the_file_system_asked_for():
+    """A serial fits all partitions of a disk; exactly one of them must hold the file system."""
+    efi = drive(1, disk=16, serial="WX11", file_system="vfat", mount_type="vfat")
+    first, second = drive(2, disk=16, serial="WX11"), drive(3, disk=16, serial="WX11", label="B")
+
+    assert pick("WX11", "NTFS", [efi, first], {}, False) is first
+    with pytest.raises(DriveError, match="2 drives are recognised as WX11"):
+        pick("WX11", "NTFS", [efi, first, second], {}, False)
+    one_more_key = {"WX11": {"serial": "WX11", "label": "B"}}
+    assert pick("WX11", "NTFS", [efi, first, second], one_more_key, False) is second
+    with pytest.raises(DriveError, match=r"asks for NTFS, but .* has vfat, mounted as vfat"):
+        pick("WX11", "NTFS", [efi], {}, False)
+
+
+@pytest.mark.parametrize("mount_type", sorted(FILE_SYSTEMS["NTFS"][1]))
+def test_ntfs_goes_by_many_names(mount_type):
+    """Each driver's name counts with an NTFS superblock, and none without."""
+    assert has_file_system(drive(1, mount_type=mount_type), "NTFS")
+    assert not has_file_system(drive(1, mount_type=mount_type, file_system="exfat"), "NTFS")
+    assert not has_file_system(drive(1, mount_type=mount_type), "EXT4")
+
+
+def test_fuseblk_alone_proves_nothing():
+    """exFAT through FUSE looks like ntfs-3g in the mount table."""
+    with pytest.raises(DriveError, match=r"asks for NTFS, but .* has exfat, mounted as fuseblk"):
+        pick("HD001", "NTFS", [drive(1, label="HD001", file_system="exfat")], {}, False)
+
+
+def test_absence_says_how_a_drive_would_be_recognised():
+    """By default rule, by its entry, or not at all until it has one."""
+    entry = {"HD001": {"serial": "WX11", "label": "A"}}
+
+    by_rule = explain_absent("HD001", [], {}, False)
+    by_entry = explain_absent("HD001", [], entry, False)
+    not_yet = explain_absent("HD001", [], {}, True)
+
+    assert str(by_rule) == "no mounted drive is recognised as HD001"
+    assert "label or serial HD001" in by_rule.hint
+    assert "serial WX11, label A" in by_entry.hint
+    assert "require_mapping is on" in not_yet.hint
+
+
+def test_absence_names_drives_that_could_not_be_identified():
+    """The one waited for may be among them."""
+    unknown = drive(1, file_system=None, trouble="/dev/sd8-1 gave no answer in 5 s")
+
+    told = str(explain_absent("HD001", [unknown, drive(2)], {}, False))
+
+    assert "not known is /dev/sd8-1" in told
+    assert "gave no answer in 5 s" in told
+    assert "/dev/sd8-2" not in told
+
+
+def test_a_serial_that_only_udev_could_know_is_no_riddle():
+    """On a machine without udev an entry by serial never holds; the hint says why."""
+    by_serial, by_label = {"A": {"serial": "WX11"}}, {"A": {"label": "A"}}
+    without, described = drive(1, label="B"), drive(2, label="C", by_udev=True)
+
+    hint = explain_absent("A", [without, described], by_serial, False).hint
+
+    assert "Only udev knows serial and wwn" in hint
+    assert "8-1" in hint
+    assert "8-2" not in hint
+    assert "udev" not in explain_absent("A", [without], by_label, False).hint
+
+
+def test_absence_names_the_device_that_is_not_mounted():
+    """Mount it, is all there is to do."""
+    other, ours = drive(1, label="other"), drive(2, label="HD001")
+    present = [Unmounted(one.device, one.identity) for one in (other, ours)]
+
+    told = explain_absent("HD001", [], {}, False, present)
+
+    assert str(told) == ("HD001 is present but not mounted: /dev/sd8-2 (label HD001)")
+    assert told.hint.endswith("udisksctl mount -b /dev/sd8-2")
+
+
+def test_present_devices_are_not_looked_at_while_the_drive_is_there():
+    """Probing them costs; pick() iterates over them only where it must."""
+
+    def present():
+        raise AssertionError("looked at")
+        yield
+
+    mounted = [drive(1, label="HD001")]
+
+    assert pick("HD001", "NTFS", mounted, {}, False, present=present()) is mounted[0]
+    with pytest.raises(AssertionError, match="looked at"):
+        pick("HD002", "NTFS", mounted, {}, False, present=present())
+
+
+def test_what_an_operator_reads_holds_no_terminal_codes():
+    """Labels are strangers' text, and so are mount points and deviceIds."""
+    hostile = drive(1, label="\x1b[2J\u202e", serial="a\nb", mount_type="x", options="ro")
+
+    with pytest.raises(DriveError) as caught:
+        pick("\x1b[2J\u202e", "NTFS", [hostile], {}, False)
+
+    assert str(caught.value).isprintable()
+    assert caught.value.hint.isprintable()
+
+
+def test_what_is_usable_is_checked_in_whole():
+    """Unknown content is refused even where all else is right."""
+    check_usable(drive(1), "NTFS")
+
+    with pytest.raises(DriveError, match="is not known: hung"):
+        check_usable(drive(1, trouble="hung"), "NTFS")
+    with pytest.raises(DriveError, match="is read-only"):
+        check_usable(drive(1, options="ro"), "NTFS")
+
+
+def test_identities_hold_what_is_known_as_text():
+    """For receipts and JSON: nothing that is not there, nothing that cannot be encoded."""
+    named = drive(1, label="A\udcff", serial="WX11").identities()
+
+    assert named == {
+        "deviceNode": "/dev/sd8-1",
+        "mountPoint": "/media/1",
+        "mountType": "fuseblk",
+        "fileSystem": "ntfs",
+        "label": r"A\udcff",
+        "serial": "WX11",
+    }

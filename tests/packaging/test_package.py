@@ -1,0 +1,174 @@
+"""scripts/package: the Debian package installs what scripts/install does, and asks for the same.
+
+Both are laid out into one scratch root folder as dpkg does it; maintainer scripts are only read,
+because they would act on this machine.
+"""
+
+import gzip
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parents[2]
+PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+TOOLS = ("dh", "dh_python3", "systemd-sysusers", "systemd-tmpfiles")
+RULE = "usr/lib/udev/rules.d/90-driveprep-automount.rules"
+
+pytestmark = [
+    pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away"),
+    pytest.mark.skipif(not all(map(shutil.which, TOOLS)), reason="debhelper is not installed"),
+]
+
+
+def told(*command):
+    """What a command prints."""
+    command = [str(word) for word in command]
+    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory):
+    """The package, and the one with the udev rule."""
+    folder = tmp_path_factory.mktemp("packages")
+    told("scripts/package", "--output", folder)
+    [package], [automount] = folder.glob("driveprep_*.deb"), folder.glob("driveprep-a*.deb")
+    return package, automount
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory, packages):
+    """A root folder with the package's files, and what its postinst makes of them."""
+    folder = tmp_path_factory.mktemp("root")
+    told("dpkg-deb", "--extract", packages[0], folder)
+    (folder / "etc").mkdir()
+    for tool, verb in (("systemd-sysusers", []), ("systemd-tmpfiles", ["--create"])):
+        told(tool, f"--root={folder}", *verb, "driveprep.conf")
+    return folder
+
+
+def test_every_file_has_its_place(root):
+    """The files of scripts/install lie where it puts them; pages are compressed, as Debian asks."""
+    for line in told("sh", "-c", ". scripts/layout && layout").splitlines():
+        source, place = line.split()
+        expected = (TOP / source).read_bytes()
+        if "/man/" in place:
+            assert gzip.decompress((root / f"{place}.gz").read_bytes()) == expected
+        else:
+            assert (root / place).read_bytes() == expected
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completions(root, shell):
+    """Each shell finds the completion that click makes for it."""
+    place = told("sh", "-c", f'. scripts/layout && echo "${shell}_completion"').strip()
+
+    assert f"_DRIVEPREP_COMPLETE={shell}_complete" in (root / place).read_text()
+
+
+def test_command_runs_from_a_folder_of_its_own(root, tmp_path):
+    """Nobody's `import daemon` finds ours, and ours is not taken for a stranger's."""
+    command, library = root / "usr/bin/driveprep", root / "usr/share/driveprep"
+    (tmp_path / "daemon.py").write_text("raise SystemExit('a stranger')")
+    script = command.read_text()
+    shebang, _, code = script.partition("\n")
+    code = code.replace("/usr/share/driveprep", str(library))
+    code = code.replace("main()", "print(main.__code__.co_filename)\nmain()")
+
+    done = subprocess.run(
+        [sys.executable, *shebang.split()[1:], "-c", code, "--version"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert shebang == "#!/usr/bin/python3 -Ps"
+    assert stat.S_IMODE(command.stat().st_mode) == 0o755
+    assert done.stdout.splitlines() == [
+        str(library / "daemon/cli/main.py"),
+        f"driveprep, version {PROJECT['version']}",
+    ]
+    assert list(root.rglob("python3*/**/daemon")) == []
+    assert list(root.rglob("__pycache__")) == []
+
+
+def test_it_asks_for_what_pyproject_asks_for(packages):
+    """The libraries and their versions are written down twice; here they are compared."""
+    depends = told("dpkg-deb", "--field", packages[0], "Depends").strip().split(", ")
+    wanted = re.findall(r"^(\S+)>=(\S+)$", "\n".join(PROJECT["dependencies"]), re.MULTILINE)
+    assert len(wanted) == len(PROJECT["dependencies"])
+    names = {name: "yaml" if name == "PyYAML" else name for name, _ in wanted}
+    libraries = {f"python3-{names[name]} (>= {version})" for name, version in wanted}
+
+    assert {one for one in depends if one.startswith("python3-")} == libraries
+    assert f"python3 ({PROJECT['requires-python'][:2]} {PROJECT['requires-python'][2:]})" in depends
+    assert {"fdisk", "ntfs-3g", "systemd", "udev"} <= set(depends)
+
+
+def test_version(packages):
+    """It is pyproject.toml's."""
+    for package in packages:
+        version = told("dpkg-deb", "--field", package, "Version").strip()
+        assert version == f"{PROJECT['version']}-1"
+
+
+def test_what_apt_does_after_unpacking(packages, tmp_path):
+    """User, folders, service, in this order: debhelper has seen all that it has to see."""
+    told("dpkg-deb", "--control", packages[0], tmp_path)
+    done = (tmp_path / "postinst").read_text()
+
+    places = [
+        done.find(words)
+        for words in (
+            'systemd-sysusers ${DPKG_ROOT:+--root="$DPKG_ROOT"} driveprep.conf',
+            "py3compile -p driveprep /usr/share/driveprep",
+            'systemd-tmpfiles ${DPKG_ROOT:+--root="$DPKG_ROOT"} --create driveprep.conf',
+            "deb-systemd-helper enable 'driveprep.service'",
+            "deb-systemd-invoke $_dh_action 'driveprep.service'",
+        )
+    ]
+    assert -1 not in places
+    assert places == sorted(places)
+    assert "deb-systemd-invoke stop 'driveprep.service'" in (tmp_path / "prerm").read_text()
+
+
+def test_config_is_for_root_and_the_group(root):
+    """As by scripts/install: the example, which nobody but root and the group may read."""
+    config = root / "etc/driveprep/config.yml"
+    status = config.stat()
+    group = re.search(r"^driveprep:[^:]*:(\d+):", (root / "etc/group").read_text(), re.MULTILINE)
+
+    assert config.read_bytes() == (TOP / "config.example.yml").read_bytes()
+    assert (stat.S_IMODE(status.st_mode), status.st_uid) == (0o640, 0)
+    assert status.st_gid == (root / "var/lib/driveprep/pending").stat().st_gid == int(group[1])
+
+
+def test_the_udev_rule_is_asked_for_by_a_package_of_its_own(packages, root, tmp_path):
+    """Only who installs driveprep-automount has drives mounted."""
+    told("dpkg-deb", "--extract", packages[1], tmp_path)
+
+    assert not (root / RULE).exists()
+    assert (tmp_path / RULE).read_bytes() == (TOP / "systemd/udev" / Path(RULE).name).read_bytes()
+
+
+@pytest.mark.parametrize("script", ["install", "uninstall"])
+def test_scripts_leave_a_package_alone(root, script):
+    """What apt has installed, apt removes; the sentence says how."""
+    before = sorted(root.rglob("*"))
+
+    done = subprocess.run(
+        [TOP / "scripts" / script, "--root", root], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 69
+    assert "apt remove driveprep" in done.stderr
+    assert sorted(root.rglob("*")) == before

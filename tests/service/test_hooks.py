@@ -1,0 +1,215 @@
+"""Hooks: real commands, which get just what is promised, and can harm nothing."""
+
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from daemon.jobs.job import Job, Obstacle, Pending, Progress, Rejected, Signed
+from daemon.service import hooks
+
+SECONDS = 10.0  # until a test that hangs has failed
+SIGNED = Signed("K7M3X", "secret text", "secret address", "", 1.0, 2.0, {"serial": "WX11"})
+JOB = Job(7, "HD001", "NTFS", "a.yml", "ab12", SIGNED, 1.0, filed=True)
+WAITING = replace(JOB, state=Pending("1"), filed=False)
+
+
+def ended():
+    """Wait until no hook runs any more."""
+    for thread in threading.enumerate():
+        if thread.name == "hook":
+            thread.join(SECONDS)
+            assert not thread.is_alive()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left():
+    """No hook outlives its test."""
+    yield
+    ended()
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Make a command of some lines of sh; its path."""
+
+    def make(lines, name="hook"):
+        path = tmp_path / name
+        path.write_text(f"#!/bin/sh\n{lines}\n")
+        path.chmod(0o755)
+        return str(path)
+
+    return make
+
+
+def environment(script, event, job):
+    """What a hook finds in its environment."""
+    place = Path(script("cat /proc/$$/environ > $0.seen", "seen"))
+    hooks.run([str(place)], event, job)
+    ended()
+    pairs = place.with_name("seen.seen").read_bytes().decode().split("\0")
+    return dict(pair.split("=", 1) for pair in pairs if pair)
+
+
+def test_environment_is_as_promised(script, monkeypatch):
+    """A hook gets PATH and the job's fields, and nothing that the daemon has for itself."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "tell-no-one")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials")
+    monkeypatch.setenv("LD_PRELOAD", "")
+
+    assert environment(script, "prepared", JOB) == {
+        "PATH": os.environ["PATH"],
+        "DRIVEPREP_EVENT": "prepared",
+        "DRIVEPREP_DEVICE_ID": "HD001",
+        "DRIVEPREP_JOB_ID": "K7M3X",
+        "DRIVEPREP_MANIFEST": "a.yml",
+        "DRIVEPREP_REASON": "",
+        "DRIVEPREP_HINT": "",
+        "DRIVEPREP_PROGRESS": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("job", "told"),
+    [
+        (
+            replace(WAITING, obstacle=Obstacle("no drive\n$(id)", "plug it in", 1.0, 0, None)),
+            {"JOB_ID": "", "REASON": "no drive\n$(id)", "HINT": "plug it in"},
+        ),
+        (replace(WAITING, state=Rejected("Ä: bad")), {"REASON": "Ä: bad", "HINT": ""}),
+        (
+            replace(JOB, progress=Progress(1.0, "Complete", None, is_terminal=True)),
+            {"PROGRESS": "Complete"},
+        ),
+        (replace(JOB, progress=Progress(1.0, None, None, is_terminal=False)), {"PROGRESS": ""}),
+        (replace(JOB, device_id="a\0b", name="\ud800.yml"), {"DEVICE_ID": "ab"}),
+    ],
+    ids=["obstacle", "rejected", "terminal", "nothing said", "no text of execve(2)"],
+)
+def test_fields_of_each_event(script, job, told):
+    """Why, what to do, and how far it is: word for word, as far as execve(2) can take it."""
+    found = environment(script, "event", job)
+
+    assert {key: found[f"DRIVEPREP_{key}"] for key in told} == told
+
+
+def test_reason_of_any_length(script):
+    """A reason that is longer than a variable can be is cut; the hook is run all the same."""
+    long = replace(WAITING, state=Rejected("Ä" * 1_000_000))
+
+    reason = environment(script, "rejected", long)["DRIVEPREP_REASON"]
+
+    assert len(reason) > 30_000
+    assert set(reason) == {"Ä"}
+
+
+def test_no_shell(script, tmp_path):
+    """The words of a command reach it as they are, and nothing is made of them on the way."""
+    command = script('printf "%s|" "$@" > $0.words')
+
+    hooks.run([command, "$(touch x)", "; touch y", "*", ""], "prepared", JOB)
+    ended()
+
+    assert (tmp_path / "hook.words").read_text() == "$(touch x)|; touch y|*||"
+
+
+def test_run_does_not_wait(script, tmp_path):
+    """Whoever has a hook run goes on at once, though the hook waits for him."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+
+    hooks.run([script(f"read line < {fifo}")], "prepared", JOB)
+
+    fifo.write_text("go on\n")
+
+
+def test_success_is_not_told(script, caplog):
+    """A hook that does its work says nothing in our log, whatever it prints."""
+    caplog.set_level("DEBUG")
+    hooks.run([script("echo out; echo err >&2")], "prepared", JOB)
+    ended()
+
+    assert caplog.records == []
+
+
+def test_failure_is_logged(script, caplog):
+    """A hook that fails is named, with its exit code and the end of what it said."""
+    hooks.run([script("yes x | head -n 100000 >&2; echo Ä broken >&2; exit 3")], "prepared", JOB)
+    ended()
+
+    (record,) = caplog.records
+    assert "/hook ended with 3: " in record.message
+    assert record.message.endswith("Ä broken")
+    assert len(record.message) < 1000
+
+
+@pytest.mark.parametrize("command", ["/no/such/command", "/etc/passwd", "/bin/a\0b"])
+def test_command_that_cannot_be_run(caplog, command):
+    """A command that is not there, or is none, is logged, and changes nothing else."""
+    hooks.run([command], "prepared", JOB)
+    ended()
+
+    (record,) = caplog.records
+    assert record.message.startswith(f"hook {command}: ")
+
+
+def is_alive(pid):
+    """Whether a process runs."""
+    with suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
+
+
+def test_hook_that_takes_too_long(script, tmp_path, caplog, monkeypatch):
+    """After the time limit a hook is killed with its children, and that is logged."""
+    monkeypatch.setattr(hooks, "LIMIT_SECONDS", 1.0)
+    hooks.run([script("sleep 60 & echo $$ $! > $0.pids; wait")], "prepared", JOB)
+    ended()
+    pids = (tmp_path / "hook.pids").read_text().split()
+
+    (record,) = caplog.records
+    assert "/hook took longer than 1 s, killed" in record.message
+    deadline = time.monotonic() + SECONDS
+    while any(map(is_alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not any(map(is_alive, pids))
+
+
+def test_no_signal_of_the_daemon_reaches_a_hook(script, tmp_path):
+    """A hook is in a session of its own: Ctrl-C for the daemon is none for it."""
+    hooks.run([script("cut -d' ' -f6 /proc/$$/stat > $0.session")], "prepared", JOB)
+    ended()
+
+    assert int((tmp_path / "hook.session").read_text()) != os.getsid(0)
+
+
+def test_a_flood_of_events(script, tmp_path):
+    """However many events come at once, few hooks run at a time, and each is run once."""
+    (tmp_path / "running").mkdir()
+    command = script(
+        "d=${0%/*}; touch $d/running/$$; ls $d/running | wc -l > $d/n-$$; sleep 0.02\n"
+        "rm $d/running/$$; echo $DRIVEPREP_DEVICE_ID >> $d/all"
+    )
+    names = [f"HD{number}" for number in range(40)]
+    for name in names:
+        hooks.run([command], "rejected", replace(WAITING, device_id=name))
+    ended()
+
+    assert sorted((tmp_path / "all").read_text().split()) == sorted(names)
+    counts = [int(path.read_text()) for path in tmp_path.glob("n-*")]
+    assert 1 <= max(counts) <= hooks.ABREAST
+
+
+def test_signals_are_as_at_first(script, tmp_path):
+    """A hook ignores no signal that our Python ignores for itself."""
+    assert signal.getsignal(signal.SIGPIPE) == signal.SIG_IGN
+    hooks.run([script("grep SigIgn /proc/$$/status > $0.ignored")], "prepared", JOB)
+    ended()
+
+    ignored = int((tmp_path / "hook.ignored").read_text().split()[1], 16)
+    assert not ignored & 1 << signal.SIGPIPE - 1

@@ -1,0 +1,135 @@
+"""aftermath: what follows a worker's steps is written down and told once."""
+
+import logging
+from dataclasses import replace
+
+import pytest
+
+from daemon.errors import DriveAbsentError, DriveError, UnreachableError
+from daemon.jobs.job import Job, Pending, Rejected, Signed
+from daemon.jobs.journal import Journal
+from daemon.service import outcomes
+from daemon.service.outcomes import Aftermath
+
+NOW = 2_000_000_000.0
+EVENTS = ("prepared", "rejected", "obstacle", "terminal")
+DRIVE = {"deviceNode": "/dev/sdb1"}
+SIGNED = Signed(
+    job_id="K7M3X",
+    signature="jobId:K7M3X",
+    shipping_address="",
+    warning="",
+    submitted_at=NOW,
+    drive=DRIVE,
+    signed_at=NOW,
+)
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What hooks and udisks2 are told, in order."""
+    told = []
+    monkeypatch.setattr(
+        outcomes.hooks, "run", lambda words, event, job: told.append((words, event, job))
+    )
+    monkeypatch.setattr(outcomes, "eject", lambda node: told.append(("eject", node)))
+    return told
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    """An empty journal."""
+    ledger = Journal(tmp_path, lambda: NOW)
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def job(ledger):
+    """A job that waits for its drive."""
+    return ledger.add([Job(0, "HD001", "NTFS", "HD001.yml", "a", Pending("1"), NOW)])[0]
+
+
+def after(ledger, *, ejects=False):
+    """An aftermath with a hook for each event."""
+    return Aftermath(ledger, lambda: NOW, {event: (f"/{event}",) for event in EVENTS}, ejects)
+
+
+def test_an_obstacle_is_told_once(ledger, job, told, caplog):
+    """It is in the journal, one line of the log and one hook, however often it is met."""
+    caplog.set_level(logging.INFO)
+    for _ in range(3):
+        after(ledger).met(job, DriveError("it is read-only", "Unlock it."))
+
+    assert ledger.current(job).obstacle.reason == "it is read-only"
+    assert [record.message for record in caplog.records] == ["it is read-only. Unlock it."]
+    assert [(words, event) for words, event, _ in told] == [(("/obstacle",), "obstacle")]
+    assert told[0][2].obstacle.hint == "Unlock it."
+
+
+def test_another_obstacle_is_news(ledger, job, told):
+    """A change of the reason is told, and replaces the old one."""
+    for reason in ("it is read-only", "it is full"):
+        after(ledger).met(job, DriveError(reason, "Look."))
+
+    assert ledger.current(job).obstacle.reason == "it is full"
+    assert len(told) == 2
+
+
+def test_absence_is_no_news_for_hooks(ledger, job, told, caplog):
+    """A drive that is not here is the usual state: in the journal and the log, not an alarm."""
+    caplog.set_level(logging.INFO)
+    after(ledger).met(job, DriveAbsentError("no drive", "Mount it."))
+
+    assert ledger.current(job).obstacle.is_absence
+    assert caplog.records[0].levelno == logging.INFO
+    assert told == []
+
+
+def test_trouble_of_the_service_counts_its_tries(ledger, job, told):
+    """The same trouble again is written down with its next try, and told no second time."""
+    for _ in range(2):
+        after(ledger).met(job, UnreachableError("cannot reach it", "Wait."))
+
+    assert ledger.current(job).obstacle.attempts == 2
+    assert ledger.current(job).obstacle.retry_at > NOW
+    assert len(told) == 1
+
+
+def test_a_prepared_drive_is_told_and_then_ejected(ledger, job, told):
+    """Only where the configuration asks for it, and only a prepared one."""
+    signed, rejected = replace(job, state=SIGNED), replace(job, state=Rejected("is bad"))
+
+    after(ledger).filed(signed)
+    after(ledger, ejects=True).filed(signed)
+    after(ledger, ejects=True).filed(rejected)
+    after(ledger).closed(signed)
+
+    prepared = (("/prepared",), "prepared", signed)
+    assert told == [
+        prepared,
+        prepared,
+        ("eject", "/dev/sdb1"),
+        (("/rejected",), "rejected", rejected),
+        (("/terminal",), "terminal", signed),
+    ]
+
+
+def test_a_refused_eject_changes_nothing(ledger, job, told, monkeypatch, caplog):
+    """The job is done all the same; the refusal is a warning with what to do."""
+
+    def refuse(node):
+        raise DriveError(f"{node} is busy", "Do it by hand.")
+
+    monkeypatch.setattr(outcomes, "eject", refuse)
+
+    after(ledger, ejects=True).filed(replace(job, state=SIGNED))
+
+    assert [record.message for record in caplog.records] == ["/dev/sdb1 is busy. Do it by hand."]
+
+
+def test_without_hooks_nobody_is_called(ledger, job, told):
+    """No entry, no command."""
+    Aftermath(ledger, lambda: NOW).filed(replace(job, state=SIGNED))
+
+    assert told == []

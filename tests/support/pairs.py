@@ -1,0 +1,39 @@
+"""Jobs in every state, drives, and what one scan made of them: values for tests of the rules."""
+
+import os
+
+from daemon.drives.drive import Drive
+from daemon.drives.identity import Identity
+from daemon.drives.mounts import Mount
+from daemon.drives.sysfs import Device
+from daemon.jobs.job import Job, Pending, Rejected, Signed, Submitted, Submitting
+from daemon.preparation.pairing import Pairing, named
+
+PENDING = Pending("1")
+SUBMITTING = Submitting(1.0, "https://service", "AKIA", {})
+SUBMITTED = Submitted("K7M3X", "text", "address", "", 1.0, {})
+SIGNED = Signed("K7M3X", "text", "address", "", 1.0, 2.0, {})
+REJECTED = Rejected("x")
+
+
+def device(minor):
+    """A disk of its own."""
+    number = os.makedev(8, minor)
+    return Device(number, f"/dev/sd{minor}", number, 1, 10**12, False)
+
+
+def drive(label, minor=1):
+    """A mounted NTFS drive."""
+    here = device(minor)
+    mount = Mount(minor, 1, here.number, "/", f"/media/{minor}", "rw", "fuseblk", here.node, "rw")
+    return Drive(here, Identity(file_system="ntfs", label=label), mount)
+
+
+def job(state, device_id="HD001", name="a.yml", file_system="NTFS"):
+    """A job in that state."""
+    return Job(1, device_id, file_system, name, "ab12", state, 1.0)
+
+
+def pairing(jobs, *drives, present=(), devices=None, require_mapping=False):
+    """One look at these jobs and drives."""
+    return Pairing(named(jobs), drives, present, devices or {}, require_mapping)

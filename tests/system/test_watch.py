@@ -1,0 +1,146 @@
+"""Watched folders, by the kernel's own events."""
+
+import os
+import queue
+from contextlib import suppress
+
+import pytest
+
+from daemon.system.watch import Watch
+
+SECONDS = 10  # until a missing event is a failure
+
+
+class Ear:
+    """Hears what a watch tells."""
+
+    def __init__(self):
+        self.calls = queue.Queue()
+
+    def __call__(self, name, complete):
+        """What the watch calls."""
+        self.calls.put((name, complete))
+
+    def until(self, call):
+        """Everything told up to `call`, which must come."""
+        told = []
+        while call not in told:
+            told.append(self.calls.get(timeout=SECONDS))
+        return told
+
+
+@pytest.fixture
+def watched(tmp_path):
+    """A watched folder, and the ear that hears of it."""
+    folder, ear = tmp_path / "pending", Ear()
+    folder.mkdir()
+    watch = Watch()
+    watch.add(folder, ear)
+    watch.start()
+    yield folder, ear
+    watch.stop()
+
+
+def test_closed_after_writing(watched):
+    """A file is told of as it is begun, and as complete once its writer has closed it."""
+    folder, ear = watched
+
+    with (folder / "a.yml").open("w") as file:
+        file.write("half")
+        file.flush()
+        assert ear.until(("a.yml", False)) == [("a.yml", False)]
+        file.write("whole")
+
+    assert ("a.yml", True) not in ear.until(("a.yml", True))[:-1]
+
+
+def test_renamed_in_from_elsewhere(watched):
+    """A file that is renamed into the folder is complete as it comes."""
+    folder, ear = watched
+    (folder.parent / "a.yml").write_text("x")
+
+    (folder.parent / "a.yml").rename(folder / "a.yml")
+
+    assert ear.until(("a.yml", True))[-1] == ("a.yml", True)
+
+
+def test_renamed_within(watched):
+    """A rename within the folder tells of both names, of the new one as complete."""
+    folder, ear = watched
+    (folder / "a.part").write_text("x")
+    ear.until(("a.part", True))
+
+    (folder / "a.part").rename(folder / "a.yml")
+
+    assert ("a.part", False) in ear.until(("a.yml", True))
+
+
+def test_taken_away(watched):
+    """Deleted and renamed out, a file is told of, and is not called complete."""
+    folder, ear = watched
+    for name in ("a.yml", "b.yml"):
+        (folder / name).write_text("x")
+        ear.until((name, True))
+
+    (folder / "a.yml").unlink()
+    (folder / "b.yml").rename(folder.parent / "b.yml")
+
+    assert ("a.yml", False) in (told := ear.until(("b.yml", False)))
+    assert all(not complete for _, complete in told)
+
+
+def test_looking_is_silent(watched):
+    """Listing the folder and reading its files tells nothing, so that no look calls the next."""
+    folder, ear = watched
+    (folder / "a.yml").write_text("x")
+    ear.until(("a.yml", True))
+
+    for _ in range(3):
+        assert os.listdir(folder) == ["a.yml"]
+        assert (folder / "a.yml").read_text() == "x"
+    (folder / "end").mkdir()
+
+    names = {name for name, _ in ear.until(("end", False))}
+    assert "a.yml" not in names
+
+
+def test_names_that_are_no_utf8(watched):
+    """A name of any bytes is told as Python spells such names."""
+    folder, ear = watched
+
+    with open(os.fsencode(folder) + b"/\xff.yml", "w") as file:
+        file.write("x")
+
+    assert ear.until(("\udcff.yml", True))
+
+
+def test_folder_that_cannot_be_watched(tmp_path, caplog):
+    """One folder that cannot be watched is warned of; the others are watched all the same."""
+    ear, watch = Ear(), Watch()
+    watch.add(tmp_path / "missing", ear)
+    watch.add(tmp_path, ear)
+    watch.start()
+    try:
+        (tmp_path / "a.yml").write_text("x")
+
+        assert ear.until(("a.yml", True))
+        assert "missing cannot be watched" in caplog.text
+    finally:
+        watch.stop()
+
+
+def test_polled(tmp_path, monkeypatch):
+    """Where servers tell no one, a changed folder is noticed by looking again and again."""
+    monkeypatch.setattr("daemon.system.watch.POLL_SECONDS", 0.05)
+    ear, watch = Ear(), Watch(polled=True)
+    watch.add(tmp_path, ear)
+    watch.start()
+    try:
+        (tmp_path / "a.yml").write_text("x")
+
+        assert ("a.yml", True) not in ear.until(("a.yml", False))
+    finally:
+        watch.stop()
+    with suppress(queue.Empty):
+        while True:
+            assert ear.calls.get_nowait()[1] is False

@@ -213,7 +213,10 @@ def test_what_could_be_mounted_is_present(machine):
 
 def test_idle_looks_load_nothing_heavy():
     """psutil is loaded where capacity is shown, not by the daemon's look at its drives."""
-    look = "import sys; from daemon.drives import inventory as i; i.Drives().mounted(); print(*sys.modules)"
+    look = (
+        "import sys; from daemon.drives.inventory import Drives;"
+        " Drives().mounted(); print(*sys.modules)"
+    )
     root = Path(__file__).parents[2]
 
     told = subprocess.run([sys.executable, "-c", look], cwd=root, capture_output=True, check=True)

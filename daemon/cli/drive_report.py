@@ -10,7 +10,6 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from daemon.drives import recognition
 from daemon.drives.drive import Drive, Unmounted, check_usable
 from daemon.errors import DriveError, ManifestError
 from daemon.jobs.job import Job, Pending, Rejected, Signed, Submitted, Submitting
@@ -76,8 +75,7 @@ class Verdicts:
         return "it answers to no deviceId: no label, no serial, no entry under `devices`"
 
     def _device_ids(self, drive: Drive | Unmounted) -> frozenset[str]:
-        devices, require_mapping = self.pairing.devices, self.pairing.require_mapping
-        return recognition.device_ids(drive, devices, require_mapping)
+        return self.pairing.recognition.device_ids(drive)
 
 
 def _prepared(job: Job) -> str:

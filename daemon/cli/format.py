@@ -18,7 +18,7 @@ import click
 
 from daemon.drives import formatting, identity, sysfs
 from daemon.drives.drive import Unmounted
-from daemon.drives.recognition import Devices, device_ids, explain_absent
+from daemon.drives.recognition import Recognition
 from daemon.errors import DriveError
 from daemon.system.printable import printable
 
@@ -35,8 +35,7 @@ def run(
     device_id: str,
     ask: Ask,
     *,
-    devices: Devices,
-    require_mapping: bool,
+    recognition: Recognition,
     internal: bool,
 ) -> None:
     """Erase the disk at `path` and make it the NTFS drive `device_id`, once a person has agreed.
@@ -49,7 +48,7 @@ def run(
     formatting.check_erasable(disk, internal=internal)
     with formatting.hold(disk) as descriptor:
         found = formatting.look(disk, disk)
-        check_recognisable(found, device_id, devices, require_mapping)
+        check_recognisable(found, device_id, recognition)
         _show(found, device_id)
         _confirm(found, ask)
         made = formatting.make_ntfs(disk, descriptor, device_id)
@@ -66,22 +65,20 @@ def ask_terminal(question: str) -> str:
     return answer
 
 
-def check_recognisable(
-    disk: Unmounted, device_id: str, devices: Devices, require_mapping: bool
-) -> None:
+def check_recognisable(disk: Unmounted, device_id: str, recognition: Recognition) -> None:
     """Raise DriveError where the disk, once formatted, would be recognised as none or another.
 
     Formatting gives a new uuid and partuuid, so that a deviceId known by one of them never fits.
     """
     future = replace(disk.identity, file_system="ntfs", label=device_id, uuid=None, part_uuid=None)
-    known = device_ids(Unmounted(disk.device, future), devices, require_mapping)
+    known = recognition.device_ids(Unmounted(disk.device, future))
     if device_id not in known:
         raise DriveError(
             f"{disk.describe()} would not be recognised as {device_id}, even when formatted",
-            f"{explain_absent(device_id, [], devices, require_mapping).hint}"
+            f"{recognition.explain_absent(device_id, []).hint}"
             " Formatting gives it a new uuid and partuuid.",
         )
-    if others := sorted(known & devices.keys() - {device_id}):
+    if others := sorted(known & recognition.devices.keys() - {device_id}):
         raise DriveError(
             f"config.yml knows {disk.describe()} as {', '.join(map(printable, others))}",
             "Take the right drive, or correct `devices` in config.yml.",

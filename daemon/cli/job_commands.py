@@ -109,7 +109,7 @@ class Desk:
         job = self._at_service(word)
         if not isinstance(job.state, Submitted | Signed):
             raise DriveprepError(f"{word} has no JobId yet", "`driveprep show` tells why.")
-        page = papers.slip(job, job.state, self._manifest(job))
+        page = papers.slip(job, job.state, rules.read(self._manifest(job), job.name))
         place = output or Path(tempfile.mkdtemp(prefix="driveprep-")) / papers.SLIP
         place.write_text(page, encoding="utf-8")
         return place

@@ -53,11 +53,11 @@ def run(config_path: Path, verbose: bool) -> None:
     """Be the daemon, in the foreground, until SIGTERM."""
     import logging
 
-    from daemon.service import run
+    from daemon import service
     from daemon.system import logs
 
     logs.to_stderr(logging.DEBUG if verbose else logging.INFO)
-    run.run(config_path)
+    service.run(config_path)
 
 
 @driveprep.command()
@@ -172,18 +172,19 @@ def retry(config_path: Path, device_id: str) -> None:
 def format_(config_path: Path, internal: bool, device: Path, device_id: str) -> None:
     """ERASE the whole disk DEVICE and make it the NTFS drive DEVICE_ID (root, at a terminal)."""
     from daemon.cli import format as format_command
+    from daemon.drives.recognition import Recognition
 
-    settings: Config | None = None
+    recognition = Recognition()
     try:
         settings = _settings(config_path)
+        recognition = Recognition(settings.devices, settings.require_mapping)
     except ConfigError as error:
         click.echo(f"not checked against a configuration: {error}", err=True)
     format_command.run(
         device,
         device_id,
         format_command.ask_terminal,
-        devices=settings.devices if settings else {},
-        require_mapping=settings.require_mapping if settings else False,
+        recognition=recognition,
         internal=internal,
     )
 

@@ -11,9 +11,9 @@ from dataclasses import asdict
 
 from daemon.cli.drive_report import Verdicts
 from daemon.config.loading import Config
-from daemon.drives import recognition
 from daemon.drives.drive import Drive, Unmounted
 from daemon.drives.inventory import capacity
+from daemon.drives.recognition import Recognition
 from daemon.jobs import reader
 from daemon.jobs.job import Job, Rejected, Signed, Submitted, expires_at, is_late
 from daemon.preparation.pairing import Pairing, named
@@ -49,7 +49,7 @@ def drives(settings: Config, mounted: Sequence[Drive], present: Sequence[Unmount
         for job in reader.recent(settings.spool, time.time())
         if not job.is_closed and job.device_id
     ]
-    pairing = Pairing(named(jobs), mounted, present, settings.devices, settings.require_mapping)
+    pairing = Pairing(named(jobs), mounted, present, _recognition(settings))
     verdicts = Verdicts(jobs, pairing)
     return {
         "version": VERSION,
@@ -118,4 +118,8 @@ def _drive(drive: Drive, settings: Config) -> Report:
 
 
 def _device_ids(drive: Drive | Unmounted, settings: Config) -> list[str]:
-    return sorted(recognition.device_ids(drive, settings.devices, settings.require_mapping))
+    return sorted(_recognition(settings).device_ids(drive))
+
+
+def _recognition(settings: Config) -> Recognition:
+    return Recognition(settings.devices, settings.require_mapping)

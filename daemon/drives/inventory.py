@@ -102,6 +102,10 @@ class Drives:
                 raise _changed(drive, f"its {name} was {before}, and is now {now}")
         return fresh
 
+    def is_still(self, drive: Drive) -> bool:
+        """Return whether nothing has happened to the drive since it was scanned, see `is_still`."""
+        return is_still(drive)
+
     def _known(self, here: Set[_Key], *, ask_again: bool) -> dict[_Key, Identity]:
         """What is remembered of the drives that are here; the others are forgotten."""
         remembered = self._remembered.copy()  # a worker may be in verify()

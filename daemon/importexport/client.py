@@ -50,9 +50,20 @@ class Client:
     itself, except for a CreateJob that is meant: that one is never sent twice by this class.
     """
 
-    def __init__(self, endpoint: str, credentials: Credentials, timeout: float) -> None:
-        self._endpoint = endpoint
-        self._timeout = timeout
+    def __init__(
+        self,
+        endpoint: str,
+        credentials: Credentials,
+        timeout: float,
+        *,
+        clock: Callable[[], float] = time.time,
+        transport: Callable[[str, float], Transport] | None = None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.access_key_id = credentials.access_key_id
+        self.timeout = timeout  # seconds, of one request
+        self._clock = clock
+        self._new_transport = transport or _transport
         self._auth = SignatureVersion2(credentials, self.now)
         self._offset = 0.0  # seconds the service's clock is ahead of ours, as far as known
         self._opening = threading.Lock()
@@ -60,7 +71,7 @@ class Client:
 
     def now(self) -> float:
         """The service's time as far as known, in seconds since the epoch."""
-        return time.time() + self._offset
+        return self._clock() + self._offset
 
     def create_job(
         self, manifest: str, *, validate_only: bool = False, job_type: str = "Export"
@@ -171,7 +182,7 @@ class Client:
         """Take the service's time from the answer that refused ours."""
         if answer.date is None:
             return False
-        self._offset = answer.date - time.time()
+        self._offset = answer.date - self._clock()
         _logger.warning(
             "clock refused by the service: from now on its time is used, %+.0f s from ours",
             self._offset,
@@ -181,11 +192,15 @@ class Client:
     def _opened(self) -> Transport:
         with self._opening:
             if self._transport is None:
-                # An idle daemon stays small: requests is loaded with the first request.
-                from daemon.importexport.transport import Transport  # noqa: PLC0415
-
-                self._transport = Transport(self._endpoint, self._timeout)
+                self._transport = self._new_transport(self.endpoint, self.timeout)
             return self._transport
+
+
+def _transport(endpoint: str, timeout: float) -> Transport:
+    # An idle daemon stays small: requests is loaded with the first request.
+    from daemon.importexport.transport import Transport  # noqa: PLC0415
+
+    return Transport(endpoint, timeout)
 
 
 def _boolean(value: bool) -> str:

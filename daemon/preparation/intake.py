@@ -1,7 +1,7 @@
-"""What lies in pending/ becomes jobs: read, checked, written into the journal, or rejected.
+"""Files in pending/ become jobs: they are read, checked and recorded, or rejected.
 
-Level, not edge: each call compares the folder with the journal, so a lost event, a restart and
-a burst of drops are one case.
+Each call compares the whole folder with the journal, so a lost event, a restart and a burst of
+drops are the same case.
 """
 
 from __future__ import annotations
@@ -14,39 +14,49 @@ from contextlib import suppress
 from daemon.errors import ManifestError, StaleJobError
 from daemon.jobs.job import Job, Pending, Rejected, State, about
 from daemon.jobs.journal import Journal
-from daemon.manifest import rules
-from daemon.spool import filing
+from daemon.manifest.rules import Manifest
+from daemon.preparation.under_way import UnderWay
+from daemon.spool.filing import digest
 from daemon.spool.spool import Found, Spool
 from daemon.system.printable import printable, printable_lines
 
 log = logging.getLogger("daemon.intake")
 
-STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})  # says nothing about the file
-LOOK_SECONDS = 0.5  # for reading new files at a time, so that the jobs already known go on
-EXPLAINED = 20  # faults of one manifest; more tell nobody more
+# These errors mean that this process lacks something; they do not mean that the file is faulty.
+STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+INTAKE_BUDGET_SECONDS = 0.5  # for new files in one call, so that known jobs are not delayed
+MAX_EXPLAINED = 20  # faults of one manifest; a longer list helps no one
 
 
 class Intake:
-    """Keeps the journal's pending jobs the same as the manifests in pending/."""
+    """Keeps the journal's pending jobs in step with the manifests in pending/."""
 
-    def __init__(self, folder: Spool, journal: Journal, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        folder: Spool,
+        journal: Journal,
+        under_way: UnderWay,
+        clock: Callable[[], float],
+    ) -> None:
         self._spool = folder
         self._journal = journal
+        self._under_way = under_way
         self._clock = clock
         self._compared: dict[str, str] = {}  # name -> the stamp of the file its job was made from
 
     def take_in(self) -> float | None:
         """Compare folder and journal once. Idempotent.
 
-        Returns when to look again because a file was still being written, or none of the new ones
-        could be read so soon; or None.
+        Returns when to call again because a file is still being written or not all new files could
+        be read in time (seconds since the epoch); otherwise None.
         """
         found = {one.name: one for one in self._spool.scan()}
-        ready = {one.name: one for one in found.values() if not one.wait and self._is_sayable(one)}
+        complete = [one for one in found.values() if not one.wait]
+        ready = {one.name: one for one in complete if self._has_usable_name(one)}
         self._withdraw(
             [job for job in self._pending() if job.name not in found], "manifest %s withdrawn"
         )
-        self._withdraw(self._edited(ready), "manifest %s edited, checked anew")
+        self._withdraw(self._edited(ready), "manifest %s changed, checking it again")
         waits = [one.wait for one in found.values() if one.wait]
         if not self._add(ready.values()):
             waits.append(0.0)
@@ -55,8 +65,8 @@ class Intake:
     def _pending(self) -> list[Job]:
         return [job for job in self._journal.unfiled() if isinstance(job.state, Pending)]
 
-    def _is_sayable(self, found: Found) -> bool:
-        """Whether the name is UTF-8. Any other can be neither journaled nor told: rejected."""
+    def _has_usable_name(self, found: Found) -> bool:
+        """Return whether the name is UTF-8; reject the file if not, since no record can hold it."""
         try:
             found.name.encode()
         except UnicodeEncodeError:
@@ -65,7 +75,7 @@ class Intake:
                 sha256 = _sha256(self._read(found))
                 place = self._spool.reject(found.name, sha256, None, reason)
                 log.warning("manifest rejected, see rejected/%s.reason.txt", place)
-            except OSError as error:  # there is no job to hang an obstacle on
+            except OSError as error:  # there is no job that could have an obstacle
                 log.warning("manifest %s cannot be rejected: %s", found.name, error)
             return False
         return True
@@ -74,10 +84,11 @@ class Intake:
         if jobs:
             self._journal.withdraw(jobs)
         for job in jobs:
+            self._under_way.finished(job)
             log.info(message, job.name, extra=about(job))
 
     def _edited(self, ready: Mapping[str, Found]) -> list[Job]:
-        """The pending jobs whose files say something else by now."""
+        """Return the pending jobs whose files have other contents by now."""
         edited = []
         for job in self._pending():
             found = ready.get(job.name)
@@ -91,14 +102,14 @@ class Intake:
         return edited
 
     def _add(self, ready: Collection[Found]) -> bool:
-        """Write down a job for each file that has none, small files first: a manifest has 1 kB.
+        """Record a job for each file that has none, small files first: a manifest has 1 kB.
 
-        Whether all were read within LOOK_SECONDS.
+        Returns whether all were read within INTAKE_BUDGET_SECONDS.
         """
         jobs = {job.name: job for job in self._journal.unfiled()}
         self._compared = {name: self._compared[name] for name in self._compared if name in jobs}
         waiting = {job.sha256: job.name for job in self._pending()}
-        new_jobs, until, is_late = [], self._clock() + LOOK_SECONDS, False
+        new_jobs, until, is_late = [], self._clock() + INTAKE_BUDGET_SECONDS, False
         for one in sorted(ready, key=lambda found: found.size):
             job = jobs.get(one.name)
             is_known = job and self._compared.get(one.name) == one.stamp
@@ -116,7 +127,7 @@ class Intake:
         return not is_late
 
     def _read(self, found: Found) -> bytes | None:
-        """A file's bytes; None where it cannot be read as a file. Raises FileNotFoundError."""
+        """Return a file's bytes; None if it cannot be read as one. Raises FileNotFoundError."""
         if not found.is_regular:
             return None
         try:
@@ -133,21 +144,21 @@ class Intake:
         state: State
         try:
             if data is None:
-                raise ManifestError(f"{name} is not a readable plain file")
-            read = rules.read(data, name)
+                raise ManifestError(f"{name} is not a readable regular file")
+            read = self._under_way.manifest(data, name)
             device_id, file_system = read.device_id, read.file_system
             if reason := self._already(sha256, waiting):
                 state = Rejected(reason)
             else:
                 state = Pending(found.stamp)
                 waiting[sha256] = found.name
-                _tell(read)
+                _log_accepted(read)
         except ManifestError as error:
             state = Rejected(explain(error))
         return Job(0, device_id, file_system, found.name, sha256, state, self._clock())
 
     def _already(self, sha256: str, waiting: Mapping[str, str]) -> str:
-        """Why the same bytes need no second job; empty if they do."""
+        """Return why the same bytes need no second job; an empty text if they need one."""
         if job := self._journal.open_job_with(sha256):
             if job.job_id:
                 return f"already prepared as {job.job_id}; no new job was made"
@@ -158,20 +169,20 @@ class Intake:
 
 
 def explain(error: ManifestError) -> str:
-    """All faults of a manifest, as the reason file tells them: what is unseen is escaped."""
+    """Return all faults of a manifest for the reason file, with invisible characters escaped."""
     if not error.faults:
         return "\n".join(filter(None, [str(error), error.hint]))
-    told = [printable_lines(fault.excerpt()) for fault in error.faults[:EXPLAINED]]
-    if (more := len(error.faults) - EXPLAINED) > 0:
-        told.append(f"(and {more} more)")
-    return "\n\n".join(told)
+    shown = [printable_lines(fault.excerpt()) for fault in error.faults[:MAX_EXPLAINED]]
+    if (more := len(error.faults) - MAX_EXPLAINED) > 0:
+        shown.append(f"(and {more} more)")
+    return "\n\n".join(shown)
 
 
 def _sha256(data: bytes | None) -> str:
-    return filing.digest(data) if data is not None else ""
+    return digest(data) if data is not None else ""
 
 
-def _tell(read: rules.Manifest) -> None:
+def _log_accepted(read: Manifest) -> None:
     extra = {"device_id": read.device_id}
     log.info("manifest %s accepted", read.name, extra=extra)
     if read.warnings:

@@ -6,7 +6,7 @@ import json
 
 from daemon.drives import signature
 from daemon.jobs.job import Job, Signed, Submitted, expires_at
-from daemon.manifest import rules
+from daemon.manifest.rules import Manifest
 from daemon.preparation import packing_slip
 from daemon.preparation.packing_slip import Contact, Slip
 from daemon.spool.filing import digest
@@ -16,20 +16,19 @@ SLIP = "slip.html"
 MANIFEST = "manifest.yml"
 
 
-def files(job: Job, state: Signed, dropped: bytes) -> dict[str, bytes]:
+def files(job: Job, state: Signed, manifest: Manifest) -> dict[str, bytes]:
     """Names and contents of the folder prepared/<JobId>-<deviceId>/; the same for the same job."""
     return {
-        MANIFEST: dropped,
+        MANIFEST: manifest.data,
         signature.NAME: state.signature.encode(),
-        "receipt.json": _receipt(job, state, dropped),
-        SLIP: slip(job, state, dropped).encode(),
+        "receipt.json": _receipt(job, state, manifest.data),
+        SLIP: slip(job, state, manifest).encode(),
     }
 
 
-def slip(job: Job, state: Submitted | Signed, dropped: bytes) -> str:
+def slip(job: Job, state: Submitted | Signed, manifest: Manifest) -> str:
     """The printable page that goes into the box, as HTML."""
-    read = rules.read(dropped, job.name)
-    address = read.return_address
+    address = manifest.return_address
     return packing_slip.render(
         Slip(
             job_id=state.job_id,
@@ -38,7 +37,7 @@ def slip(job: Job, state: Submitted | Signed, dropped: bytes) -> str:
             drive=state.drive,
             shipping_address=state.shipping_address,
             return_address=address,
-            contact=Contact(address["name"], address["phoneNumber"], read.notification_email),
+            contact=Contact(address["name"], address["phoneNumber"], manifest.notification_email),
             submitted_at=state.submitted_at,
             expires_at=expires_at(state),
             manifest_name=job.name,

@@ -1,4 +1,4 @@
-"""After submission: what the service says of a job, asked gently until it is done with it."""
+"""Asks the service about submitted jobs, gently, until it has finished with them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from daemon.jobs.job import Job, Progress, Signed, Submitted, about, is_late
 from daemon.jobs.journal import Journal
 from daemon.system.printable import printable
 
+# A fixed name: it is part of the interface and does not follow the file.
 log = logging.getLogger("daemon.following")
 
-FOLLOW_SECONDS = 3600.0  # a job takes days
+POLL_SECONDS = 3600.0  # a job takes days
 ENDED = ("ExpiredJobId", "CanceledJobId")  # refusals that say the same as a terminal status
 
 
 @dataclass(frozen=True, slots=True)
-class Following:
+class StatusPoller:
     """Asks the service about jobs it has. Safe to use from several threads."""
 
     journal: Journal
@@ -29,7 +30,7 @@ class Following:
     clock: Callable[[], float]
 
     def due(self, device_ids: Collection[str] = ()) -> list[Job]:
-        """The jobs to ask about: filed ones whose time has come, and all of these deviceIds."""
+        """Return the filed jobs that it is time to ask about, and all jobs of these deviceIds."""
         filed = self.journal.followed()
         signing = [job for job in self.journal.unfiled() if isinstance(job.state, Submitted)]
         return [job for job in filed if not self.is_fresh(job) or job.device_id in device_ids] + [
@@ -37,18 +38,18 @@ class Following:
         ]
 
     def is_fresh(self, job: Job) -> bool:
-        """Whether the service was heard of this job lately enough."""
+        """Return whether the service has reported this job recently."""
         match job:
-            case Job(progress=Progress(checked_at=heard_at)):
+            case Job(progress=Progress(checked_at=reported_at)):
                 pass
-            case Job(state=Submitted(submitted_at=heard_at) | Signed(submitted_at=heard_at)):
+            case Job(state=Submitted(submitted_at=reported_at) | Signed(submitted_at=reported_at)):
                 pass
             case _:
                 return False
-        return abs(self.clock() - heard_at) < FOLLOW_SECONDS  # a clock can be set back
+        return abs(self.clock() - reported_at) < POLL_SECONDS  # a clock can be set back
 
     def ask(self, job: Job) -> Job:
-        """The job with what the service says of it now, written down. Safe to repeat.
+        """Record the status that the service reports now; return the job with it. Safe to repeat.
 
         A job whose SIGNATURE the service has changed is to be signed again. Raises ServiceError
         when the service did not answer, StaleJobError when `job` moved on meanwhile.
@@ -56,8 +57,8 @@ class Following:
         try:
             status = self.client.get_status(job.job_id)
         except JobRefusedError as error:
-            return self._note(job, _refused(error, self.clock()))
-        job = self._note(job, _progress(status, self.clock()))
+            return self._record(job, _refused(error, self.clock()))
+        job = self._record(job, _progress(status, self.clock()))
         match job:
             case Job(is_closed=False, state=Submitted() as state):
                 return self._take_new_signature(job, state, status)
@@ -65,7 +66,7 @@ class Following:
                 return self._take_new_signature(job, state, status)
         return job
 
-    def _note(self, job: Job, progress: Progress) -> Job:
+    def _record(self, job: Job, progress: Progress) -> Job:
         before, job = job.progress, self.journal.progress(job, progress)
         if not before or progress.progress_code != before.progress_code:
             log.info("job is %s", printable(progress.progress_code or "?"), extra=about(job))
@@ -84,11 +85,11 @@ class Following:
         if text == state.signature:
             return job
         address = status.aws_shipping_address or state.shipping_address
-        anew = Submitted(
+        changed = Submitted(
             state.job_id, text, address, state.warning, state.submitted_at, state.drive
         )
         take = self.journal.reopen if job.filed else self.journal.record
-        job = take(job, anew, status.current_manifest.encode())
+        job = take(job, changed, status.current_manifest.encode())
         log.warning("SIGNATURE changed at the service: plug the drive in", extra=about(job))
         return job
 
@@ -110,6 +111,6 @@ def _progress(status: JobStatus, now: float) -> Progress:
 
 
 def _refused(error: JobRefusedError, now: float) -> Progress:
-    """Expired and cancelled jobs are over; any other refusal is for a person to look at."""
+    """Expired and cancelled jobs are over; any other refusal is for a person to check."""
     code = error.code.removesuffix("Exception").removesuffix("JobId")
     return Progress(now, code, str(error), is_terminal=error.code.startswith(ENDED))

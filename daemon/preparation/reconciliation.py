@@ -1,4 +1,4 @@
-"""Doubt: whether a request that got no usable answer has made a job, by the service's own list."""
+"""Was a job made after all? The service's own list decides when no usable response arrived."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from daemon.jobs.journal import Journal
 from daemon.manifest import rules
 from daemon.preparation.polling import ENDED
 
-# A service refuses a request whose time is further off than this (import-export-api.md, 2), so
-# a job it made is never dated earlier than the journaled time less this.
+# A service refuses a request whose Timestamp is further off than this (API, RequestExpired), so a
+# job that it made is never dated earlier than the journaled time less this.
 CLOCK_SKEW_SECONDS = 15 * 60
 
 
 def job_made(state: Submitting, text: str, journal: Journal, client: Client) -> JobStatus | None:
-    """The job that was made of the manifest `text`; None if the service lists none so far.
+    """Return the job that was made of the manifest `text`; None if none is listed so far.
 
-    Raises InDoubtError for several, and whatever ServiceError keeps the service from telling.
+    Raises InDoubtError for several, and ServiceError when the service does not answer.
     """
     made = []
     for listed in client.list_jobs():  # newest first
@@ -40,7 +40,7 @@ def job_made(state: Submitting, text: str, journal: Journal, client: Client) -> 
 
 
 def _status(job_id: str, client: Client) -> JobStatus | None:
-    """What a listed job is; None where it ended since it was listed."""
+    """Return the status of a listed job; None if it ended since it was listed."""
     try:
         return client.get_status(job_id)
     except JobRefusedError as error:

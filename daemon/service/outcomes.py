@@ -1,42 +1,43 @@
-"""The aftermath of a worker's steps: what is in the way is written down, and each change told once.
+"""What came of a job's steps: obstacles are recorded, and each change is reported once.
 
-Told are the log, the hooks, and udisks2 where drives are to be ejected.
+It is reported to the log, to the hooks, and to udisks2 where drives are to be ejected.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from daemon.drives.eject import eject
 from daemon.errors import DriveAbsentError, DriveError, DriveprepError
 from daemon.jobs.job import Job, Obstacle, Signed, about
 from daemon.jobs.journal import Journal
-from daemon.service import hooks, retry
+from daemon.service.retry import Retry
 
+# A fixed name: it is part of the interface and does not follow the file.
 log = logging.getLogger("daemon.aftermath")
 
 
 @dataclass(frozen=True, slots=True)
-class Aftermath:
-    """Knows whom to tell. Safe to use from several threads."""
+class Outcomes:
+    """Records and reports outcomes. Safe to use from several threads."""
 
     journal: Journal
-    clock: Callable[[], float]
-    hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # event -> command, words
-    ejects: bool = False
+    clock: Callable[[], float]  # seconds since the epoch
+    retry: Retry
+    hook: Callable[[str, Job], None]  # runs the command that is configured for an event, if any
+    eject: Callable[[str], None] | None = None  # by device node; None: drives are not ejected
 
-    def met(self, job: Job, error: DriveprepError | OSError) -> None:
-        """Write down what keeps a job from its next step."""
-        self.journal.hinder(self.hindrance(job, error))
+    def blocked(self, job: Job, error: DriveprepError | OSError) -> None:
+        """Record what keeps a job from its next step."""
+        self.journal.hinder(self.obstacle(job, error))
 
-    def hindrance(
+    def obstacle(
         self, job: Job, error: DriveprepError | OSError
     ) -> list[tuple[Job, Obstacle | None]]:
-        """The obstacle to write down, if it is news; then it has been told."""
+        """Report the obstacle if it is new; return what is to be recorded, if anything changed."""
         job = self.journal.current(job) or job
-        after = retry.obstacle(job.obstacle, error, self.clock())
+        after = self.retry.obstacle(job.obstacle, error, self.clock())
         if after == job.obstacle:
             return []
         if not job.obstacle or after.reason != job.obstacle.reason:
@@ -44,26 +45,22 @@ class Aftermath:
             level = logging.INFO if is_usual else logging.WARNING
             log.log(level, "%s. %s", after.reason, after.hint, extra=about(job))
             if not is_usual:
-                self._tell_hook("obstacle", replace(job, obstacle=after))
+                self.hook("obstacle", replace(job, obstacle=after))
         return [(job, after)]
 
     def filed(self, job: Job) -> None:
-        """A job has come to its end here; it is done already, whatever fails now."""
+        """Report that a job is finished here. It is already recorded, whatever fails now."""
         if not isinstance(job.state, Signed):
-            self._tell_hook("rejected", job)
+            self.hook("rejected", job)
             return
-        self._tell_hook("prepared", job)
-        if self.ejects:
+        self.hook("prepared", job)
+        if self.eject:
             try:
-                eject(str(job.state.drive["deviceNode"]))
+                self.eject(str(job.state.drive["deviceNode"]))
                 log.info("drive unmounted and powered off", extra=about(job))
             except DriveError as error:
                 log.warning("%s. %s", error, error.hint, extra=about(job))
 
     def closed(self, job: Job) -> None:
-        """The service is done with a job."""
-        self._tell_hook("terminal", job)
-
-    def _tell_hook(self, event: str, job: Job) -> None:
-        if command := self.hooks.get(event):
-            hooks.run(command, event, job)
+        """Report that the service has finished with a job."""
+        self.hook("terminal", job)

@@ -1,50 +1,46 @@
-"""The lookout: which drives are here, asked no more often than a job needs to know."""
+"""The last scan of the drives, repeated no more often than a job needs it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from daemon.drives.drive import Drive, Unmounted
 from daemon.drives.inventory import Drives
+from daemon.drives.recognition import Recognition
 from daemon.jobs.job import Job, Pending
 from daemon.preparation.pairing import Pairing, named
 from daemon.service.bell import Ring
 
 
-class Lookout:
-    """Remembers the last look at the drives; for the main loop's thread alone."""
+class Survey:
+    """Remembers the last scan of the drives. For the main loop's thread only."""
 
     def __init__(self, drives: Drives) -> None:
-        self._watched = drives
+        self._inventory = drives
         self._drives: Sequence[Drive] = ()
         self._present: Sequence[Unmounted] = ()  # devices that could be mounted
-        self._unknown: frozenset[str] = frozenset()  # nodes of drives that cannot be identified
-        self._unmet = Ring.NOTHING  # what was rung of the drives, and no look has met yet
+        self._unidentified: frozenset[str] = frozenset()  # nodes of drives without an identity
+        self._pending = Ring.NOTHING  # drive events not yet followed by a scan
 
-    def look(self, ring: Ring, jobs: Collection[Job]) -> None:
-        """Look again if `ring` is about drives. With no job, time alone is no reason to."""
-        self._unmet |= ring & (Ring.MOUNTS | Ring.TIMER)
-        reasons = self._unmet if jobs else self._unmet & Ring.MOUNTS
+    def refresh(self, ring: Ring, jobs: Collection[Job]) -> None:
+        """Scan again if `ring` concerns the drives. Without jobs, a timer alone causes no scan."""
+        self._pending |= ring & (Ring.MOUNTS | Ring.TIMER)
+        reasons = self._pending if jobs else self._pending & Ring.MOUNTS
         if reasons:
-            self._drives = self._watched.mounted(ask_again=Ring.TIMER in reasons)
+            self._drives = self._inventory.mounted(ask_again=Ring.TIMER in reasons)
             mounted = {drive.device_number for drive in self._drives}
             self._present = [one for one in self._present if one.device.number not in mounted]
         if Ring.TIMER in reasons:
             is_waited_for = any(isinstance(job.state, Pending) for job in jobs)
-            self._present = self._watched.present() if is_waited_for else ()
-        self._unmet &= ~reasons
+            self._present = self._inventory.present() if is_waited_for else ()
+        self._pending &= ~reasons
 
-    def pairing(
-        self,
-        jobs: Collection[Job],
-        devices: Mapping[str, Mapping[str, str]],
-        require_mapping: bool,
-    ) -> Pairing:
-        """The jobs and the drives of the last look."""
-        return Pairing(named(jobs), self._drives, self._present, devices, require_mapping)
+    def pairing(self, jobs: Collection[Job], recognition: Recognition) -> Pairing:
+        """Return the jobs together with the drives of the last scan."""
+        return Pairing(named(jobs), self._drives, self._present, recognition)
 
     def here(self, pairing: Pairing) -> Collection[str]:
-        """The deviceIds that may have a drive here: all of them when another one is not known."""
+        """Return the deviceIds that may have a drive: all, if a new drive is not identified."""
         unknown = frozenset(drive.device_node for drive in self._drives if drive.identity.trouble)
-        is_news, self._unknown = unknown - self._unknown, unknown
+        is_news, self._unidentified = unknown - self._unidentified, unknown
         return pairing.names if is_news else pairing.here()

@@ -1,44 +1,69 @@
-"""Workers: a thread for each device that has a step to take, and never two for one."""
+"""Worker threads: one for each device that has a step to take, and never two for one device."""
 
 from __future__ import annotations
 
 import threading
-import time
+from collections import deque
 from collections.abc import Callable
+from typing import Protocol
+
+Steady = Callable[[], float]  # seconds, by a clock that cannot be set
+
+
+class Thread(Protocol):
+    """What is needed of threading.Thread."""
+
+    def start(self) -> None:
+        """Run the target."""
+
+    def join(self, timeout: float) -> None:
+        """Wait for its end, up to `timeout` seconds."""
 
 
 class Workers:
-    """Threads by key. Started and counted by one thread; `ended` is called from each at its end.
+    """Threads by key, started and counted by the main loop's thread.
 
-    A thread that hangs with its drive holds up nobody, not even the end of the process.
+    `ended` is called from each thread at its end. A thread blocked by a hung drive delays neither
+    other jobs nor shutdown.
     """
 
-    def __init__(self, ended: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        ended: Callable[[], None],
+        steady: Steady,
+        thread: Callable[..., Thread] = threading.Thread,
+    ) -> None:
         self._ended = ended
-        self._threads: dict[str, threading.Thread] = {}
-        self.bug: BaseException | None = None  # what a worker did not expect; the first one counts
+        self._steady = steady
+        self._thread = thread
+        self._threads: dict[str, Thread] = {}
+        self._failures: deque[BaseException] = deque()
 
     def busy(self) -> frozenset[str]:
-        """The keys that have a worker now."""
+        """Return the keys that have a worker now."""
         return frozenset(self._threads)
 
     def start(self, key: str, work: Callable[[], None]) -> None:
-        """Let `work` be done by a thread of its own. There must be none for `key`."""
-        thread = threading.Thread(target=self._run, args=(key, work), name=key, daemon=True)
+        """Run `work` in a thread of its own. There must be none for `key`."""
+        thread = self._thread(target=self._run, args=(key, work), name=key, daemon=True)
         self._threads[key] = thread
         thread.start()
 
+    def failures(self) -> list[BaseException]:
+        """Return what workers have raised since the last call, oldest first."""
+        return [self._failures.popleft() for _ in range(len(self._failures))]
+
     def join(self, seconds: float) -> None:
-        """Wait for all that work now, but no longer than `seconds`."""
-        deadline = time.monotonic() + seconds
+        """Wait for the workers of this moment, but no longer than `seconds`."""
+        deadline = self._steady() + seconds
         for thread in list(self._threads.values()):
-            thread.join(max(0.0, deadline - time.monotonic()))
+            thread.join(max(0.0, deadline - self._steady()))
 
     def _run(self, key: str, work: Callable[[], None]) -> None:
         try:
             work()
-        except BaseException as bug:  # noqa: BLE001 - it ends the process, not only this thread
-            self.bug = self.bug or bug
+        except BaseException as failure:  # noqa: BLE001 - the main loop decides what it means
+            self._failures.append(failure)
         finally:
             del self._threads[key]
             self._ended()

@@ -62,7 +62,7 @@ def test_twins():
     first, second = drive("HD001", 1), drive("HD001", 2)
 
     for one in (first, second):
-        assert "2 drives are recognised as HD001" in verdict(one, [job(PENDING)], first, second)
+        assert "2 drives match HD001" in verdict(one, [job(PENDING)], first, second)
 
 
 def test_a_read_only_drive():

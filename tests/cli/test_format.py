@@ -10,6 +10,7 @@ from daemon.cli import format as format_command
 from daemon.drives import formatting, mounts, sysfs
 from daemon.drives.drive import Unmounted
 from daemon.drives.identity import Identity
+from daemon.drives.recognition import Recognition
 from daemon.errors import DriveError
 
 ROOT = "27 1 254:0 / / rw - ext4 /dev/vda rw\n"
@@ -213,22 +214,24 @@ def test_what_would_not_be_recognised_afterwards_is_not_erased():
     """An entry for another serial, or by a UUID that formatting changes, or none where needed."""
     drive = unformatted("WX11")
 
-    format_command.check_recognisable(drive, "HD001", {}, False)
-    format_command.check_recognisable(drive, "HD001", {"HD001": {"serial": "WX11"}}, True)
+    format_command.check_recognisable(drive, "HD001", Recognition())
+    format_command.check_recognisable(
+        drive, "HD001", Recognition({"HD001": {"serial": "WX11"}}, require_mapping=True)
+    )
     for devices, require_mapping in [
         ({"HD001": {"serial": "WX12"}}, False),
         ({"HD001": {"uuid": "4070AA412A6EC482"}}, False),
         ({}, True),
     ]:
         with pytest.raises(DriveError, match="would not be recognised as HD001"):
-            format_command.check_recognisable(drive, "HD001", devices, require_mapping)
+            format_command.check_recognisable(drive, "HD001", Recognition(devices, require_mapping))
 
 
 def test_a_drive_that_belongs_to_another_device_id_is_not_erased():
     """config.yml knows this serial as HD002."""
     with pytest.raises(DriveError, match=r"config.yml knows .*WX11.* as HD002"):
         format_command.check_recognisable(
-            unformatted("WX11"), "HD001", {"HD002": {"serial": "WX11"}}, False
+            unformatted("WX11"), "HD001", Recognition({"HD002": {"serial": "WX11"}})
         )
 
 
@@ -246,7 +249,7 @@ def test_missing_programs_are_named_with_their_packages(monkeypatch):
 
     with pytest.raises(DriveError, match=r"sfdisk.*mkfs\.ntfs") as caught:
         format_command.run(
-            Path("/dev/null"), "HD001", str, devices={}, require_mapping=False, internal=False
+            Path("/dev/null"), "HD001", str, recognition=Recognition(), internal=False
         )
 
     assert caught.value.hint == "apt-get install fdisk ntfs-3g util-linux"

@@ -16,7 +16,7 @@ JOB = {
     "jobId": None,
     "manifest": "HD001.yml",
     "since": "2026-11-25T15:00:00Z",
-    "obstacle": "no mounted drive is recognised as HD001",
+    "obstacle": "no mounted drive matches HD001",
     "hint": "Mount it.",
     "retryAt": None,
     "closed": False,
@@ -50,7 +50,7 @@ def test_a_row_is_a_line_in_a_pipe():
 
     first, second = (line for line in told if line.startswith("HD"))
     heading = next(line for line in told if line.startswith("deviceId"))
-    assert "no mounted drive is recognised as HD001. Mount it." in first
+    assert "no mounted drive matches HD001. Mount it." in first
     assert "safe to remove" in second
     assert first.index("waiting") == second.index("prepared") == heading.index("state")
 

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from outside import LATE_SECONDS, Event
 from world import World, manifest
 
-from daemon.preparation.polling import FOLLOW_SECONDS
+from daemon.preparation.polling import POLL_SECONDS
 
 # What is written twice or thrice happens as much more often; without luck nothing gets anywhere.
 DEVICES = ["HD001", "HD001", "HD002"]
@@ -173,7 +173,7 @@ class Workstation(RuleBasedStateMachine):
         for job in self._open():
             if job.device_id == device_id:
                 self.world.wire.service.move(job.job_id, progress_code="Complete")
-                self.world.clock.now += 2 * FOLLOW_SECONDS
+                self.world.clock.now += 2 * POLL_SECONDS
                 self.settle()
         self.plug(name, while_running=False)
         self.delete(device_id, " again")

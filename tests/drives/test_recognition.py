@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from daemon.drives.drive import FILE_SYSTEMS, Drive, Unmounted, check_usable, has_file_system
 from daemon.drives.identity import Identity
 from daemon.drives.mounts import Mount
-from daemon.drives.recognition import answers_to, device_ids, explain_absent, pick
+from daemon.drives.recognition import Recognition
 from daemon.drives.sysfs import Device
 from daemon.errors import DriveError
 
@@ -45,7 +45,7 @@ KNOWN = {
 )
 def test_an_entry_matches_when_all_its_keys_hold(entry):
     """Numbers are compared as numbers, whatever the case and the hyphens; names exactly."""
-    assert answers_to(drive(1, **KNOWN), "any name", {"any name": entry}, True)
+    assert Recognition({"any name": entry}, True).matches(drive(1, **KNOWN), "any name")
 
 
 @pytest.mark.parametrize(
@@ -61,19 +61,19 @@ def test_an_entry_matches_when_all_its_keys_hold(entry):
 )
 def test_an_entry_does_not_match_when_one_key_fails(entry):
     """An empty entry, an empty value or a key nobody knows match nothing, not everything."""
-    assert not answers_to(drive(1, **KNOWN), "HD001", {"HD001": entry}, False)
-    assert not answers_to(drive(1), "HD001", {"HD001": entry}, False)
+    assert not Recognition({"HD001": entry}).matches(drive(1, **KNOWN), "HD001")
+    assert not Recognition({"HD001": entry}).matches(drive(1), "HD001")
 
 
 def test_without_an_entry_label_or_serial_count():
     """Unless a mapping is required; an entry takes its deviceId out of that rule."""
     one = drive(1, **KNOWN)
 
-    assert device_ids(one, {}, False) == {"HD001", "WX11"}
-    assert device_ids(one, {}, True) == frozenset()
-    assert device_ids(one, {"HD001": {"serial": "other"}}, False) == {"WX11"}
-    assert device_ids(one, {"HD009": {"label": "HD001"}}, True) == {"HD009"}
-    assert device_ids(drive(2), {}, False) == frozenset()
+    assert Recognition().device_ids(one) == {"HD001", "WX11"}
+    assert Recognition({}, True).device_ids(one) == frozenset()
+    assert Recognition({"HD001": {"serial": "other"}}).device_ids(one) == {"WX11"}
+    assert Recognition({"HD009": {"label": "HD001"}}, True).device_ids(one) == {"HD009"}
+    assert Recognition().device_ids(drive(2)) == frozenset()
 
 
 @given(
@@ -89,23 +89,23 @@ def test_both_ways_of_asking_agree(devices, require_mapping, label, serial):
     """device_ids() names exactly those deviceIds that answers_to() affirms."""
     one = drive(1, label=label, serial=serial)
 
-    affirmed = {name for name in "ABC" if answers_to(one, name, devices, require_mapping)}
-    assert device_ids(one, devices, require_mapping) == affirmed
+    affirmed = {name for name in "ABC" if Recognition(devices, require_mapping).matches(one, name)}
+    assert Recognition(devices, require_mapping).device_ids(one) == affirmed
 
 
 def test_the_one_drive_is_picked():
     """Others on the machine do not matter."""
     drives = [drive(1, label="HD001"), drive(2, label="HD002"), drive(3)]
 
-    assert pick("HD002", "NTFS", drives, {}, False, asked={"HD001", "HD002"}) is drives[1]
+    assert Recognition().pick("HD002", "NTFS", drives, waiting={"HD001", "HD002"}) is drives[1]
 
 
 def test_two_disks_for_one_device_id_are_refused_whatever_is_on_them():
     """Never the first match; the file system does not choose between disks."""
     twins = [drive(1, label="HD001"), drive(2, label="HD001", file_system="exfat")]
 
-    with pytest.raises(DriveError, match=r"2 drives are recognised as HD001: .*8-1.*8-2") as caught:
-        pick("HD001", "NTFS", twins, {}, False)
+    with pytest.raises(DriveError, match=r"2 drives match HD001: .*8-1.*8-2") as caught:
+        Recognition().pick("HD001", "NTFS", twins)
 
     assert "uuid" in caught.value.hint
 
@@ -115,11 +115,11 @@ def test_one_drive_for_two_waiting_device_ids_is_refused_for_both():
     drives = [drive(1, label="HD001", serial="HD002")]
 
     for device_id in ("HD001", "HD002"):
-        with pytest.raises(DriveError, match=r"is recognised as HD00. and HD00.") as caught:
-            pick(device_id, "NTFS", drives, {}, False, asked=["HD001", "HD002"])
+        with pytest.raises(DriveError, match=r"matches HD00. and HD00.") as caught:
+            Recognition().pick(device_id, "NTFS", drives, waiting=["HD001", "HD002"])
         assert "/dev/sd8-1" in str(caught.value)
 
-    assert pick("HD001", "NTFS", drives, {}, False, asked=["HD001"]) is drives[0]
+    assert Recognition().pick("HD001", "NTFS", drives, waiting=["HD001"]) is drives[0]
 
 
 def test_partitions_compete_only_with_the_file_system_asked_for():
@@ -127,13 +127,13 @@ def test_partitions_compete_only_with_the_file_system_asked_for():
     efi = drive(1, disk=16, serial="WX11", file_system="vfat", mount_type="vfat")
     first, second = drive(2, disk=16, serial="WX11"), drive(3, disk=16, serial="WX11", label="B")
 
-    assert pick("WX11", "NTFS", [efi, first], {}, False) is first
-    with pytest.raises(DriveError, match="2 drives are recognised as WX11"):
-        pick("WX11", "NTFS", [efi, first, second], {}, False)
+    assert Recognition().pick("WX11", "NTFS", [efi, first]) is first
+    with pytest.raises(DriveError, match="2 drives match WX11"):
+        Recognition().pick("WX11", "NTFS", [efi, first, second])
     one_more_key = {"WX11": {"serial": "WX11", "label": "B"}}
-    assert pick("WX11", "NTFS", [efi, first, second], one_more_key, False) is second
+    assert Recognition(one_more_key).pick("WX11", "NTFS", [efi, first, second]) is second
     with pytest.raises(DriveError, match=r"asks for NTFS, but .* has vfat, mounted as vfat"):
-        pick("WX11", "NTFS", [efi], {}, False)
+        Recognition().pick("WX11", "NTFS", [efi])
 
 
 @pytest.mark.parametrize("mount_type", sorted(FILE_SYSTEMS["NTFS"][1]))
@@ -147,18 +147,18 @@ def test_ntfs_goes_by_many_names(mount_type):
 def test_fuseblk_alone_proves_nothing():
     """exFAT through FUSE looks like ntfs-3g in the mount table."""
     with pytest.raises(DriveError, match=r"asks for NTFS, but .* has exfat, mounted as fuseblk"):
-        pick("HD001", "NTFS", [drive(1, label="HD001", file_system="exfat")], {}, False)
+        Recognition().pick("HD001", "NTFS", [drive(1, label="HD001", file_system="exfat")])
 
 
 def test_absence_says_how_a_drive_would_be_recognised():
     """By default rule, by its entry, or not at all until it has one."""
     entry = {"HD001": {"serial": "WX11", "label": "A"}}
 
-    by_rule = explain_absent("HD001", [], {}, False)
-    by_entry = explain_absent("HD001", [], entry, False)
-    not_yet = explain_absent("HD001", [], {}, True)
+    by_rule = Recognition().explain_absent("HD001", [])
+    by_entry = Recognition(entry).explain_absent("HD001", [])
+    not_yet = Recognition({}, True).explain_absent("HD001", [])
 
-    assert str(by_rule) == "no mounted drive is recognised as HD001"
+    assert str(by_rule) == "no mounted drive matches HD001"
     assert "label or serial HD001" in by_rule.hint
     assert "serial WX11, label A" in by_entry.hint
     assert "require_mapping is on" in not_yet.hint
@@ -168,9 +168,9 @@ def test_absence_names_drives_that_could_not_be_identified():
     """The one waited for may be among them."""
     unknown = drive(1, file_system=None, trouble="/dev/sd8-1 gave no answer in 5 s")
 
-    told = str(explain_absent("HD001", [unknown, drive(2)], {}, False))
+    told = str(Recognition().explain_absent("HD001", [unknown, drive(2)]))
 
-    assert "not known is /dev/sd8-1" in told
+    assert "/dev/sd8-1" in told
     assert "gave no answer in 5 s" in told
     assert "/dev/sd8-2" not in told
 
@@ -180,12 +180,12 @@ def test_a_serial_that_only_udev_could_know_is_no_riddle():
     by_serial, by_label = {"A": {"serial": "WX11"}}, {"A": {"label": "A"}}
     without, described = drive(1, label="B"), drive(2, label="C", by_udev=True)
 
-    hint = explain_absent("A", [without, described], by_serial, False).hint
+    hint = Recognition(by_serial).explain_absent("A", [without, described]).hint
 
     assert "Only udev knows serial and wwn" in hint
     assert "8-1" in hint
     assert "8-2" not in hint
-    assert "udev" not in explain_absent("A", [without], by_label, False).hint
+    assert "udev" not in Recognition(by_label).explain_absent("A", [without]).hint
 
 
 def test_absence_names_the_device_that_is_not_mounted():
@@ -193,7 +193,7 @@ def test_absence_names_the_device_that_is_not_mounted():
     other, ours = drive(1, label="other"), drive(2, label="HD001")
     present = [Unmounted(one.device, one.identity) for one in (other, ours)]
 
-    told = explain_absent("HD001", [], {}, False, present)
+    told = Recognition().explain_absent("HD001", [], present)
 
     assert str(told) == ("HD001 is present but not mounted: /dev/sd8-2 (label HD001)")
     assert told.hint.endswith("udisksctl mount -b /dev/sd8-2")
@@ -208,9 +208,9 @@ def test_present_devices_are_not_looked_at_while_the_drive_is_there():
 
     mounted = [drive(1, label="HD001")]
 
-    assert pick("HD001", "NTFS", mounted, {}, False, present=present()) is mounted[0]
+    assert Recognition().pick("HD001", "NTFS", mounted, present=present()) is mounted[0]
     with pytest.raises(AssertionError, match="looked at"):
-        pick("HD002", "NTFS", mounted, {}, False, present=present())
+        Recognition().pick("HD002", "NTFS", mounted, present=present())
 
 
 def test_what_an_operator_reads_holds_no_terminal_codes():
@@ -218,7 +218,7 @@ def test_what_an_operator_reads_holds_no_terminal_codes():
     hostile = drive(1, label="\x1b[2J\u202e", serial="a\nb", mount_type="x", options="ro")
 
     with pytest.raises(DriveError) as caught:
-        pick("\x1b[2J\u202e", "NTFS", [hostile], {}, False)
+        Recognition().pick("\x1b[2J\u202e", "NTFS", [hostile])
 
     assert str(caught.value).isprintable()
     assert caught.value.hint.isprintable()

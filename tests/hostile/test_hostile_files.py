@@ -146,7 +146,7 @@ def test_all_that_can_be_dropped_at_once(plug, service, start, outside) -> None:
     assert [made.job_id for made in service.jobs] == [job.job_id]
     for name in names:
         reason = daemon.spool / "rejected" / f"{name}.reason.txt"
-        assert "is not a readable plain file" in reason.read_text()
+        assert "is not a readable regular file" in reason.read_text()
     assert (daemon.spool / "rejected" / "link.yml").is_symlink()
     assert not Path("/tmp/driveprep-was-here").exists()
     reasons = list((daemon.spool / "rejected").glob("*.reason.txt"))

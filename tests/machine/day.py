@@ -224,7 +224,7 @@ def test_operator(machine):
 
     submit(machine, "HD001")
 
-    assert "no mounted drive is recognised as HD001" in obstacle(machine, "HD001", "HD001")
+    assert "no mounted drive matches HD001" in obstacle(machine, "HD001", "HD001")
     assert "HD001" in machine.sh("driveprep status", OPERATOR)
     for user in ("root", "driveprep", OPERATOR):
         found = doctor(machine, user)
@@ -399,7 +399,7 @@ def test_mounted_by_the_rule(machine):
 def test_pulled_in_the_middle(machine):
     """The drive is gone while the service makes its job: an obstacle, and no second job."""
     submit(machine, "HD012")
-    obstacle(machine, "HD012", "no mounted drive is recognised as HD012")
+    obstacle(machine, "HD012", "no mounted drive matches HD012")
     said = "journalctl -b -u driveprep DRIVEPREP_DEVICE_ID=HD012"
     wait_for("it was validated", lambda: "found valid" in machine.sh(said))
     jobs = jobs_at_the_service(machine)

@@ -14,7 +14,7 @@ from daemon.drives import mounts
 from daemon.drives.drive import Drive, check_usable, has_file_system
 from daemon.drives.identity import Blkid, Identities
 from daemon.drives.inventory import Drives, capacity, is_still
-from daemon.drives.recognition import pick
+from daemon.drives.recognition import Recognition
 from daemon.errors import DriveError
 
 
@@ -27,7 +27,7 @@ def found(drives: Drives, real) -> Drive:
 def pick_among(drives: Drives, reals, device_id: str, file_system: str = "NTFS", **more) -> Drive:
     """pick() as if these real drives were all that is on the machine."""
     ours = [found(drives, real) for real in reals]
-    return pick(device_id, file_system, ours, {}, False, **more)
+    return Recognition().pick(device_id, file_system, ours, **more)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_twins_are_refused_and_both_named(plug):
     """Two drives with one label: neither is taken, whatever file system each has."""
     twins = [plug("HD001").mount(), plug("HD001", "ext4").mount()]
 
-    with pytest.raises(DriveError, match="2 drives are recognised as HD001") as caught:
+    with pytest.raises(DriveError, match="2 drives match HD001") as caught:
         pick_among(Drives(), twins, "HD001")
 
     assert all(twin.device in str(caught.value) for twin in twins)
@@ -259,7 +259,7 @@ def test_two_partitions_of_one_file_system_are_ambiguous_by_serial(plug_disk):
     reals = [real.mount() for real in plug_disk(("ntfs", "ONE"), ("ntfs", "TWO"))]
     drives = Drives(_with_serial("WX11"))
 
-    with pytest.raises(DriveError, match="2 drives are recognised as WX11"):
+    with pytest.raises(DriveError, match="2 drives match WX11"):
         pick_among(drives, reals, "WX11")
 
     assert pick_among(drives, reals, "TWO").device_node == reals[1].device
@@ -278,7 +278,7 @@ def test_a_drive_that_is_not_mounted_is_named(plug, plug_disk):
     assert parts[0].device.rpartition("p")[0] not in nodes
     ours = [one for one in present if one.device.node == real.device]
     with pytest.raises(DriveError, match=f"present but not mounted: {real.device}") as caught:
-        pick("HD001", "NTFS", [], {}, False, present=ours)
+        Recognition().pick("HD001", "NTFS", [], present=ours)
     assert f"udisksctl mount -b {real.device}" in caught.value.hint
     real.mount()
     assert real.device not in {one.device.node for one in drives.present()}

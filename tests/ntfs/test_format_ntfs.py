@@ -20,7 +20,7 @@ from daemon.cli import format as format_command
 from daemon.drives import formatting
 from daemon.drives.identity import Blkid, decode
 from daemon.drives.inventory import Drives
-from daemon.drives.recognition import pick
+from daemon.drives.recognition import Recognition
 from daemon.errors import DriveError
 
 LABEL = f"FMT{os.getpid()}"  # no other drive of this machine has it
@@ -107,7 +107,7 @@ def test_a_disk_becomes_the_drive_of_its_device_id(disk, tmp_path):
     place = tmp_path / "media"
     place.mkdir()
     run("mount", "-t", "ntfs-3g", disk.partition(), place)
-    drive = pick(LABEL, "NTFS", Drives().mounted(), {}, False)
+    drive = Recognition().pick(LABEL, "NTFS", Drives().mounted())
     assert drive.mount_point == str(place)
     Drives().verify(drive, "NTFS")
 
@@ -181,9 +181,7 @@ def test_while_the_person_is_asked_nobody_can_mount_the_disk(disk, tmp_path):
         return "no"
 
     with pytest.raises(DriveError, match="not the size"):
-        format_command.run(
-            Path(disk.node), LABEL, ask, devices={}, require_mapping=False, internal=True
-        )
+        format_command.run(Path(disk.node), LABEL, ask, recognition=Recognition(), internal=True)
 
     assert "already mounted or" in told[0]
 
@@ -213,9 +211,7 @@ def test_a_medium_that_changed_while_the_person_typed_is_not_erased(disk):
         return str(24 * MIB)
 
     with pytest.raises(DriveError, match="was taken out") as caught:
-        format_command.run(
-            Path(disk.node), LABEL, ask, devices={}, require_mapping=False, internal=True
-        )
+        format_command.run(Path(disk.node), LABEL, ask, recognition=Recognition(), internal=True)
 
     assert "Nothing was written" in caught.value.hint
     assert disk.image.read_bytes()[: 24 * MIB] == before
@@ -225,8 +221,8 @@ def test_refused_before_anyone_is_asked(disk):
     """Not removable; a label nobody could read; a deviceId that the config knows otherwise."""
     disk.refuses("is not removable", internal=False)
     disk.refuses("100 characters", device_id="x" * 100)
-    disk.refuses("would not be recognised", devices={LABEL: {"serial": "WX11"}})
-    disk.refuses("as OTHER", devices={"OTHER": {"label": LABEL}})
+    disk.refuses("would not be recognised", recognition=Recognition({LABEL: {"serial": "WX11"}}))
+    disk.refuses("as OTHER", recognition=Recognition({"OTHER": {"label": LABEL}}))
 
 
 def test_a_partition_is_refused_and_its_disk_named(disk):

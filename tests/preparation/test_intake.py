@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 from daemon.jobs.job import Pending, Progress, Rejected, Signed, Submitted, Submitting
 from daemon.jobs.journal import Journal
 from daemon.preparation.intake import Intake
+from daemon.preparation.under_way import UnderWay
 from daemon.spool.filing import digest
 from daemon.spool.spool import Spool
 
@@ -37,7 +38,7 @@ class Desk:
         self.now = NOW
         self.spool = Spool(folder / "spool", 1.0, lambda: self.now)
         self.journal = Journal(folder / "spool", lambda: self.now)
-        self.intake = Intake(self.spool, self.journal, lambda: self.now)
+        self.intake = Intake(self.spool, self.journal, UnderWay(lambda: self.now), lambda: self.now)
         self.pending = self.spool.pending
         self.rejected = self.spool.path / "rejected"
 
@@ -373,7 +374,7 @@ def test_what_is_no_plain_file_is_rejected(desk, make):
     desk.now += 1
 
     assert desk.look() == [("a.yml", "Rejected", "")]
-    assert desk.reason() == "a.yml is not a readable plain file"
+    assert desk.reason() == "a.yml is not a readable regular file"
     desk.file_rejected()
     assert desk.look() == []
     assert sorted(os.listdir(desk.rejected)) == ["a.yml", "a.yml.reason.txt"]
@@ -391,7 +392,7 @@ def test_unreadable_file_is_rejected():
             (desk.pending / "a.yml").chmod(0)
 
             assert desk.look() == [("a.yml", "Rejected", "")]
-            assert desk.reason() == "a.yml is not a readable plain file"
+            assert desk.reason() == "a.yml is not a readable regular file"
             desk.file_rejected()
             assert os.listdir(desk.pending) == []
             desk.journal.close()
@@ -477,7 +478,7 @@ def test_log_tells_each_change_once(desk, caplog):
     told = [record.message for record in caplog.records if record.levelname == "INFO"]
     assert told == [
         "manifest a.yml accepted",
-        "manifest a.yml edited, checked anew",
+        "manifest a.yml changed, checking it again",
         "manifest a.yml accepted",
         "manifest a.yml withdrawn",
     ]

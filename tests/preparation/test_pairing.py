@@ -5,6 +5,7 @@ from pairs import PENDING, REJECTED, SIGNED, SUBMITTED, SUBMITTING, device, driv
 
 from daemon.drives.drive import Unmounted
 from daemon.drives.identity import Identity
+from daemon.drives.recognition import Recognition
 from daemon.errors import DriveAbsentError, DriveError, ManifestError
 from daemon.preparation.pairing import named
 
@@ -31,7 +32,7 @@ def test_drive_that_is_not_here(state):
     """A job whose drive is not here waits; one that is plugged in but not mounted is named."""
     one = job(state)
 
-    with pytest.raises(DriveAbsentError, match="no mounted drive is recognised as HD001"):
+    with pytest.raises(DriveAbsentError, match="no mounted drive matches HD001"):
         pairing([one], drive("HD002")).drive_for(one)
 
     unmounted = Unmounted(device(3), Identity(file_system="ntfs", label="HD001"))
@@ -68,7 +69,7 @@ def test_two_drives_for_a_device():
 def test_one_drive_for_two_devices(state):
     """A drive that two waiting jobs could mean is given to neither."""
     jobs, devices = [job(PENDING), job(state, "HD002", "b.yml")], {"HD002": {"label": "HD001"}}
-    look = pairing(jobs, drive("HD001"), devices=devices)
+    look = pairing(jobs, drive("HD001"), recognition=Recognition(devices))
 
     for one in jobs:
         with pytest.raises(DriveError, match=r"HD001 and HD002|HD002 and HD001"):
@@ -81,7 +82,7 @@ def test_job_that_waits_for_no_drive_claims_none(state):
     jobs, devices = [job(PENDING), job(state, "HD002", "b.yml")], {"HD002": {"label": "HD001"}}
     here = drive("HD001")
 
-    assert pairing(jobs, here, devices=devices).drive_for(jobs[0]) is here
+    assert pairing(jobs, here, recognition=Recognition(devices)).drive_for(jobs[0]) is here
 
 
 def test_mapping_is_required():
@@ -90,8 +91,11 @@ def test_mapping_is_required():
     devices = {"HD001": {"label": "HD001"}}
 
     with pytest.raises(DriveError, match="HD001"):
-        pairing([one], here, require_mapping=True).drive_for(one)
-    assert pairing([one], here, devices=devices, require_mapping=True).drive_for(one) is here
+        pairing([one], here, recognition=Recognition(require_mapping=True)).drive_for(one)
+    assert (
+        pairing([one], here, recognition=Recognition(devices, require_mapping=True)).drive_for(one)
+        is here
+    )
 
 
 def test_file_system_is_the_manifests():

@@ -12,7 +12,7 @@ from daemon.importexport.client import Client
 from daemon.importexport.emulator import EXAMPLE, Emulator
 from daemon.jobs.job import Job, Pending, Progress, Rejected, Signed, Submitted, Submitting
 from daemon.jobs.journal import Journal
-from daemon.preparation.polling import FOLLOW_SECONDS, Following
+from daemon.preparation.polling import POLL_SECONDS, StatusPoller
 
 GUIDE = (Path(__file__).parents[1] / "data" / "guide-manifest.yml").read_text()
 NOW = 2_000_000_000.0
@@ -26,7 +26,7 @@ class Desk:
         self.emulator = emulator
         self.client = client
         self.journal = Journal(folder, lambda: self.now)
-        self.following = Following(self.journal, client, lambda: self.now)
+        self.poller = StatusPoller(self.journal, client, lambda: self.now)
 
     def close(self):
         """Let go of the journal."""
@@ -88,7 +88,7 @@ def test_progress_is_written_down(desk):
         error_count=3,
     )
 
-    after = desk.following.ask(job)
+    after = desk.poller.ask(job)
 
     assert after == replace(job, progress=after.progress)
     assert after.progress == Progress(
@@ -111,7 +111,7 @@ def test_terminal_word_frees_the_device(desk, code):
     job = desk.filed()
     desk.emulator.move(job.job_id, progress_code=code)
 
-    after = desk.following.ask(job)
+    after = desk.poller.ask(job)
 
     assert after.is_closed
     assert after.progress.progress_code == code
@@ -125,7 +125,7 @@ def test_log_of_a_loaded_job(desk):
     job = desk.filed()
     desk.emulator.move(job.job_id, progress_code="Complete")
 
-    progress = desk.following.ask(job).progress
+    progress = desk.poller.ask(job).progress
 
     assert progress.log_bucket
     assert progress.log_key.endswith(f"export-log-{job.job_id}")
@@ -136,7 +136,7 @@ def test_canceled_job_is_over(desk):
     job = desk.filed()
     desk.client.cancel_job(job.job_id)
 
-    assert desk.following.ask(job).progress.progress_code == "Canceled"
+    assert desk.poller.ask(job).progress.progress_code == "Canceled"
     assert desk.journal.open_job("HD001") is None
 
 
@@ -145,7 +145,7 @@ def test_job_that_is_gone_is_over(desk):
     job = desk.filed()
     desk.emulator.move(job.job_id, creation_date=0.0)
 
-    after = desk.following.ask(job)
+    after = desk.poller.ask(job)
 
     assert after.is_closed
     assert after.progress.progress_code == "Expired"
@@ -158,7 +158,7 @@ def test_canceled_as_a_refusal_is_over(desk):
     job = desk.filed()
     desk.emulator.faults.add("error", "GetStatus", code="CanceledJobIdException", message="gone")
 
-    after = desk.following.ask(job)
+    after = desk.poller.ask(job)
 
     assert after.is_closed
     assert after.progress.progress_code == "Canceled"
@@ -169,7 +169,7 @@ def test_unknown_job_is_for_a_person(desk):
     state = Submitted("ZZZZZ", "text", "address", "", NOW, {})
     job = desk.file(desk.walk("HD001", state))
 
-    after = desk.following.ask(job)
+    after = desk.poller.ask(job)
 
     assert not after.is_closed
     assert after.progress.progress_code == "Invalid"
@@ -182,7 +182,7 @@ def test_job_that_waits_for_its_drive(desk):
     """A job that is not signed yet is asked about as well, and goes on waiting."""
     job = desk.submitted()
 
-    after = desk.following.ask(job)
+    after = desk.poller.ask(job)
 
     assert desk.journal.unfiled() == [after]
     assert after == replace(job, progress=after.progress)
@@ -196,7 +196,7 @@ def test_each_word_is_told_once(desk, caplog):
     for code in (None, None, "InProgress", "Complete"):
         if code:
             desk.emulator.move(job.job_id, progress_code=code)
-        job = desk.following.ask(job)
+        job = desk.poller.ask(job)
 
     told = [record.message for record in caplog.records]
     assert told == ["job is Pending", "job is InProgress", "job is Complete"]
@@ -223,7 +223,7 @@ def test_no_answer_changes_nothing(desk, fault, error):
     desk.emulator.faults.add(**fault)
 
     with pytest.raises(error):
-        desk.following.ask(job)
+        desk.poller.ask(job)
 
     assert desk.journal.followed() == [job]
 
@@ -234,7 +234,7 @@ def test_no_service(desk):
     desk.emulator.stop()
 
     with pytest.raises((UnreachableError, InDoubtError)):
-        desk.following.ask(job)
+        desk.poller.ask(job)
 
     assert desk.journal.followed() == [job]
 
@@ -249,7 +249,7 @@ def test_changed_signature_is_signed_anew(desk, caplog):
     desk.client.update_job(job.job_id, text)
     desk.now += 60
 
-    after = desk.following.ask(job)
+    after = desk.poller.ask(job)
 
     (made,) = desk.emulator.jobs
     assert desk.journal.unfiled() == [after]
@@ -265,7 +265,7 @@ def test_changed_signature_is_signed_anew(desk, caplog):
     assert made.signature not in caplog.text
 
     again = desk.file(after)
-    assert desk.following.ask(again).filed  # the new one is on the drive by now
+    assert desk.poller.ask(again).filed  # the new one is on the drive by now
 
 
 def test_same_signature_changes_nothing(desk):
@@ -273,7 +273,7 @@ def test_same_signature_changes_nothing(desk):
     job = desk.filed()
     desk.client.update_job(job.job_id, GUIDE)
 
-    assert desk.following.ask(job).state == job.state
+    assert desk.poller.ask(job).state == job.state
     assert desk.journal.unfiled() == []
 
 
@@ -283,7 +283,7 @@ def test_signature_of_a_closed_job_counts_no_more(desk):
     desk.client.update_job(job.job_id, GUIDE + "# changed\n")
     desk.client.cancel_job(job.job_id)
 
-    assert desk.following.ask(job).is_closed
+    assert desk.poller.ask(job).is_closed
     assert desk.journal.unfiled() == []
 
 
@@ -292,7 +292,7 @@ def test_unusable_signature_is_told_and_left(desk, caplog):
     job = desk.filed()
     desk.emulator.move(job.job_id, signature="")
 
-    after = desk.following.ask(job)
+    after = desk.poller.ask(job)
 
     assert after.state == job.state
     assert desk.journal.followed() == [after]
@@ -303,11 +303,11 @@ def test_two_who_ask_reopen_once(desk):
     """Of two who hear of a new SIGNATURE one opens the job; the other's word of it is too late."""
     job = desk.filed()
     desk.client.update_job(job.job_id, GUIDE + "# changed\n")
-    signed = desk.file(desk.following.ask(job))
+    signed = desk.file(desk.poller.ask(job))
     assert desk.journal.unfiled() == []
 
     with pytest.raises(StaleJobError):
-        desk.following.ask(job)
+        desk.poller.ask(job)
 
     assert desk.journal.unfiled() == []
     assert desk.journal.followed()[0].state == signed.state
@@ -320,21 +320,21 @@ def test_asked_once_an_hour(desk):
     """A job is due an hour after it was made, and an hour after each time it was heard of."""
     job = desk.filed()
     for _ in range(3):
-        assert desk.following.due() == []
-        desk.now += FOLLOW_SECONDS - 1
-        assert desk.following.due() == []
+        assert desk.poller.due() == []
+        desk.now += POLL_SECONDS - 1
+        assert desk.poller.due() == []
         desk.now += 1
-        assert desk.following.due() == [job]
-        job = desk.following.ask(job)
+        assert desk.poller.due() == [job]
+        job = desk.poller.ask(job)
 
 
 def test_whoever_is_waited_for_is_due_at_once(desk):
     """A job whose deviceId is wanted is asked about now, the others when their time comes."""
     jobs = [desk.filed("HD001"), desk.filed("HD002")]
 
-    assert desk.following.due({"HD002", "HD003"}) == jobs[1:]
-    desk.now += FOLLOW_SECONDS
-    assert desk.following.due({"HD002"}) == jobs
+    assert desk.poller.due({"HD002", "HD003"}) == jobs[1:]
+    desk.now += POLL_SECONDS
+    assert desk.poller.due({"HD002"}) == jobs
 
 
 def test_only_what_is_filed_and_open_is_due(desk):
@@ -344,23 +344,23 @@ def test_only_what_is_filed_and_open_is_due(desk):
     (bad,) = desk.journal.add([replace(over, number=0, state=Pending("1"), filed=False)])
     desk.journal.file(desk.journal.record(bad, Rejected("x")))
     desk.client.cancel_job(over.job_id)
-    desk.following.ask(over)
-    desk.now += 10 * FOLLOW_SECONDS
+    desk.poller.ask(over)
+    desk.now += 10 * POLL_SECONDS
 
-    assert desk.following.due() == []
-    assert desk.following.due({"HD001", "HD002"}) == [waiting]
+    assert desk.poller.due() == []
+    assert desk.poller.due({"HD001", "HD002"}) == [waiting]
 
 
 def test_clock_that_was_set_back(desk):
     """A time that was heard in the future says nothing: the job is due."""
-    job = desk.following.ask(desk.filed())
+    job = desk.poller.ask(desk.filed())
     desk.now -= 365 * 86_400
 
-    assert not desk.following.is_fresh(job)
-    assert desk.following.due() == [job]
+    assert not desk.poller.is_fresh(job)
+    assert desk.poller.due() == [job]
 
 
 @pytest.mark.parametrize("state", [Pending("1"), Rejected("x")])
 def test_no_word_is_not_fresh(desk, state):
     """Of a job that the service never spoke of nothing is known."""
-    assert not desk.following.is_fresh(Job(1, "HD001", "NTFS", "a.yml", "x", state, NOW))
+    assert not desk.poller.is_fresh(Job(1, "HD001", "NTFS", "a.yml", "x", state, NOW))

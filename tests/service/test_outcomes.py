@@ -1,4 +1,4 @@
-"""aftermath: what follows a worker's steps is written down and told once."""
+"""What came of a job's steps: recorded, and reported once."""
 
 import logging
 from dataclasses import replace
@@ -8,11 +8,10 @@ import pytest
 from daemon.errors import DriveAbsentError, DriveError, UnreachableError
 from daemon.jobs.job import Job, Pending, Rejected, Signed
 from daemon.jobs.journal import Journal
-from daemon.service import outcomes
-from daemon.service.outcomes import Aftermath
+from daemon.service.outcomes import Outcomes
+from daemon.service.retry import Retry
 
 NOW = 2_000_000_000.0
-EVENTS = ("prepared", "rejected", "obstacle", "terminal")
 DRIVE = {"deviceNode": "/dev/sdb1"}
 SIGNED = Signed(
     job_id="K7M3X",
@@ -26,14 +25,9 @@ SIGNED = Signed(
 
 
 @pytest.fixture
-def told(monkeypatch):
-    """What hooks and udisks2 are told, in order."""
-    told = []
-    monkeypatch.setattr(
-        outcomes.hooks, "run", lambda words, event, job: told.append((words, event, job))
-    )
-    monkeypatch.setattr(outcomes, "eject", lambda node: told.append(("eject", node)))
-    return told
+def told():
+    """What hooks and udisks2 are asked to do, in order."""
+    return []
 
 
 @pytest.fixture
@@ -50,27 +44,35 @@ def job(ledger):
     return ledger.add([Job(0, "HD001", "NTFS", "HD001.yml", "a", Pending("1"), NOW)])[0]
 
 
-def after(ledger, *, ejects=False):
-    """An aftermath with a hook for each event."""
-    return Aftermath(ledger, lambda: NOW, {event: (f"/{event}",) for event in EVENTS}, ejects)
+def after(ledger, told, *, ejects=False):
+    """Outcomes that are reported to a hook for each event and, with `ejects`, to udisks2."""
+
+    def hook(event, job):
+        told.append((event, job))
+
+    def eject(node):
+        told.append(("eject", node))
+
+    return Outcomes(ledger, lambda: NOW, Retry(), hook, eject if ejects else None)
 
 
 def test_an_obstacle_is_told_once(ledger, job, told, caplog):
     """It is in the journal, one line of the log and one hook, however often it is met."""
     caplog.set_level(logging.INFO)
     for _ in range(3):
-        after(ledger).met(job, DriveError("it is read-only", "Unlock it."))
+        after(ledger, told).blocked(job, DriveError("it is read-only", "Unlock it."))
 
     assert ledger.current(job).obstacle.reason == "it is read-only"
     assert [record.message for record in caplog.records] == ["it is read-only. Unlock it."]
-    assert [(words, event) for words, event, _ in told] == [(("/obstacle",), "obstacle")]
-    assert told[0][2].obstacle.hint == "Unlock it."
+    ((event, reported),) = told
+    assert event == "obstacle"
+    assert reported.obstacle.hint == "Unlock it."
 
 
 def test_another_obstacle_is_news(ledger, job, told):
     """A change of the reason is told, and replaces the old one."""
     for reason in ("it is read-only", "it is full"):
-        after(ledger).met(job, DriveError(reason, "Look."))
+        after(ledger, told).blocked(job, DriveError(reason, "Look."))
 
     assert ledger.current(job).obstacle.reason == "it is full"
     assert len(told) == 2
@@ -79,7 +81,7 @@ def test_another_obstacle_is_news(ledger, job, told):
 def test_absence_is_no_news_for_hooks(ledger, job, told, caplog):
     """A drive that is not here is the usual state: in the journal and the log, not an alarm."""
     caplog.set_level(logging.INFO)
-    after(ledger).met(job, DriveAbsentError("no drive", "Mount it."))
+    after(ledger, told).blocked(job, DriveAbsentError("no drive", "Mount it."))
 
     assert ledger.current(job).obstacle.is_absence
     assert caplog.records[0].levelno == logging.INFO
@@ -89,7 +91,7 @@ def test_absence_is_no_news_for_hooks(ledger, job, told, caplog):
 def test_trouble_of_the_service_counts_its_tries(ledger, job, told):
     """The same trouble again is written down with its next try, and told no second time."""
     for _ in range(2):
-        after(ledger).met(job, UnreachableError("cannot reach it", "Wait."))
+        after(ledger, told).blocked(job, UnreachableError("cannot reach it", "Wait."))
 
     assert ledger.current(job).obstacle.attempts == 2
     assert ledger.current(job).obstacle.retry_at > NOW
@@ -100,36 +102,27 @@ def test_a_prepared_drive_is_told_and_then_ejected(ledger, job, told):
     """Only where the configuration asks for it, and only a prepared one."""
     signed, rejected = replace(job, state=SIGNED), replace(job, state=Rejected("is bad"))
 
-    after(ledger).filed(signed)
-    after(ledger, ejects=True).filed(signed)
-    after(ledger, ejects=True).filed(rejected)
-    after(ledger).closed(signed)
+    after(ledger, told).filed(signed)
+    after(ledger, told, ejects=True).filed(signed)
+    after(ledger, told, ejects=True).filed(rejected)
+    after(ledger, told).closed(signed)
 
-    prepared = (("/prepared",), "prepared", signed)
     assert told == [
-        prepared,
-        prepared,
+        ("prepared", signed),
+        ("prepared", signed),
         ("eject", "/dev/sdb1"),
-        (("/rejected",), "rejected", rejected),
-        (("/terminal",), "terminal", signed),
+        ("rejected", rejected),
+        ("terminal", signed),
     ]
 
 
-def test_a_refused_eject_changes_nothing(ledger, job, told, monkeypatch, caplog):
-    """The job is done all the same; the refusal is a warning with what to do."""
+def test_a_refused_eject_changes_nothing(ledger, job, caplog):
+    """The job is finished all the same; the refusal is a warning with what to do."""
 
     def refuse(node):
         raise DriveError(f"{node} is busy", "Do it by hand.")
 
-    monkeypatch.setattr(outcomes, "eject", refuse)
-
-    after(ledger, ejects=True).filed(replace(job, state=SIGNED))
+    outcomes = Outcomes(ledger, lambda: NOW, Retry(), lambda event, job: None, refuse)
+    outcomes.filed(replace(job, state=SIGNED))
 
     assert [record.message for record in caplog.records] == ["/dev/sdb1 is busy. Do it by hand."]
-
-
-def test_without_hooks_nobody_is_called(ledger, job, told):
-    """No entry, no command."""
-    Aftermath(ledger, lambda: NOW).filed(replace(job, state=SIGNED))
-
-    assert told == []

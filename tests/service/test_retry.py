@@ -18,8 +18,9 @@ from daemon.errors import (
     UnreachableError,
 )
 from daemon.jobs.job import Job, Obstacle, Pending
-from daemon.service.retry import PAUSE_SECONDS, is_due, obstacle, waits
+from daemon.service.retry import PAUSE_SECONDS, Retry, is_due, waits
 
+obstacle = Retry().obstacle
 LONGEST = max(PAUSE_SECONDS.values())
 JOB = Job(1, "HD001", "NTFS", "a.yml", "ab12", Pending("1"), 1.0)
 words = st.sampled_from(["a", "b"])

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from daemon.service import run
 from daemon.service.bell import Bell, Ring
 from daemon.service.run import Sources, first_config
 
@@ -99,7 +98,7 @@ def test_takes_what_is_dropped(manager, daemon, tmp_path):
     assert f"{tmp_path}/secret does not exist" in manager.until("STATUS=waiting")
     put(tmp_path / "secret", "key")
 
-    assert manager.until("STATUS=0 jobs") == "STATUS=0 jobs: 0 in work, 0 waiting"
+    assert manager.until("STATUS=0 jobs") == "STATUS=0 jobs: 0 in progress, 0 waiting"
     assert (tmp_path / "spool/pending").is_dir()
     daemon.send_signal(signal.SIGTERM)
     assert daemon.wait(20) == 0
@@ -144,15 +143,14 @@ def bell():
         yield bell
 
 
-def test_a_folder_that_is_not_there_yet(bell, manager, monkeypatch, tmp_path):
+def test_a_folder_that_is_not_there_yet(bell, manager, tmp_path):
     """Where nothing can be watched it looks now and then, and finds the folder with its files."""
-    monkeypatch.setattr(run, "LOOK_SECONDS", 0.02)
     folder = tmp_path / "etc"
     found = []
 
     with closing_sources(folder / "config.yml", bell) as sources:
         wait = threading.Thread(
-            target=lambda: found.append(first_config(folder / "config.yml", bell, sources))
+            target=lambda: found.append(first_config(folder / "config.yml", bell, sources, 0.02))
         )
         wait.start()
         manager.until("STATUS=waiting")
@@ -203,8 +201,8 @@ def test_children_have_no_capabilities():
     """What the unit gives the service to write to others' mounts, its hooks do not get."""
     code = """if True:
         import subprocess
-        from daemon.service import run
-        run._keep_capabilities()
+        from daemon.service.run import _drop_ambient_capabilities
+        _drop_ambient_capabilities()
         show = "grep CapEff /proc/self/status"
         print(open("/proc/self/status").read().partition("CapEff:")[2].split()[0])
         print(subprocess.run(show, shell=True, capture_output=True, text=True).stdout.split()[1])

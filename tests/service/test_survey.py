@@ -5,10 +5,11 @@ import pytest
 from daemon.drives.drive import Drive, Unmounted
 from daemon.drives.identity import Identity
 from daemon.drives.mounts import Mount
+from daemon.drives.recognition import Recognition
 from daemon.drives.sysfs import Device
 from daemon.jobs.job import Job, Pending, Submitted
 from daemon.service.bell import Ring
-from daemon.service.survey import Lookout
+from daemon.service.survey import Survey
 
 WAITING = Job(1, "HD001", "NTFS", "a.yml", "ab12", Pending("1"), 1.0)
 SUBMITTED = Job(2, "HD001", "NTFS", "a.yml", "ab12", Submitted("K7M3X", "", "", "", 1.0, {}), 1.0)
@@ -35,54 +36,54 @@ class Asked:
 
 @pytest.fixture
 def asked():
-    """What a lookout asks."""
+    """What a survey asks."""
     return Asked()
 
 
 @pytest.fixture
-def lookout(asked):
-    """A lookout that has not looked yet."""
-    return Lookout(asked)
+def survey(asked):
+    """A survey that has not looked yet."""
+    return Survey(asked)
 
 
-def test_an_idle_daemon_lets_drives_sleep(lookout, asked):
+def test_an_idle_daemon_lets_drives_sleep(survey, asked):
     """Without a job, neither time nor the folder is a reason to ask; a new mount is, once."""
     for ring in (Ring.TIMER, Ring.SPOOL, Ring.NOTHING):
-        lookout.look(ring, ())
+        survey.refresh(ring, ())
     assert asked.questions == []
 
-    lookout.look(Ring.MOUNTS, ())
-    lookout.look(Ring.NOTHING, ())
+    survey.refresh(Ring.MOUNTS, ())
+    survey.refresh(Ring.NOTHING, ())
     assert asked.questions == ["mounted"]
 
 
-def test_the_first_job_after_a_quiet_time(lookout, asked):
+def test_the_first_job_after_a_quiet_time(survey, asked):
     """What time alone was no reason for is made up for, once."""
-    lookout.look(Ring.TIMER, ())
+    survey.refresh(Ring.TIMER, ())
 
-    lookout.look(Ring.NOTHING, [WAITING])
-    lookout.look(Ring.NOTHING, [WAITING])
+    survey.refresh(Ring.NOTHING, [WAITING])
+    survey.refresh(Ring.NOTHING, [WAITING])
 
     assert asked.questions == ["mounted, again", "present"]
 
 
-def test_what_is_not_mounted_is_asked_only_for_a_job_that_waits_for_it(lookout, asked):
+def test_what_is_not_mounted_is_asked_only_for_a_job_that_waits_for_it(survey, asked):
     """A job at the service has met its drive; a mount event tells nothing of unmounted ones."""
-    lookout.look(Ring.TIMER, [SUBMITTED])
-    lookout.look(Ring.MOUNTS, [WAITING])
+    survey.refresh(Ring.TIMER, [SUBMITTED])
+    survey.refresh(Ring.MOUNTS, [WAITING])
 
     assert asked.questions == ["mounted, again", "mounted"]
 
 
-def test_what_was_mounted_meanwhile_is_not_called_unmounted(lookout, asked):
+def test_what_was_mounted_meanwhile_is_not_called_unmounted(survey, asked):
     """Also where who it is could not be learned: then that is what keeps the job waiting."""
     device = Device(2049, "/dev/sda1", 2048, 1, 10**9, is_write_protected=False)
     mount = Mount(5, 1, 2049, "/", "/media/a", "rw", "fuseblk", "/dev/sda1", "rw")
     asked.unmounted = [Unmounted(device, Identity(file_system="ntfs", label="HD001"))]
-    lookout.look(Ring.TIMER, [WAITING])
-    assert lookout.pairing([WAITING], {}, False).present
+    survey.refresh(Ring.TIMER, [WAITING])
+    assert survey.pairing([WAITING], Recognition()).present
 
     asked.here = [Drive(device, Identity(trouble="no answer"), mount)]
-    lookout.look(Ring.MOUNTS, [WAITING])
+    survey.refresh(Ring.MOUNTS, [WAITING])
 
-    assert not lookout.pairing([WAITING], {}, False).present
+    assert not survey.pairing([WAITING], Recognition()).present

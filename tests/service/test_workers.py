@@ -38,7 +38,7 @@ def bell():
 @pytest.fixture
 def workers(bell):
     """Nobody works yet; at the end nobody works any more."""
-    workers = Workers(bell.ring)
+    workers = Workers(bell.ring, time.monotonic)
     yield workers
     workers.join(SECONDS)
     assert workers.busy() == frozenset()
@@ -62,7 +62,7 @@ def test_each_works_on_its_own(workers, bell):
 def test_free_before_the_bell_rings():
     """Whoever hears the bell finds the device free: it can have its next worker at once."""
     seen = []
-    workers = Workers(lambda: seen.append(workers.busy()))
+    workers = Workers(lambda: seen.append(workers.busy()), time.monotonic)
     for _ in range(3):
         workers.start("HD001", lambda: None)
         workers.join(SECONDS)
@@ -82,21 +82,22 @@ def test_what_was_busy_stays_as_it_was_seen(workers, bell):
     assert before == {"HD001"}
 
 
-@pytest.mark.parametrize("bug", [ZeroDivisionError("x"), SystemExit(3)])
-def test_bug_is_kept(workers, bell, bug):
-    """Whatever a worker did not expect is there when the bell rings; the first one counts."""
+@pytest.mark.parametrize("failure", [ZeroDivisionError("x"), SystemExit(3)])
+def test_failures_are_handed_over_once(workers, bell, failure):
+    """Whatever workers raise is there when the bell rings, in order, for the main loop to judge."""
 
     def fail():
-        raise bug
+        raise failure
 
-    assert workers.bug is None
     workers.start("HD001", fail)
     bell.wait_for(1)
-    assert workers.bug is bug
-
     workers.start("HD002", lambda: 1 / 0)
     bell.wait_for(2)
-    assert workers.bug is bug
+
+    first, second = workers.failures()
+    assert first is failure
+    assert isinstance(second, ZeroDivisionError)
+    assert workers.failures() == []
 
 
 def test_join_waits_for_all(workers):

@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from daemon.importexport import transport
-
 UNAUDITED = (
     *("write", "writev", "pwrite", "pwritev", "sendfile", "copy_file_range", "splice"),
     *("fsync", "fdatasync", "sync", "posix_fallocate", "mkfifo", "mknod"),
@@ -104,10 +102,6 @@ def listening(before: Before) -> Iterator[Effects]:
         connect = sqlite3.connect
         stack.enter_context(
             patch.object(sqlite3, "connect", lambda *a, **k: _connected(effects, connect, a, k))
-        )
-        opened = transport.Transport
-        stack.enter_context(
-            patch.object(transport, "Transport", lambda *a: _Heard(effects, opened(*a)))
         )
         _listening = effects
         try:
@@ -203,6 +197,11 @@ class Connection(sqlite3.Connection):
         """As ever; by a dead process nothing is closed, see `Effects.bury`."""
         if not self.effects.is_dead:
             super().close()
+
+
+def heard(transport: Any) -> Any:
+    """A way to the service whose requests are heard while anyone listens."""
+    return _Heard(_listening, transport) if _listening else transport
 
 
 def _connected(

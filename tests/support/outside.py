@@ -59,13 +59,14 @@ class PatientBell:
         self._rung |= what
 
     def wait(self, seconds: float) -> Ring:
-        """As Bell has it; STOP when there is nothing left to wait for."""
-        if not self._rung and self._events:
+        """Like Bell; STOP when there is nothing left to wait for."""
+        is_waiting = seconds > 0
+        if is_waiting and not self._rung and self._events:
             self._rung = self._events.pop(0)()
-        if not self._rung:
+        if is_waiting and not self._rung:
             if self._clock.now >= self._until or self._is_at_rest():
                 return Ring.STOP
-            self._clock.now += max(seconds, 0.001)
+            self._clock.now += seconds
         heard, self._rung = self._rung, Ring.NOTHING
         return heard
 
@@ -95,8 +96,10 @@ class Shelf:
         return ()
 
     def has(self, drive: Drive) -> bool:
-        """As drives.is_still has it."""
+        """Return whether the drive is mounted."""
         return drive in self.drives
+
+    is_still = has
 
     def verify(self, drive: Drive, file_system: str) -> Drive:
         """As Drives has it."""

@@ -5,6 +5,7 @@ import os
 from daemon.drives.drive import Drive
 from daemon.drives.identity import Identity
 from daemon.drives.mounts import Mount
+from daemon.drives.recognition import Recognition
 from daemon.drives.sysfs import Device
 from daemon.jobs.job import Job, Pending, Rejected, Signed, Submitted, Submitting
 from daemon.preparation.pairing import Pairing, named
@@ -34,6 +35,6 @@ def job(state, device_id="HD001", name="a.yml", file_system="NTFS"):
     return Job(1, device_id, file_system, name, "ab12", state, 1.0)
 
 
-def pairing(jobs, *drives, present=(), devices=None, require_mapping=False):
+def pairing(jobs, *drives, present=(), recognition=None):
     """One look at these jobs and drives."""
-    return Pairing(named(jobs), drives, present, devices or {}, require_mapping)
+    return Pairing(named(jobs), drives, present, recognition or Recognition())

@@ -1,7 +1,7 @@
 """A world in one process: a spool, drives that are plain folders, the emulated service, a clock.
 
-The daemon's own rooms run in it to the point where they only wait, with `Service.run` as their
-loop: a worker is done when it is started, and waiting costs nothing but the clock's time.
+The daemon runs in it as `build` wires it, to the point where it only waits: a worker has finished
+when it is started, and waiting costs nothing but the clock's time.
 """
 
 from __future__ import annotations
@@ -10,34 +10,33 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-from unittest.mock import patch
 
 import crash
 import remains
 from outside import ENDPOINT, TIMEOUT, Clock, Event, PatientBell, Shelf, Wire, Worker
 
+from daemon.config.loading import Config
 from daemon.drives.drive import Drive
 from daemon.drives.identity import Identity
 from daemon.drives.mounts import Mount
 from daemon.drives.sysfs import Device
-from daemon.importexport import client, transport
+from daemon.importexport.client import Client
 from daemon.importexport.emulator import EXAMPLE
 from daemon.importexport.emulator.store import Job as Made
-from daemon.jobs import journal, schema
-from daemon.preparation import packing_slip, steps
-from daemon.preparation.intake import Intake
-from daemon.preparation.polling import Following
-from daemon.service import loop, retry, workers
+from daemon.importexport.transport import Transport
+from daemon.jobs import schema
+from daemon.jobs.journal import Journal
 from daemon.service.bell import Ring
-from daemon.service.outcomes import Aftermath
+from daemon.service.build import Outside, build
 from daemon.spool import spool
+from daemon.spool.spool import Found, Spool
+from daemon.system.clocks import Clocks
 
 GUIDE = (Path(__file__).parents[1] / "data" / "guide-manifest.yml").read_text("utf-8")
 
@@ -74,7 +73,7 @@ class World:
         self.endpoint = ENDPOINT  # any other is really connected to
         self.durable = remains.Durable(self.folder)
         self._numbers = count(1)
-        self._journal: journal.Journal | None = None
+        self._journal: Journal | None = None
 
     def __enter__(self) -> World:
         return self
@@ -159,7 +158,7 @@ class World:
         `before` hears each effect; where it raises Killed, the daemon is gone as by a SIGKILL.
         """
         self.durable.begin()
-        with self._in_place(), crash.listening(before or (lambda what: None)) as effects:
+        with crash.listening(before or (lambda what: None)) as effects:
             effects.synced = self.durable.sync
             try:
                 self._run(patience)
@@ -168,63 +167,51 @@ class World:
                 raise
 
     def _run(self, patience: float) -> None:
-        """The rooms, as `foreground.run` builds them."""
+        """The daemon's own wiring, with this world outside of it."""
         self._journal = None
-        folder = spool.Spool(self.spool, 1.0, self.clock)
-        ledger = journal.Journal(self.spool, self.clock, is_new=folder.is_new())
+        folder = _Spool(self.spool, 1.0, self.clock)
+        ledger = Journal(self.spool, self.clock, is_new=folder.is_new())
         self._journal = ledger
-        outfit = self._outfit(ledger, folder)
         bell = PatientBell(self.clock, list(self.events), patience, lambda: not ledger.unfiled())
+        settings = self._settings()
+        clients: list[Client] = []
+        outside = Outside(
+            Clocks(self.clock, self.clock),
+            self.shelf,  # type: ignore[arg-type] # as far as the daemon calls it
+            lambda settings, clocks: clients.append(self._client(settings)) or clients[-1],
+            Worker,
+            lambda least, most: most,
+        )
         try:
-            loop.Service(
-                bell,  # type: ignore[arg-type] # as far as the service calls it
-                ledger,
-                folder,
-                Intake(folder, ledger, self.clock),
-                self.shelf,  # type: ignore[arg-type] # the same
-                outfit,
-                lambda: outfit,
-            ).run()
+            build(settings, lambda: settings, bell, folder, ledger, outside).run()
         finally:
-            outfit.preparation.client.close()  # changes nothing but this process
+            for client in clients:
+                client.close()  # changes nothing but this process
         ledger.close()
 
-    def _outfit(self, ledger: journal.Journal, folder: spool.Spool) -> loop.Outfit:
-        caller = client.Client(self.endpoint, EXAMPLE, TIMEOUT)
-        path = steps.Preparation(
-            journal=ledger,
-            spool=folder,
-            drives=self.shelf,  # type: ignore[arg-type] # as far as it is called
-            client=caller,
-            following=Following(ledger, caller, self.clock),
+    def _settings(self) -> Config:
+        return Config(
             endpoint=self.endpoint,
-            access_key_id=EXAMPLE.access_key_id,
+            credentials=EXAMPLE,
+            spool=self.spool,
+            devices={},
+            require_mapping=False,
+            validate_on_drop=self.validate_on_drop,
+            settle=None,
+            workers=8,
             timeout=TIMEOUT,
-            clock=self.clock,
-            steady=self.clock,
+            eject=False,
         )
-        return loop.Outfit(path, Aftermath(ledger, self.clock), {}, False, self.validate_on_drop, 8)
 
-    @contextmanager
-    def _in_place(self) -> Iterator[None]:
-        """This world in the place of the machine."""
-        time = SimpleNamespace(time=self.clock, monotonic=self.clock)
-        found = spool.Spool._found
-        places: list[tuple[Any, str, Any]] = [
-            (loop, "time", time),
-            (client, "time", time),
-            (retry, "random", SimpleNamespace(uniform=lambda least, most: most)),
-            (workers, "threading", SimpleNamespace(Thread=Worker)),
-            (steps, "is_still", self.shelf.has),
-            (packing_slip, "render", _rendered),
-            (spool.Spool, "_found", lambda folder, entry: _stamped(found(folder, entry), entry)),
-        ]
-        if self.endpoint == ENDPOINT:
-            places.append((transport, "Transport", lambda *_: self.wire))
-        with ExitStack() as stack:
-            for target, name, value in places:
-                stack.enter_context(patch.object(target, name, value))
-            yield
+    def _client(self, settings: Config) -> Client:
+        opened = (lambda *_: self.wire) if self.endpoint == ENDPOINT else Transport
+        return Client(
+            settings.endpoint,
+            settings.credentials,
+            settings.timeout,
+            clock=self.clock,
+            transport=lambda *place: crash.heard(opened(*place)),
+        )
 
     def _bury(self, effects: crash.Effects) -> None:
         left = {path: path.read_bytes() for path in self.spool.glob(f"{schema.NAME}*")}
@@ -238,21 +225,13 @@ class World:
                 path.write_bytes(data)
 
 
-RENDER = packing_slip.render
-SHEETS: dict[str, str] = {}  # thousands of lives need a few sheets; each is made once
+class _Spool(Spool):
+    """A spool whose stamps a restored file still has, and finer than the kernel's ticks."""
 
-
-def _rendered(values: packing_slip.Slip) -> str:
-    key = repr(asdict(values))
-    if key not in SHEETS:
-        SHEETS[key] = RENDER(values)
-    return SHEETS[key]
-
-
-def _stamped(found: spool.Found | None, entry: os.DirEntry[str]) -> spool.Found | None:
-    """A stamp that a restored file still has, and that is finer than the kernel's ticks."""
-    with suppress(OSError):
-        if found and found.is_regular:
-            digest = hashlib.sha256(Path(entry.path).read_bytes()).hexdigest()
-            return replace(found, stamp=digest[:16])
-    return found
+    def _found(self, entry: os.DirEntry[str]) -> Found | None:
+        found = super()._found(entry)
+        with suppress(OSError):
+            if found and found.is_regular:
+                digest = hashlib.sha256(Path(entry.path).read_bytes()).hexdigest()
+                return replace(found, stamp=digest[:16])
+        return found

@@ -1,0 +1,109 @@
+"""The protocol with a drive's root: held open, verified, proved writable, signed.
+
+A hung drive can block a thread only here, so every use is recorded while it lasts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from daemon.drives import signature
+from daemon.drives.drive import Drive, check_usable
+from daemon.drives.inventory import Drives
+from daemon.errors import DriveError
+from daemon.jobs.job import Job, Rejected, Signed, Submitted
+from daemon.jobs.journal import Journal
+from daemon.preparation.under_way import UnderWay
+from daemon.system.printable import printable
+
+SAME_DRIVE = ("serial", "wwn", "partuuid", "uuid")  # what must agree, as far as it is known
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Proves that a drive can be signed, and signs it. Safe to use from several threads."""
+
+    journal: Journal
+    drives: Drives
+    under_way: UnderWay
+
+    def prove(self, job: Job, drive: Drive) -> Drive:
+        """Prove that the drive can be signed for a new job; return it as it is now. Idempotent.
+
+        Raises DriveError with the reason why it cannot.
+        """
+        with self._root(job, drive) as root:
+            verified = self.drives.verify(drive, job.file_system)
+            self._replaceable(root, verified)
+            root.prove_writable()
+        return verified
+
+    def sign(self, job: Job, state: Submitted, drive: Drive) -> Drive:
+        """Write SIGNATURE to the drive that the job was made for; return that drive. Idempotent.
+
+        Raises DriveError; SIGNATURE is then missing, the old one or the new one, never a part.
+        """
+        with self._root(job, drive) as root:
+            verified = self.drives.verify(drive, job.file_system)
+            check_same_drive(state, verified)
+            root.sign(state.signature, self._replaceable(root, verified, state))
+            if not self.drives.is_still(verified):
+                raise DriveError(
+                    f"{verified.describe()} was removed while SIGNATURE was being written",
+                    "Plug it in again: the signing is then completed.",
+                )
+        return verified
+
+    @contextmanager
+    def _root(self, job: Job, drive: Drive) -> Iterator[signature.Root]:
+        """Hold the drive's root open. Everything that can hang with a drive is done meanwhile."""
+        if drive.is_covered:  # its root cannot be opened to find that out
+            check_usable(drive, job.file_system)
+        with (
+            self.under_way.using(job, drive),
+            signature.root(drive.mount_point, drive.device_number) as root,
+        ):
+            yield root
+
+    def _replaceable(
+        self, root: signature.Root, drive: Drive, own: Submitted | None = None
+    ) -> bytes | None:
+        """Return the SIGNATURE that may be replaced, or None where there is none.
+
+        It is one of this very job, whose text UpdateJob can change, or the very text of a job of
+        ours that the service has finished with. Raises DriveError for any other.
+        """
+        found = root.found()
+        if found is None:
+            return None
+        job_id = signature.job_id_in(found) or ""
+        if own and job_id == own.job_id:
+            return found
+        match self.journal.job_with(job_id):
+            case Job(state=Signed(signature=old), is_closed=True) if old.encode() == found:
+                return found
+            case Job(state=Rejected(), is_closed=True):  # ended before it was known to be signed
+                return found
+        raise DriveError(
+            f"{drive.describe()} already has a SIGNATURE"
+            + (f" of job {printable(job_id)}" if job_id else ""),
+            f"If it is not needed, remove {drive.mount_point}/{signature.NAME} by hand.",
+        )
+
+
+def check_same_drive(state: Submitted, drive: Drive) -> None:
+    """Raise DriveError if the drive is not the one that the job was made for.
+
+    A job is for one drive; its twin must not get the SIGNATURE.
+    """
+    now = drive.identities()
+    for key in SAME_DRIVE:
+        then, here = state.drive.get(key), now.get(key)
+        if then and here and then != here:
+            raise DriveError(
+                f"job {state.job_id} is for the drive with {key} {printable(str(then))},"
+                f" but {drive.describe()} is a different one",
+                f"Plug in the drive it was made for, or `driveprep cancel {state.job_id}`.",
+            )

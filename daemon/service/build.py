@@ -1,0 +1,95 @@
+"""Wires the daemon's parts together, for `driveprep run` and for the tests alike."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from daemon.config.loading import Config
+from daemon.drives.eject import eject
+from daemon.drives.inventory import Drives
+from daemon.drives.recognition import Recognition
+from daemon.importexport.client import Client
+from daemon.jobs.job import Job
+from daemon.jobs.journal import Journal
+from daemon.preparation.intake import Intake
+from daemon.preparation.polling import StatusPoller
+from daemon.preparation.signing import Signer
+from daemon.preparation.steps import Preparation
+from daemon.preparation.under_way import UnderWay
+from daemon.service import hooks
+from daemon.service.bell import Bell, Ring
+from daemon.service.loop import Loop
+from daemon.service.outcomes import Outcomes
+from daemon.service.reload import Reloadable
+from daemon.service.retry import Retry
+from daemon.service.scheduler import Scheduler
+from daemon.service.survey import Survey
+from daemon.service.workers import Thread, Workers
+from daemon.spool.spool import Spool
+from daemon.system.clocks import Clocks
+
+# A fixed name: it is part of the interface and does not follow the file.
+log = logging.getLogger("daemon.foreground")
+
+
+def _client(settings: Config, clocks: Clocks) -> Client:
+    return Client(settings.endpoint, settings.credentials, settings.timeout, clock=clocks.wall)
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the daemon meets outside itself. A test passes its own."""
+
+    clocks: Clocks = field(default_factory=Clocks)
+    drives: Drives = field(default_factory=Drives)
+    client: Callable[[Config, Clocks], Client] = _client
+    thread: Callable[..., Thread] = threading.Thread
+    jitter: Callable[[float, float], float] = random.uniform
+
+
+def build(
+    settings: Config,
+    load: Callable[[], Config],
+    bell: Bell,
+    spool: Spool,
+    journal: Journal,
+    outside: Outside,
+) -> Loop:
+    """Return the main loop, ready to run. `load` reads the configuration again."""
+    clocks = outside.clocks
+    under_way = UnderWay(clocks.steady)
+
+    def reloadable(settings: Config) -> Reloadable:
+        client = outside.client(settings, clocks)
+        poller = StatusPoller(journal, client, clocks.wall)
+        signer = Signer(journal, outside.drives, under_way)
+        preparation = Preparation(journal, spool, client, poller, signer, under_way, clocks.wall)
+        retry = Retry(outside.jitter)
+
+        def hook(event: str, job: Job) -> None:
+            if command := settings.hooks.get(event):
+                hooks.run(command, event, job)
+
+        return Reloadable(
+            preparation,
+            Outcomes(journal, clocks.wall, retry, hook, eject if settings.eject else None),
+            Recognition(settings.devices, settings.require_mapping),
+            settings.validate_on_drop,
+            settings.workers,
+        )
+
+    def reload() -> Reloadable:
+        loaded = load()
+        if loaded.spool != settings.spool:
+            log.warning("another spool is used only after a restart")
+        return reloadable(loaded)
+
+    survey = Survey(outside.drives)
+    workers = Workers(lambda: bell.ring(Ring.WORK), clocks.steady, outside.thread)
+    scheduler = Scheduler(journal, survey, workers, reloadable(settings), clocks.steady)
+    intake = Intake(spool, journal, under_way, clocks.wall)
+    return Loop(bell, journal, spool, intake, survey, scheduler, workers, reload, clocks)

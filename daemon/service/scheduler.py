@@ -1,0 +1,220 @@
+"""Which jobs can take a step now, with which drive, by which worker.
+
+Nothing here knows what a step does, and nothing here waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+from daemon.drives.drive import Drive
+from daemon.errors import (
+    DriveError,
+    DriveprepError,
+    JournalError,
+    ManifestError,
+    ServiceError,
+    StaleJobError,
+    UnreachableError,
+)
+from daemon.jobs.job import Job, Obstacle, Pending, about
+from daemon.jobs.journal import Journal
+from daemon.preparation.polling import StatusPoller
+from daemon.service.bell import Ring
+from daemon.service.reload import Reloadable
+from daemon.service.retry import is_due, waits
+from daemon.service.survey import Survey
+from daemon.service.workers import Workers
+
+# A fixed name: it is part of the interface and does not follow the file.
+log = logging.getLogger("daemon.service")
+
+VALIDATION_PAUSE_SECONDS = 30.0  # after a validation that the service did not answer
+HUNG_SECONDS = 60.0  # a disk wakes within 10; a stick may need as long to write its cache
+POLLER = "/poll"  # the key of the one worker that polls the service; it is not a deviceId
+
+OnError = Callable[[Job, DriveprepError | OSError], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What one scan allows: the jobs that can take a step, and why others cannot."""
+
+    ready: list[tuple[Job, Drive | None]]  # a job with the drive that its step needs, if any
+    blocked: list[tuple[Job, DriveError | ManifestError]]
+
+
+class Scheduler:
+    """Chooses jobs and gives them to workers. For the main loop's thread only.
+
+    Failures of the journal and unexpected exceptions stay with `workers.failures()`.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        survey: Survey,
+        workers: Workers,
+        parts: Reloadable,
+        steady: Callable[[], float],
+    ) -> None:
+        self.parts = parts  # exchanged when the configuration changes
+        self._journal = journal
+        self._survey = survey
+        self._workers = workers
+        self._steady = steady
+        self._due: dict[int, None] = {}  # due jobs still waiting for a worker, in their order
+        self._to_retry: set[str] = set()  # deviceIds that an operator wants to be tried now
+        self._to_poll: set[str] = set()  # deviceIds whose open jobs the service is asked about
+        self._hung: frozenset[str] = frozenset()  # keys of workers whose drives do not answer
+        self._validate_after = -math.inf  # steady
+
+    def retry(self, device_ids: Iterable[str]) -> None:
+        """Try the jobs of these deviceIds at once, whatever their obstacles are."""
+        self._to_retry |= set(device_ids)
+
+    def run(self, ring: Ring, now: float) -> None:
+        """Start every step that can be taken now; record why other jobs are blocked.
+
+        `now` is the time of the scan, in seconds since the epoch. Raises JournalError.
+        """
+        busy = self._workers.busy()  # before the jobs: one that is not in it cannot move meanwhile
+        self._clear_obstacles(busy)
+        choice = self.choose(busy, now, something_changed=bool(ring & ~Ring.WORK))
+        self._record(choice.blocked)
+        for job, drive in choice.ready:
+            if self._start(job, partial(self.parts.preparation.advance, job, drive)):
+                self._due.pop(job.number, None)
+        self._validate()
+        if self._to_poll or Ring.TIMER in ring:
+            self._poll()
+
+    def choose(self, busy: Collection[str], now: float, *, something_changed: bool) -> Choice:
+        """Return which jobs can take a step now, and with which drive.
+
+        A job that is due stays due until it is blocked, waits for its time, or has a worker.
+        """
+        jobs = {job.number: job for job in self._journal.unfiled()}
+        pairing = self._survey.pairing(jobs.values(), self.parts.recognition)
+        here = self._survey.here(pairing)
+        for job in jobs.values():
+            if is_due(job, now, here, something_changed=something_changed):
+                self._due[job.number] = None
+        self._due = {
+            number: None for number in self._due if number in jobs and not waits(jobs[number], now)
+        }
+        choice = Choice([], [])
+        for job in [jobs[number] for number in self._due if _key(jobs[number]) not in busy]:
+            try:
+                choice.ready.append((job, pairing.drive_for(job)))
+            except (DriveError, ManifestError) as error:
+                choice.blocked.append((job, error))
+        return choice
+
+    def report_hung(self) -> None:
+        """Record an obstacle for each job whose drive does not answer: its worker cannot."""
+        drives = self.parts.preparation.hung_drives(HUNG_SECONDS)
+        jobs = [job for job in self._journal.unfiled() if job.number in drives]
+        self._hung = frozenset(map(_key, jobs))
+        for job in jobs:
+            reason = f"{drives[job.number].describe()} has not answered for {HUNG_SECONDS:.0f} s"
+            hint = (
+                "Other drives are not affected. Unplug it and plug it in again; `dmesg` may show"
+                " the cause."
+            )
+            self.parts.outcomes.blocked(job, DriveError(reason, hint))
+
+    def preparing(self) -> int:
+        """Return how many jobs have a worker now."""
+        return len(self._workers.busy() - {POLLER})
+
+    def _clear_obstacles(self, busy: Collection[str]) -> None:
+        """Clear the obstacles of the jobs that an operator wants to be tried now."""
+        ready = self._to_retry.difference(busy)
+        self._to_retry -= ready
+        self._to_poll |= ready
+        obstructed = [
+            job for job in self._journal.unfiled() if job.obstacle and job.device_id in ready
+        ]
+        if obstructed:
+            self._journal.hinder([(job, None) for job in obstructed])
+
+    def _record(self, blocked: Iterable[tuple[Job, DriveError | ManifestError]]) -> None:
+        obstacles: list[tuple[Job, Obstacle | None]] = []
+        for job, error in blocked:
+            obstacles += self.parts.outcomes.obstacle(job, error)
+            self._due.pop(job.number, None)
+        if obstacles:
+            self._journal.hinder(obstacles)
+
+    def _validate(self) -> None:
+        """Validate manifests whose drives are not here, with at most half of the workers."""
+        if not self.parts.validate_on_drop or self._steady() < self._validate_after:
+            return
+        busy = self._workers.busy()  # before the jobs, as in `run`
+        room = max(1, self.parts.workers // 2) - len(busy - self._hung - {POLLER})
+        for job in self._journal.unfiled():
+            is_unvalidated = isinstance(job.state, Pending) and not job.state.validated
+            if room > 0 and is_unvalidated and _key(job) not in busy:
+                steps = partial(self.parts.preparation.validate, job)
+                room -= self._start(job, steps, self._postpone_validation)
+
+    def _postpone_validation(self, job: Job, error: DriveprepError | OSError) -> None:
+        """Not an obstacle: the job's drive is not here yet, so later is early enough."""
+        if self._steady() >= self._validate_after:
+            log.warning("manifest %s not validated yet: %s", job.name, error, extra=about(job))
+        self._validate_after = self._steady() + VALIDATION_PAUSE_SECONDS
+
+    def _poll(self) -> None:
+        """Ask the service about the jobs that are on their way, one after the other."""
+        if POLLER in self._workers.busy():
+            return
+        poller = self.parts.preparation.poller
+        jobs, self._to_poll = poller.due(self._to_poll), set()
+        if jobs:
+            self._workers.start(POLLER, lambda: self._ask_about(jobs, poller))
+
+    def _ask_about(self, jobs: Iterable[Job], poller: StatusPoller) -> None:
+        for job in jobs:
+            try:
+                after = poller.ask(job)
+            except StaleJobError:
+                continue
+            except UnreachableError:
+                return  # it is the same for the others; the next timer asks again
+            except ServiceError as error:
+                log.debug("no status: %s", error, extra=about(job))
+                continue
+            if after.is_closed:
+                self.parts.outcomes.closed(after)
+
+    def _start(self, job: Job, steps: Callable[[], Job], on_error: OnError | None = None) -> bool:
+        """Start a worker for a job and return True, if there is a free one for it."""
+        busy = self._workers.busy()
+        if _key(job) in busy or len(busy - self._hung - {POLLER}) >= self.parts.workers:
+            return False
+        on_error = on_error or self.parts.outcomes.blocked
+        self._workers.start(_key(job), lambda: self._work(job, steps, on_error))
+        return True
+
+    def _work(self, job: Job, steps: Callable[[], Job], on_error: OnError) -> None:
+        with suppress(StaleJobError):  # the job moved on: the next scan sees it as it is now
+            try:
+                after = steps()
+            except (JournalError, StaleJobError):
+                raise
+            except (DriveprepError, OSError) as error:
+                on_error(job, error)
+            else:
+                if after.filed:
+                    self.parts.outcomes.filed(after)
+
+
+def _key(job: Job) -> str:
+    """One worker for each device; a manifest that names no device has its own."""
+    return job.device_id or f"/{job.number}"

@@ -1,0 +1,78 @@
+"""What this process has under way: drives in use, requests in flight, parsed manifests."""
+
+from pathlib import Path
+
+from daemon.jobs.job import Job, Pending
+from daemon.preparation.under_way import MAX_PARSED, UnderWay
+from daemon.spool.filing import digest
+
+GUIDE = (Path(__file__).parents[1] / "data" / "guide-manifest.yml").read_bytes()
+
+
+class Time:
+    """A clock that stands still until it is moved."""
+
+    now = 100.0
+
+    def __call__(self):
+        """Seconds."""
+        return self.now
+
+
+def job(data=GUIDE, number=1):
+    """A pending job."""
+    return Job(number, "HD001", "NTFS", "a.yml", digest(data), Pending("1"), 1.0)
+
+
+def test_a_request_lands_after_two_timeouts():
+    """One until its sender gives up, and as long again for what is then still in flight."""
+    clock = Time()
+    under_way = UnderWay(clock)
+    under_way.sent(job(), 10.0)
+
+    clock.now += 19.9
+    assert not under_way.has_landed(job(), 10.0)
+    clock.now += 0.1
+    assert under_way.has_landed(job(), 10.0)
+
+
+def test_a_shorter_timeout_does_not_shorten_the_wait():
+    """A request keeps the timeout it was sent with, whatever the configuration says later."""
+    clock = Time()
+    under_way = UnderWay(clock)
+    under_way.sent(job(), 10.0)
+
+    clock.now += 5.0
+
+    assert not under_way.has_landed(job(), 1.0)
+
+
+def test_a_request_of_an_earlier_process_lands_one_timeout_after_the_first_question():
+    """Its sender gave up when its process ended, at the latest when this one first asks."""
+    clock = Time()
+    under_way = UnderWay(clock)
+    assert not under_way.has_landed(job(), 10.0)
+
+    clock.now += 10.0
+
+    assert under_way.has_landed(job(), 10.0)
+
+
+def test_a_manifest_is_parsed_once():
+    """The same bytes give the very same value until the job is finished."""
+    under_way = UnderWay(Time())
+    first = under_way.manifest(GUIDE, "a.yml")
+
+    assert under_way.manifest(bytes(GUIDE), "a.yml") is first
+    under_way.finished(job())
+    assert under_way.manifest(GUIDE, "a.yml") is not first
+
+
+def test_only_so_many_manifests_are_kept():
+    """With more of them waiting, the one that was used least recently is parsed again."""
+    under_way = UnderWay(Time())
+    first = under_way.manifest(GUIDE, "a.yml")
+    for number in range(MAX_PARSED):
+        under_way.manifest(GUIDE.replace(b"HD001", b"HD%d" % number), "b.yml")
+
+    assert under_way.manifest(GUIDE, "a.yml") is not first

@@ -1,0 +1,174 @@
+"""Which jobs can take a step now, with which drive: a journal, drives, and no worker."""
+
+import time
+from contextlib import closing
+
+import pytest
+from outside import ENDPOINT, Shelf
+from pairs import drive
+
+from daemon.drives.recognition import Recognition
+from daemon.errors import DriveError, JournalFullError, UnreachableError
+from daemon.importexport.client import Client
+from daemon.importexport.emulator import EXAMPLE
+from daemon.jobs.job import Job, Pending
+from daemon.jobs.journal import Journal
+from daemon.preparation.polling import StatusPoller
+from daemon.preparation.signing import Signer
+from daemon.preparation.steps import Preparation
+from daemon.preparation.under_way import UnderWay
+from daemon.service.bell import Ring
+from daemon.service.outcomes import Outcomes
+from daemon.service.reload import Reloadable
+from daemon.service.retry import Retry
+from daemon.service.scheduler import POLLER, Scheduler
+from daemon.service.survey import Survey
+from daemon.service.workers import Workers
+
+NOW = 2_000_000_000.0
+NOBODY = frozenset()
+
+
+class Held:
+    """A thread that is never run: its worker stays busy."""
+
+    def __init__(self, target, args, **_):
+        self.run = lambda: target(*args)
+
+    def start(self):
+        """Wait for `run`."""
+
+    def join(self, timeout):
+        """It has no end."""
+
+
+class Bench:
+    """A scheduler with a journal in a folder and drives on a shelf."""
+
+    def __init__(self, journal, limit=8):
+        self.journal = journal
+        self.shelf = Shelf()
+        self.survey = Survey(self.shelf)
+        self.threads = []
+        self.workers = Workers(lambda: None, time.monotonic, self._thread)
+        client = Client(ENDPOINT, EXAMPLE, 1.0)
+        under_way = UnderWay(time.monotonic)
+        poller = StatusPoller(journal, client, lambda: NOW)
+        signer = Signer(journal, self.shelf, under_way)
+        path = Preparation(journal, None, client, poller, signer, under_way, lambda: NOW)
+        outcomes = Outcomes(journal, lambda: NOW, Retry(), lambda event, job: None)
+        parts = Reloadable(path, outcomes, Recognition(), False, limit)
+        self.scheduler = Scheduler(journal, self.survey, self.workers, parts, time.monotonic)
+
+    def _thread(self, **arguments):
+        self.threads.append(Held(**arguments))
+        return self.threads[-1]
+
+    def add(self, device_id):
+        """A pending job."""
+        state = Pending("1")
+        (job,) = self.journal.add(
+            [Job(0, device_id, "NTFS", f"{device_id}.yml", device_id, state, NOW)]
+        )
+        return job
+
+    def mount(self, label, minor=1):
+        """A drive, and the scan that finds it."""
+        self.shelf.drives.append(drive(label, minor))
+        self.survey.refresh(Ring.MOUNTS, self.journal.unfiled())
+        return self.shelf.drives[-1]
+
+    def choose(self, now=NOW, *, something_changed=True):
+        """The choice of one scan in which no job has a worker."""
+        return self.scheduler.choose(NOBODY, now, something_changed=something_changed)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """An empty bench."""
+    with closing(Journal(tmp_path, lambda: NOW)) as journal:
+        yield Bench(journal)
+
+
+def test_a_job_gets_its_drive(bench):
+    """The drive that matches is chosen with the job; a job without a drive is blocked by that."""
+    here, absent = bench.add("HD001"), bench.add("HD002")
+    mounted = bench.mount("HD001")
+
+    choice = bench.choose()
+
+    assert choice.ready == [(here, mounted)]
+    ((blocked, reason),) = choice.blocked
+    assert blocked == absent
+    assert "no mounted drive matches HD002" in str(reason)
+
+
+def test_a_blocked_job_waits_for_a_change(bench):
+    """An obstacle is recorded once; the job is chosen again when its drive appears, not before."""
+    job = bench.add("HD001")
+    bench.scheduler.run(Ring.TIMER, NOW)
+    assert bench.journal.current(job).obstacle.is_absence
+
+    assert bench.choose() == bench.choose(something_changed=False)
+    assert not bench.choose().blocked
+
+    mounted = bench.mount("HD001")
+    assert [found for _, found in bench.choose().ready] == [mounted]
+
+
+def test_a_job_waits_for_its_time(bench):
+    """After an error of the service a job is not due before its next attempt."""
+    job = bench.add("HD001")
+    bench.mount("HD001")
+    bench.scheduler.parts.outcomes.blocked(job, UnreachableError("no answer", "Wait."))
+    retry_at = bench.journal.current(job).obstacle.retry_at
+
+    assert not bench.choose(retry_at - 0.01).ready
+    assert bench.choose(retry_at, something_changed=False).ready
+
+
+def test_a_job_that_has_no_worker_stays_due(tmp_path):
+    """With one worker for two jobs, the second starts when the first has ended."""
+    with closing(Journal(tmp_path, lambda: NOW)) as journal:
+        bench = Bench(journal, limit=1)
+        for number in (1, 2):
+            bench.add(f"HD00{number}")
+            bench.mount(f"HD00{number}", number)
+        bench.scheduler.run(Ring.MOUNTS, NOW)
+        assert bench.workers.busy() == {"HD001"}
+
+        del bench.workers._threads["HD001"]
+        bench.scheduler.run(Ring.WORK, NOW)
+
+        assert "HD002" in bench.workers.busy()
+
+
+def test_an_operator_may_have_a_job_tried_now(bench):
+    """`retry` clears the obstacle, even one that has not changed or whose time has not come."""
+    job = bench.add("HD001")
+    bench.mount("HD001")
+    bench.scheduler.parts.outcomes.blocked(job, DriveError("read-only", "Unlock it."))
+    bench.scheduler.run(Ring.WORK, NOW)
+    assert bench.workers.busy() == NOBODY
+
+    bench.scheduler.retry(["HD001"])
+    bench.scheduler.run(Ring.WORK, NOW)
+
+    assert bench.workers.busy() == {"HD001"}
+
+
+def test_a_full_disk_is_left_to_the_loop(bench):
+    """A worker that cannot record its step hands the failure over; the scheduler goes on."""
+    bench.add("HD001")
+    bench.mount("HD001")
+
+    def full():
+        raise JournalFullError("the disk is full", "Make room.")
+
+    bench.workers.start(POLLER, full)
+    bench.threads[-1].run()
+
+    (failure,) = bench.workers.failures()
+    assert isinstance(failure, JournalFullError)
+    bench.scheduler.run(Ring.MOUNTS, NOW)
+    assert bench.workers.busy() == {"HD001"}

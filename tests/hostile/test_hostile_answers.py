@@ -123,7 +123,7 @@ ANSWERS: dict[str, tuple[Act, str]] = {  # what is answered, and a word of the o
     "a page to log in": (says("<html>", "Content-Type: text/html"), "not XML"),
     "a redirect": (
         says(created(), "Location: https://192.0.2.1/", status="307 Temporary Redirect"),
-        "no usable answer",
+        "no usable response",
     ),
     "no HTTP at all": (says(b"\x16\x03\x01" * 100 + b"\r\n\r\n"), "no HTTP that can be read"),
     "a clock at the end of time": (

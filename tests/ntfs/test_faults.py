@@ -225,4 +225,4 @@ def test_a_wrong_clock(plug, start):
         daemon.drop(drive.label)
 
         prepared_once(tomorrow, daemon, drive.mount_point, drive.label)
-        assert daemon.log.count("clock is wrong") == 1
+        assert daemon.log.count("local clock is wrong") == 1

@@ -52,7 +52,7 @@ class Disk:
             asked.append(question)
             return f"{self.image.stat().st_size:,}" if answer is None else answer
 
-        options = {"devices": {}, "require_mapping": False, "internal": True} | more
+        options = {"recognition": Recognition(), "internal": True} | more
         format_command.run(Path(self.node), device_id, ask, **options)
         return asked[0]
 

@@ -95,8 +95,8 @@ def test_a_foreign_signature_is_never_overwritten(plug, service, start, twin) ->
 
     for drive in (foreign, linked, double):
         daemon.drop(drive.label)
-    daemon.obstacle(foreign.label, "already carries a SIGNATURE of job OTHER")
-    daemon.obstacle(linked.label, "already carries a SIGNATURE")
+    daemon.obstacle(foreign.label, "already has a SIGNATURE of job OTHER")
+    daemon.obstacle(linked.label, "already has a SIGNATURE")
     daemon.obstacle(double.label, f"holds {twin}")
 
     assert service.jobs == ()
@@ -145,8 +145,8 @@ def test_no_label_speaks_to_anybody(plug, service, start, tmp_path) -> None:
 
 
 IMPATIENT = (
-    "import daemon.service.loop as s;"
-    "s.HUNG_SECONDS, s.TIMER_SECONDS, s.STOP_SECONDS = 0.5, 0.2, 0.5;"
+    "import daemon.service.loop as s, daemon.service.scheduler as c;"
+    "c.HUNG_SECONDS, s.TIMER_SECONDS, s.STOP_SECONDS = 0.5, 0.2, 0.5;"
     "from daemon.cli import main; main()"
 )
 

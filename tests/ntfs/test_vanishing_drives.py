@@ -155,7 +155,7 @@ def test_a_twin_at_the_same_mount_point(plug, service, start):
     torn_out(drive)
     twin.mount_point = drive.mount_point
     twin.mount()
-    waits(daemon, drive, "another")
+    waits(daemon, drive, "is a different one")
 
     assert os.listdir(twin.mount_point) == []
     unmount(twin)

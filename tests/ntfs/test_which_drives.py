@@ -126,7 +126,7 @@ def test_a_foreign_signature(plug, service, start):
     (drive.mount_point / "SIGNATURE").write_text(foreign)
     daemon = start()
     daemon.drop(drive.label)
-    daemon.obstacle(drive.label, "already carries a SIGNATURE", "OTHER")
+    daemon.obstacle(drive.label, "already has a SIGNATURE", "OTHER")
     look_again(service, daemon, plug)
     assert not jobs_for(service, drive.label)
     assert (drive.mount_point / "SIGNATURE").read_text() == foreign

@@ -3,22 +3,23 @@
 DriveprepError
     DocumentError               a text with positions has faults
         ConfigError             the administrator
-        ManifestError           whoever dropped the manifest
-    DriveError                  whoever plugged the drive in
-        DriveAbsentError        nobody yet: the drive is not here
-    ServiceError                the service, or the way there
-        RefusedError            a 4xx answer: proof that nothing was made
-            ManifestRefusedError        whoever dropped the manifest
+        ManifestError           the person who dropped the manifest
+    DriveError                  the person who plugged the drive in
+        DriveAbsentError        no one yet: the drive is not here
+    ServiceError                the service, or the network path to it
+        RefusedError            a 4xx response: proof that nothing was made
+            ManifestRefusedError        the person who dropped the manifest
             CredentialsRefusedError     the administrator
             ClockRefusedError           the administrator: the clock is wrong
-            JobRefusedError             whoever named that JobId
+            JobRefusedError             the person who named that JobId
             RequestRefusedError         the developers: a request the service cannot read
-            TryLaterError               nobody: throttled, or the day's quota is spent
-        InDoubtError            no usable answer: the service may or may not have acted
+            TryLaterError               no one: throttled, or the daily limit is reached
+        InDoubtError            no usable response: the service may or may not have acted
         UnreachableError        the connection was never opened: nothing was sent
-    StaleJobError               nobody: the job moved on, look again
-    JournalError                nobody: stop, do not guess
-        JournalFullError        the administrator: nothing is lost, but nothing can be written down
+    SpoolError                  the administrator: a file or folder of the spool cannot be used
+    StaleJobError               no one: the job moved on, read it again
+    JournalError                the administrator: stop, do not guess
+        JournalFullError        the administrator: nothing is lost, but nothing can be recorded
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Fault:
         return f"{self.file}:{self.line}:{self.column}: {key}{self.problem}{remedy}"
 
     def excerpt(self) -> str:
-        """The fault with its line and a caret below the column, for a person to read."""
+        """Return the fault with its line and a caret below the column, for a person to read."""
         if not self.source:
             return str(self)
         gutter = f"{self.line:>5} | "
@@ -56,47 +57,66 @@ class Fault:
 
 
 class DriveprepError(Exception):
-    """One sentence for the operator; `hint` is the next action."""
+    """One sentence for the operator; `hint` is the next action.
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    `code` names the kind of the error. It stays the same when the sentence is reworded, so that
+    obstacles and programs can be compared by it.
+    """
+
+    code = "error"
+
+    def __init__(self, message: str, hint: str = "", code: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+        self.code = code or type(self).code
 
 
 class DocumentError(DriveprepError):
     """A text has faults; all of them are here, in the order of the text."""
 
-    def __init__(self, message: str, faults: tuple[Fault, ...] = (), hint: str = "") -> None:
-        super().__init__(message, hint)
+    code = "document"
+
+    def __init__(
+        self, message: str, faults: tuple[Fault, ...] = (), hint: str = "", code: str = ""
+    ) -> None:
+        super().__init__(message, hint, code)
         self.faults = faults
 
 
 class ConfigError(DocumentError):
     """The configuration cannot be used."""
 
+    code = "configuration"
+
 
 class ManifestError(DocumentError):
     """A manifest cannot be used."""
+
+    code = "manifest"
 
 
 class DriveError(DriveprepError):
     """A drive cannot be prepared as it is."""
 
+    code = "drive"
+
 
 class DriveAbsentError(DriveError):
-    """The drive is not here, as far as can be seen: the usual state of a job that waits."""
+    """No drive is here, as far as can be seen: the usual state of a job that waits."""
+
+    code = "drive-absent"
 
 
 class ServiceError(DriveprepError):
-    """The service, or the way there, did not do what was asked."""
+    """The service, or the network path to it, did not do what was asked."""
+
+    code = "service"
 
 
 class RefusedError(ServiceError):
-    """A 4xx answer: the service did not act. `code` is its own word for the reason."""
+    """A 4xx response: the service did not act. `code` is the service's own error code."""
 
-    def __init__(self, message: str, hint: str = "", code: str = "") -> None:
-        super().__init__(message, hint)
-        self.code = code
+    code = "refused"
 
 
 class ManifestRefusedError(RefusedError):
@@ -104,7 +124,7 @@ class ManifestRefusedError(RefusedError):
 
 
 class CredentialsRefusedError(RefusedError):
-    """The service does not accept who is asking."""
+    """The service does not accept the caller's credentials."""
 
 
 class ClockRefusedError(RefusedError):
@@ -116,28 +136,48 @@ class JobRefusedError(RefusedError):
 
 
 class RequestRefusedError(RefusedError):
-    """The service could not read the request, or does not know the code's cause."""
+    """The service could not read the request, or its error code is not known here."""
 
 
 class TryLaterError(RefusedError):
-    """The service wants to be asked again later."""
+    """The service asks for the request to be repeated later."""
 
 
 class InDoubtError(ServiceError):
-    """No usable answer: the service may or may not have acted."""
+    """No usable response: the service may or may not have acted."""
+
+    code = "in-doubt"
 
 
 class UnreachableError(ServiceError):
     """The connection was never opened, so the service cannot have acted."""
 
+    code = "unreachable"
+
+
+class SpoolError(DriveprepError):
+    """A file or folder of the spool cannot be used; `errno` is the kernel's reason."""
+
+    code = "spool"
+
+    def __init__(self, message: str, hint: str = "", code: str = "", errno: int = 0) -> None:
+        super().__init__(message, hint, code)
+        self.errno = errno
+
 
 class StaleJobError(DriveprepError):
-    """The job was withdrawn, or moved on, since the caller looked: look again."""
+    """The job was withdrawn, or moved on, since the caller read it: read it again."""
+
+    code = "stale"
 
 
 class JournalError(DriveprepError):
     """The journal cannot be trusted or written: stop, do not guess."""
 
+    code = "journal"
+
 
 class JournalFullError(JournalError):
-    """There is no room to write a step down, so it is not taken. Try again when there is."""
+    """There is no room to record a step, so it is not taken. Try again when there is."""
+
+    code = "journal-full"

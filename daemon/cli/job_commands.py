@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from daemon import spool
 from daemon.config.loading import Config
 from daemon.drives import signature
 from daemon.errors import DriveprepError, InDoubtError, JobRefusedError, ManifestError
@@ -20,7 +21,6 @@ from daemon.jobs import reader
 from daemon.jobs.job import Job, Rejected, Signed, Submitted, expires_at
 from daemon.manifest import rules
 from daemon.preparation import papers
-from daemon.spool import spool
 from daemon.system.printable import timestamp
 
 
@@ -55,6 +55,8 @@ class Desk:
         yield "JobId", state.job_id
         yield "drive", ", ".join(f"{key} {value}" for key, value in state.drive.items())
         yield "shipping address", state.shipping_address
+        for one in state.artifact_list:
+            yield "paper for the box", f"{one.description} {one.url}".strip()
         yield "submitted", timestamp(state.submitted_at)
         yield "must arrive before", timestamp(expires_at(state))
         if folder := self._folder(job):

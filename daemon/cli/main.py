@@ -132,8 +132,8 @@ def drives(config_path: Path, as_json: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def submit(config_path: Path, file: Path) -> None:
     """Check the manifest FILE and drop it into pending/, the right way."""
+    from daemon import spool
     from daemon.manifest import rules
-    from daemon.spool import spool
 
     settings = _settings(config_path)
     read = rules.read(_bytes(file), str(file))
@@ -158,7 +158,7 @@ def submit(config_path: Path, file: Path) -> None:
 @click.argument("device_id")
 def retry(config_path: Path, device_id: str) -> None:
     """Have the daemon try DEVICE_ID again at once."""
-    from daemon.spool import spool
+    from daemon import spool
 
     spool.ask_to_retry(_settings(config_path).spool / "pending", device_id)
     click.echo(f"the daemon is asked to try {device_id} again; see `driveprep status`")

@@ -32,7 +32,7 @@ Report = dict[str, object]
 
 def status(settings: Config, mounted: Sequence[Drive]) -> Report:
     """Everything `status` knows, as JSON has it."""
-    daemon = reader.told(settings.spool)
+    daemon = reader.daemon_info(settings.spool)
     recent = reader.recent(settings.spool, time.time() - SHOWN_SECONDS)
     return {
         "version": VERSION,

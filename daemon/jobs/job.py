@@ -9,9 +9,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 Identities = Mapping[str, str | int | None]  # of a drive, by name, such as serial
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A paper that the service wants in the box, such as a customs form."""
+
+    description: str
+    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +27,7 @@ class Pending:
     """Nothing was sent, or what was sent is proved not accepted."""
 
     stamp: str  # of the manifest's file when it was last read, see spool.Found
-    validated: bool = False  # the service has said yes to a ValidateOnly call
+    validated: bool = False  # the service has accepted it in a ValidateOnly call
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,7 @@ class Submitted:
     warning: str
     submitted_at: float  # seconds since the epoch
     drive: Identities
+    artifact_list: tuple[Artifact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,7 @@ class Signed:
     submitted_at: float
     signed_at: float
     drive: Identities
+    artifact_list: tuple[Artifact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +92,36 @@ LATE_SECONDS = 7 * 24 * 3600  # before that: a carrier may need as long
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why a job is not moving now: one sentence, and what to do."""
+    """Why a job is not moving now: one sentence, and what to do about it."""
 
     reason: str
     hint: str
     since: float  # seconds since the epoch
-    attempts: int  # in a row that met the service's trouble; 0 where a bell decides
-    retry_at: float | None  # seconds since the epoch; None: at the next bell that may matter
+    attempts: int  # in a row that failed at the service; 0 where an event decides
+    retry_at: float | None  # seconds since the epoch; None: at the next event that may matter
     is_absence: bool = False  # the drive is not here: the usual state of a job that waits
+    code: str = ""  # of the error; it stays the same when the sentence is reworded
+
+    def is_like(self, other: Obstacle | None) -> bool:
+        """Return whether both have the same cause, whatever their sentences are.
+
+        Obstacles recorded before there were codes are compared by their sentences.
+        """
+        if other is None:
+            return False
+        if self.code and other.code:
+            return self.code == other.code
+        return self.reason == other.reason
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What the service last said of a job; None where it said nothing."""
+    """What the service last reported of a job; None where it reported nothing."""
 
     checked_at: float  # seconds since the epoch
     progress_code: str | None
     progress_message: str | None
-    is_terminal: bool  # the service is done with the job: its deviceId may be used again
+    is_terminal: bool  # the service has finished the job: its deviceId may be used again
     location_code: str | None = None
     location_message: str | None = None
     carrier: str | None = None
@@ -109,11 +131,23 @@ class Progress:
     error_count: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job that the journal has not recorded yet."""
+
+    device_id: str  # "" for a manifest that names none
+    file_system: str
+    name: str  # of the manifest's file in pending/
+    sha256: str  # of the manifest as dropped; "" where it could not be read
+    state: State
+    since: float  # seconds since the epoch
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One manifest's way to a SIGNATURE."""
+    """One manifest on its way to a SIGNATURE."""
 
-    number: int  # the journal's own
+    number: int  # given by the journal
     device_id: str  # "" for a manifest that names none
     file_system: str
     name: str  # of the manifest's file in pending/
@@ -126,22 +160,22 @@ class Job:
 
     @property
     def is_closed(self) -> bool:
-        """Whether the service is done with the job."""
+        """Return whether the service has finished the job."""
         return self.progress is not None and self.progress.is_terminal
 
     @property
     def job_id(self) -> str:
-        """The service's JobId; "" as long as it is not known."""
+        """Return the service's JobId; "" as long as it is not known."""
         return self.state.job_id if isinstance(self.state, Submitted | Signed) else ""
 
 
 def expires_at(state: Submitted | Signed) -> float:
-    """When the service gives the job up unless the drive is there, seconds since the epoch."""
+    """Return when the job expires unless the drive is there, in seconds since the epoch."""
     return state.submitted_at + EXPIRY_SECONDS
 
 
 def is_late(job: Job) -> bool:
-    """Whether the drive of an open job was not yet at the service when a few days were left."""
+    """Return whether the drive of an open job had not arrived when only a few days were left."""
     match job:
         case Job(state=Submitted() | Signed() as state, progress=Progress() as progress):
             has_arrived = progress.location_code not in {None, "NotReceived"}
@@ -150,8 +184,14 @@ def is_late(job: Job) -> bool:
     return False
 
 
+def signed(state: Submitted, signed_at: float) -> Signed:
+    """Return the state that follows once SIGNATURE is on the drive."""
+    same = {one.name: getattr(state, one.name) for one in fields(state)}
+    return Signed(**same, signed_at=signed_at)
+
+
 def about(job: Job) -> dict[str, str]:
-    """The fields of a log line about a job."""
+    """Return the fields of a log line about a job."""
     state = type(job.state).__name__
     return {"device_id": job.device_id, "job_id": job.job_id, "state": state}
 

@@ -1,9 +1,9 @@
-"""The journal: our ledger of jobs on disk, with one writer and many readers.
+"""The journal: the record of jobs on disk, with one writer and many readers.
 
-What a method that changes something has returned from is synced. It holds no credentials.
-Manifest texts are kept from `Submitting` until they are filed, in a file of mode 0600, for the
-comparison with the service's CurrentManifest. All errors are JournalError: whoever cannot trust
-the ledger must stop, not guess.
+A change is synced when its method returns. The journal holds no credentials. Manifest texts are
+kept from `Submitting` until they are filed, for the comparison with the service's
+CurrentManifest. All errors are JournalError: without a journal to trust, the daemon must stop,
+not guess.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from pathlib import Path
 
 from daemon.errors import StaleJobError
 from daemon.jobs import database, schema
+from daemon.jobs.database import Form
 from daemon.jobs.job import (
     Job,
+    NewJob,
     Obstacle,
     Pending,
     Progress,
@@ -29,63 +31,62 @@ from daemon.jobs.job import (
     Submitting,
     check_step,
 )
-from daemon.jobs.schema import CLAIM, COLUMNS, NAME, OPEN, TABLES, VERSION
+from daemon.jobs.schema import CLAIM, COLUMNS, MIGRATIONS, NAME, OPEN, TABLES, VERSION
 
-TOLD_BYTES = 512  # always as many, so that a shorter word leaves nothing of a longer one
+INFO_BYTES = 512  # always as many, so that a shorter text leaves nothing of a longer one
+FORM = Form(TABLES, VERSION, MIGRATIONS)
 
 
 class Journal:
-    """The ledger, open for its one writer. Safe to use from several threads.
+    """The journal, open for its one writer. Safe to use from several threads.
 
-    The unfiled jobs are also kept in memory: `unfiled()` costs no disk. A journal that is not
-    there is made only where it `is_new`. Raises JournalError also when another daemon has it.
+    The unfiled jobs are also kept in memory: `unfiled()` reads no disk. A missing journal is
+    created only if it `is_new`. Raises JournalError also when another daemon has it open.
     """
 
     def __init__(self, folder: Path, clock: Callable[[], float], *, is_new: bool = True) -> None:
         self._path = folder / NAME
         self._clock = clock
         self._lock = threading.RLock()
-        self._told: dict[str, str | float] = {"pid": os.getpid()}
+        self._info: dict[str, str | float] = {"pid": os.getpid()}
         self._claim = database.claim(folder / CLAIM)
         try:
             with database.translated(self._path):
-                self._database = database.open_for_writing(
-                    self._path, TABLES, VERSION, is_new=is_new
-                )
+                self._database = database.open_for_writing(self._path, FORM, is_new=is_new)
                 self._unfiled = {job.number: job for job in self._jobs("filed = 0")}
-            self.tell()
+            self.publish()
         except BaseException:
             os.close(self._claim)
             raise
 
     def close(self) -> None:
-        """Let the next daemon have the journal. Safe to repeat."""
+        """Release the journal for the next daemon. Safe to repeat."""
         with self._lock:
             self._database.close()
             if self._claim >= 0:
                 os.close(self._claim)
                 self._claim = -1
 
-    def tell(self, **facts: str | float) -> None:
-        """Add to the daemon's word to readers beside it. Not synced: it is only for the living."""
+    def publish(self, **facts: str | float) -> None:
+        """Publish facts about this process for `status`. Not synced: they end with it."""
         with self._lock, suppress(OSError):
-            self._told |= facts
-            os.pwrite(self._claim, json.dumps(self._told).encode().ljust(TOLD_BYTES), 0)
+            self._info |= facts
+            os.pwrite(self._claim, json.dumps(self._info).encode().ljust(INFO_BYTES), 0)
 
     # The jobs that still have a step to take
 
     def unfiled(self) -> list[Job]:
-        """Every job that still has a step to take, oldest first."""
+        """Return every job that still has a step to take, oldest first."""
         with self._lock:
             return list(self._unfiled.values())
 
     def current(self, job: Job) -> Job | None:
-        """The same job as it stands now; None when it was withdrawn or filed."""
+        """Return the same job as it is now; None if it was withdrawn or filed."""
         with self._lock:
             return self._unfiled.get(job.number)
 
-    def add(self, jobs: Iterable[Job]) -> list[Job]:
-        """Write new jobs down, all or none; the ones returned have their numbers."""
+    def add(self, jobs: Iterable[NewJob]) -> list[Job]:
+        """Record new jobs, all or none; return them with their numbers."""
         added = []
         with self._commit() as database:
             for job in jobs:
@@ -95,12 +96,22 @@ class Journal:
                     (job.device_id, job.file_system, job.name, job.sha256)
                     + (*schema.columns(job.state), job.since),
                 ).fetchone()
-                added.append(replace(job, number=number))
+                added.append(
+                    Job(
+                        number,
+                        job.device_id,
+                        job.file_system,
+                        job.name,
+                        job.sha256,
+                        job.state,
+                        job.since,
+                    )
+                )
         self._remember(*added)
         return added
 
     def withdraw(self, jobs: Iterable[Job]) -> None:
-        """Forget pending jobs whose manifest was taken away. Safe to repeat."""
+        """Delete pending jobs whose manifest was removed. Safe to repeat."""
         gone = []
         with self._commit() as database:
             for job in jobs:
@@ -112,11 +123,11 @@ class Journal:
                 self._unfiled.pop(job.number, None)
 
     def record(self, job: Job, state: State, manifest: bytes | None = None) -> Job:
-        """Take one step. `manifest` is kept until the job is filed.
+        """Record one step. `manifest` is kept until the job is filed.
 
-        The obstacle stays in view, with its count of attempts, until the service has answered.
-        Raises StaleJobError when `job` is not how it stands now, RuntimeError for a step that
-        may not follow.
+        The obstacle stays visible, with its count of attempts, until the service has answered.
+        Raises StaleJobError if `job` is not as it is now, RuntimeError for a step that must not
+        follow.
         """
         with self._lock:
             held = self._unfiled.get(job.number)
@@ -132,20 +143,20 @@ class Journal:
             self._write(after, manifest)
             return after
 
-    def hinder(self, obstacles: Iterable[tuple[Job, Obstacle | None]]) -> None:
-        """Write down, all or none, what is in the way of jobs (None: nothing any more)."""
+    def record_obstacles(self, obstacles: Iterable[tuple[Job, Obstacle | None]]) -> None:
+        """Record, all or none, what blocks jobs (None: nothing any more)."""
         with self._lock:
-            hindered = []
+            changed = []
             with self._commit() as database:
                 for job, obstacle in obstacles:
                     if held := self._unfiled.get(job.number):
                         query = "UPDATE job SET obstacle = ? WHERE number = ?"
                         database.execute(query, (schema.dump(obstacle), job.number))
-                        hindered.append(replace(held, obstacle=obstacle))
-            self._remember(*hindered)
+                        changed.append(replace(held, obstacle=obstacle))
+            self._remember(*changed)
 
-    def file(self, job: Job) -> Job:
-        """The manifest is in its last place; its text is forgotten here. Safe to repeat."""
+    def mark_filed(self, job: Job) -> Job:
+        """Record that the manifest is filed; delete its text here. Safe to repeat."""
         with self._commit() as database:
             database.execute(
                 "UPDATE job SET filed = 1, manifest = NULL, obstacle = NULL WHERE number = ?",
@@ -156,7 +167,7 @@ class Journal:
         return filed
 
     def manifest(self, job: Job) -> bytes | None:
-        """The manifest's text as dropped, of a job that came as far as `Submitting`."""
+        """Return the manifest as dropped, of a job that has reached `Submitting`."""
         with self._lock, database.translated(self._path):
             query = "SELECT manifest FROM job WHERE number = ?"
             row: tuple[bytes | None] | None = self._database.execute(
@@ -164,10 +175,10 @@ class Journal:
             ).fetchone()
             return row[0] if row else None
 
-    # What the service says of jobs it has
+    # What the service reports of its jobs
 
-    def progress(self, job: Job, progress: Progress) -> Job:
-        """Write down what the service last said of a job. Safe to repeat."""
+    def record_progress(self, job: Job, progress: Progress) -> Job:
+        """Record what the service last reported of a job. Safe to repeat."""
         with self._lock:
             with self._commit() as database:
                 database.execute(
@@ -180,9 +191,9 @@ class Journal:
             return after
 
     def reopen(self, job: Job, state: Submitted, manifest: bytes) -> Job:
-        """A filed job got another SIGNATURE by UpdateJob: sign and file it once more.
+        """Reopen a filed job that got another SIGNATURE by UpdateJob: it is signed and filed again.
 
-        Raises StaleJobError when `job` is not how it stands now.
+        Raises StaleJobError if `job` is not as it is now.
         """
         check_step(job.state, state)
         with self._lock:
@@ -194,19 +205,19 @@ class Journal:
             return after
 
     def followed(self) -> list[Job]:
-        """Every filed job that the service is not done with."""
+        """Return every filed job that the service has not finished."""
         return self._jobs(f"filed = 1 AND {OPEN}")
 
     def open_job(self, device_id: str) -> Job | None:
-        """The one job of a deviceId that may be open at the service."""
+        """Return the one job of a deviceId that may be open at the service."""
         return next(iter(self._jobs(f"device_id = ? AND {OPEN}", device_id)), None)
 
     def open_job_with(self, sha256: str) -> Job | None:
-        """An open job that was made from the very same bytes."""
+        """Return an open job that was made from the very same bytes."""
         return next(iter(self._jobs(f"sha256 = ? AND {OPEN}", sha256)), None)
 
     def job_with(self, job_id: str) -> Job | None:
-        """The job with that JobId."""
+        """Return the job with that JobId."""
         return next(iter(self._jobs("job_id = ?", job_id)), None)
 
     def _jobs(self, which: str, *values: object) -> list[Job]:
@@ -228,7 +239,7 @@ class Journal:
             self._remember(job)
 
     def _remember(self, *jobs: Job) -> None:
-        """Memory follows the disk, never the other way: only after a commit."""
+        """Update the memory, only after a commit: it follows the disk, never the other way."""
         with self._lock:
             for job in jobs:
                 if job.filed:

@@ -1,4 +1,4 @@
-"""The journal for those who read beside the daemon: `status`, `show`, `doctor`. Writes nothing.
+"""The journal for readers beside the daemon: `status`, `show`, `doctor`. Writes nothing.
 
 All errors are JournalError.
 """
@@ -15,26 +15,34 @@ from daemon.jobs.schema import CLAIM, COLUMNS, NAME, OPEN
 
 
 def recent(folder: Path, since: float) -> list[Job]:
-    """Every unfiled or open job, and those that moved `since`."""
+    """Return every unfiled or open job, and those whose state began after `since`."""
     return _read(folder, f"filed = 0 OR ({OPEN}) OR since >= ? ORDER BY number", since)
 
 
 def find(folder: Path, word: str) -> Job | None:
-    """The job with that JobId, or the last of that deviceId."""
+    """Return the job with that JobId, or the newest of that deviceId."""
     where = (
         "job_id = upper(?) OR device_id = ? ORDER BY job_id IS upper(?) DESC, number DESC LIMIT 1"
     )
     return next(iter(_read(folder, where, word, word, word)), None)
 
 
-def told(folder: Path) -> dict[str, str | float] | None:
-    """What a daemon at work last told of itself; None where none is at work."""
+def daemon_info(folder: Path) -> dict[str, str | float] | None:
+    """Return what a running daemon last published about itself; None if none is running."""
     if not database.is_claimed(folder / CLAIM):
         return None
-    with database.translated(folder / CLAIM), suppress(ValueError):  # it may be telling right now
+    with database.translated(folder / CLAIM), suppress(ValueError):  # it may be writing just now
         facts: dict[str, str | float] = json.loads((folder / CLAIM).read_bytes())
         return facts
     return {}
+
+
+def check(folder: Path) -> str:
+    """Have SQLite check the journal; return "ok", or the first damage it finds."""
+    path = folder / NAME
+    with database.translated(path), database.open_for_reading(path) as connection:
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    return str(verdict)
 
 
 def _read(folder: Path, which: str, *values: object) -> list[Job]:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from daemon.jobs.job import (
+    Artifact,
     Job,
     Obstacle,
     Pending,
@@ -21,11 +22,12 @@ from daemon.jobs.job import (
 
 NAME = "journal.sqlite3"
 CLAIM = "journal.lock"
-VERSION = 1  # of the tables
+VERSION = 2  # of the tables and of what is in them
 STATES: dict[str, type[State]] = {
     state.__name__: state for state in (Pending, Submitting, Submitted, Signed, Rejected)
 }
-TABLES = """
+OPEN = "closed = 0 AND state IN ('Submitting', 'Submitted', 'Signed')"
+TABLES = f"""
 CREATE TABLE job (
     number          INTEGER PRIMARY KEY AUTOINCREMENT,
     device_id       TEXT NOT NULL,
@@ -43,21 +45,28 @@ CREATE TABLE job (
     progress        TEXT                        -- as JSON
 );
 -- A device carries one SIGNATURE, so at most one of its jobs is open at the service.
-CREATE UNIQUE INDEX one_open_job ON job (device_id)
-    WHERE closed = 0 AND state IN ('Submitting', 'Submitted', 'Signed');
+CREATE UNIQUE INDEX one_open_job ON job (device_id) WHERE {OPEN};
 CREATE UNIQUE INDEX one_job_id ON job (job_id) WHERE job_id IS NOT NULL;
 CREATE INDEX unfiled ON job (number) WHERE filed = 0;
 CREATE INDEX same_bytes ON job (sha256);
 CREATE INDEX latest ON job (since);
 """
+# What makes a journal of the next version of one of the version that is the key.
+MIGRATIONS = {
+    # Version 2: the papers that the service wants in the box, and obstacles have a code.
+    1: """
+UPDATE job SET fields = json_set(fields, '$.artifact_list', json('[]'))
+    WHERE state IN ('Submitted', 'Signed');
+UPDATE job SET obstacle = json_set(obstacle, '$.code', '') WHERE obstacle IS NOT NULL;
+""",
+}
 COLUMNS = (
     "number, device_id, file_system, name, sha256, state, fields, since, filed, obstacle, progress"
 )
-OPEN = "closed = 0 AND state IN ('Submitting', 'Submitted', 'Signed')"
 
 
-def job(row: Iterable[Any]) -> Job:  # sqlite3 knows no types of columns
-    """The job in a row of COLUMNS."""
+def job(row: Iterable[Any]) -> Job:  # sqlite3 has no types for columns
+    """Return the job in a row of COLUMNS, also of a journal that is not migrated yet."""
     (
         number,
         device_id,
@@ -77,7 +86,7 @@ def job(row: Iterable[Any]) -> Job:  # sqlite3 knows no types of columns
         file_system,
         name,
         sha256,
-        STATES[state](**json.loads(fields)),
+        _state(state, json.loads(fields)),
         since,
         bool(filed),
         Obstacle(**json.loads(obstacle)) if obstacle else None,
@@ -86,10 +95,16 @@ def job(row: Iterable[Any]) -> Job:  # sqlite3 knows no types of columns
 
 
 def columns(state: State) -> tuple[str, str]:
-    """What the columns `state` and `fields` hold."""
+    """Return what the columns `state` and `fields` hold."""
     return type(state).__name__, json.dumps(asdict(state))
 
 
 def dump(obstacle: Obstacle | None) -> str | None:
-    """What the column `obstacle` holds."""
+    """Return what the column `obstacle` holds."""
     return json.dumps(asdict(obstacle)) if obstacle else None
+
+
+def _state(name: str, fields: dict[str, Any]) -> State:
+    if "artifact_list" in fields:
+        fields["artifact_list"] = tuple(Artifact(**one) for one in fields["artifact_list"])
+    return STATES[name](**fields)

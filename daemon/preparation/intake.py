@@ -11,8 +11,8 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 
-from daemon.errors import ManifestError, StaleJobError
-from daemon.jobs.job import Job, Pending, Rejected, State, about
+from daemon.errors import ManifestError, SpoolError, StaleJobError
+from daemon.jobs.job import Job, NewJob, Pending, Rejected, State, about
 from daemon.jobs.journal import Journal
 from daemon.manifest.rules import Manifest
 from daemon.preparation.under_way import UnderWay
@@ -75,7 +75,7 @@ class Intake:
                 sha256 = _sha256(self._read(found))
                 place = self._spool.reject(found.name, sha256, None, reason)
                 log.warning("manifest rejected, see rejected/%s.reason.txt", place)
-            except OSError as error:  # there is no job that could have an obstacle
+            except SpoolError as error:  # there is no job that could have an obstacle
                 log.warning("manifest %s cannot be rejected: %s", found.name, error)
             return False
         return True
@@ -134,12 +134,12 @@ class Intake:
             return self._spool.read(found.name)
         except FileNotFoundError:
             raise
-        except OSError as error:
+        except SpoolError as error:
             if error.errno in STARVED:
                 raise
             return None
 
-    def _new_job(self, found: Found, data: bytes | None, waiting: dict[str, str]) -> Job:
+    def _new_job(self, found: Found, data: bytes | None, waiting: dict[str, str]) -> NewJob:
         name, device_id, file_system, sha256 = printable(found.name), "", "", _sha256(data)
         state: State
         try:
@@ -155,7 +155,14 @@ class Intake:
                 _log_accepted(read)
         except ManifestError as error:
             state = Rejected(explain(error))
-        return Job(0, device_id, file_system, found.name, sha256, state, self._clock())
+        return NewJob(
+            device_id=device_id,
+            file_system=file_system,
+            name=found.name,
+            sha256=sha256,
+            state=state,
+            since=self._clock(),
+        )
 
     def _already(self, sha256: str, waiting: Mapping[str, str]) -> str:
         """Return why the same bytes need no second job; an empty text if they need one."""

@@ -1,4 +1,4 @@
-"""The papers of a prepared job: what is kept of it, and what goes into the box. Opens no file."""
+"""The papers of a prepared job: what is kept, and what goes into the box. Opens no file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MANIFEST = "manifest.yml"
 
 
 def files(job: Job, state: Signed, manifest: Manifest) -> dict[str, bytes]:
-    """Names and contents of the folder prepared/<JobId>-<deviceId>/; the same for the same job."""
+    """Return the files of prepared/<JobId>-<deviceId>/; the same job gives the same files."""
     return {
         MANIFEST: manifest.data,
         signature.NAME: state.signature.encode(),
@@ -27,7 +27,7 @@ def files(job: Job, state: Signed, manifest: Manifest) -> dict[str, bytes]:
 
 
 def slip(job: Job, state: Submitted | Signed, manifest: Manifest) -> str:
-    """The printable page that goes into the box, as HTML."""
+    """Return the printable page that goes into the box, as HTML."""
     address = manifest.return_address
     return packing_slip.render(
         Slip(
@@ -42,6 +42,7 @@ def slip(job: Job, state: Submitted | Signed, manifest: Manifest) -> str:
             expires_at=expires_at(state),
             manifest_name=job.name,
             warning=state.warning,
+            artifacts=[(one.description, one.url) for one in state.artifact_list],
         )
     )
 

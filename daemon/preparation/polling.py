@@ -67,7 +67,7 @@ class StatusPoller:
         return job
 
     def _record(self, job: Job, progress: Progress) -> Job:
-        before, job = job.progress, self.journal.progress(job, progress)
+        before, job = job.progress, self.journal.record_progress(job, progress)
         if not before or progress.progress_code != before.progress_code:
             log.info("job is %s", printable(progress.progress_code or "?"), extra=about(job))
         if is_late(job) and not (before and is_late(replace(job, progress=before))):
@@ -86,7 +86,13 @@ class StatusPoller:
             return job
         address = status.aws_shipping_address or state.shipping_address
         changed = Submitted(
-            state.job_id, text, address, state.warning, state.submitted_at, state.drive
+            state.job_id,
+            text,
+            address,
+            state.warning,
+            state.submitted_at,
+            state.drive,
+            state.artifact_list,
         )
         take = self.journal.reopen if job.filed else self.journal.record
         job = take(job, changed, status.current_manifest.encode())

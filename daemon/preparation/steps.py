@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from daemon.drives import signature
 from daemon.drives.drive import Drive
@@ -24,7 +24,17 @@ from daemon.errors import (
 )
 from daemon.importexport.client import Client
 from daemon.importexport.results import CreatedJob, JobStatus
-from daemon.jobs.job import Job, Pending, Rejected, Signed, Submitted, Submitting, about
+from daemon.jobs.job import (
+    Artifact,
+    Job,
+    Pending,
+    Rejected,
+    Signed,
+    Submitted,
+    Submitting,
+    about,
+    signed,
+)
 from daemon.jobs.journal import Journal
 from daemon.manifest import rules
 from daemon.manifest.complaints import blame
@@ -32,8 +42,9 @@ from daemon.preparation import papers, reconciliation
 from daemon.preparation.polling import StatusPoller
 from daemon.preparation.signing import Signer
 from daemon.preparation.under_way import UnderWay
+from daemon.spool.dropping import safe_name
 from daemon.spool.filing import digest
-from daemon.spool.spool import Spool, safe_name
+from daemon.spool.spool import Spool
 from daemon.system.printable import printable, printable_lines, timestamp
 
 # A fixed name: it is part of the interface and does not follow the file.
@@ -56,7 +67,7 @@ class Preparation:
         """Take steps until a step changes nothing; return the job as it then is.
 
         Safe to repeat at any time. Raises DriveError or ServiceError for what blocks the job,
-        OSError of the spool, StaleJobError if the manifest was withdrawn meanwhile.
+        SpoolError, StaleJobError if the manifest was withdrawn meanwhile.
         """
         while (after := self._step(job, drive)) != job:
             job = after
@@ -184,6 +195,9 @@ class Preparation:
             warning=warning or "",
             submitted_at=self.clock(),
             drive=sent.drive,
+            artifact_list=tuple(
+                Artifact(one.description or "", one.url or "") for one in answer.artifact_list
+            ),
         )
         job = self.journal.record(job, submitted)
         self.under_way.settled(job)
@@ -200,7 +214,7 @@ class Preparation:
             if job.state != state:
                 return job  # with another SIGNATURE, by UpdateJob
         drive = self.signer.sign(job, state, drive)
-        job = self.journal.record(job, Signed(**asdict(state), signed_at=self.clock()))
+        job = self.journal.record(job, signed(state, self.clock()))
         log.info("SIGNATURE written to %s: safe to remove", drive.describe(), extra=about(job))
         return job
 
@@ -232,7 +246,7 @@ class Preparation:
 
     def _finish(self, job: Job) -> Job:
         self.under_way.finished(job)
-        return self.journal.file(job)
+        return self.journal.mark_filed(job)
 
     def _reject(self, job: Job, error: ManifestRefusedError, dropped: bytes) -> Job:
         reason = printable_lines(blame(dropped, printable(job.name), error).excerpt())

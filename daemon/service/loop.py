@@ -103,7 +103,7 @@ class Loop:
         if ring & (Ring.SPOOL | Ring.TIMER) or is_incomplete:
             self._incomplete_until = self._intake.take_in()
             self._scheduler.retry(self._spool.retries())
-            self._journal.tell(lastScan=timestamp(self._scanned_at))
+            self._journal.publish(lastScan=timestamp(self._scanned_at))
         self._survey.refresh(ring, self._journal.unfiled())
         if Ring.TIMER in ring:
             self._scheduler.report_hung()

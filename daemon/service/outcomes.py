@@ -28,19 +28,17 @@ class Outcomes:
     hook: Callable[[str, Job], None]  # runs the command that is configured for an event, if any
     eject: Callable[[str], None] | None = None  # by device node; None: drives are not ejected
 
-    def blocked(self, job: Job, error: DriveprepError | OSError) -> None:
+    def blocked(self, job: Job, error: DriveprepError) -> None:
         """Record what keeps a job from its next step."""
-        self.journal.hinder(self.obstacle(job, error))
+        self.journal.record_obstacles(self.obstacle(job, error))
 
-    def obstacle(
-        self, job: Job, error: DriveprepError | OSError
-    ) -> list[tuple[Job, Obstacle | None]]:
+    def obstacle(self, job: Job, error: DriveprepError) -> list[tuple[Job, Obstacle | None]]:
         """Report the obstacle if it is new; return what is to be recorded, if anything changed."""
         job = self.journal.current(job) or job
         after = self.retry.obstacle(job.obstacle, error, self.clock())
         if after == job.obstacle:
             return []
-        if not job.obstacle or after.reason != job.obstacle.reason:
+        if not after.is_like(job.obstacle):
             is_usual = isinstance(error, DriveAbsentError)
             level = logging.INFO if is_usual else logging.WARNING
             log.log(level, "%s. %s", after.reason, after.hint, extra=about(job))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from daemon.errors import (
     DriveAbsentError,
@@ -25,18 +25,18 @@ class Retry:
 
     jitter: Callable[[float, float], float] = random.uniform
 
-    def obstacle(
-        self, before: Obstacle | None, error: DriveprepError | OSError, now: float
-    ) -> Obstacle:
+    def obstacle(self, before: Obstacle | None, error: DriveprepError, now: float) -> Obstacle:
         """Return the obstacle after an error; errors of the service wait longer each time."""
-        reason, hint = str(error), getattr(error, "hint", "Check the disk that holds the spool.")
-        since = before.since if before and before.reason == reason else now
+        is_absence = isinstance(error, DriveAbsentError)
+        after = Obstacle(str(error), error.hint, now, 0, None, is_absence, error.code)
+        if before and after.is_like(before):
+            after = replace(after, since=before.since)
         if not isinstance(error, ServiceError):
-            return Obstacle(reason, hint, since, 0, None, isinstance(error, DriveAbsentError))
+            return after
         attempts = before.attempts + 1 if before else 1
         longest = next(pause for kind, pause in PAUSE_SECONDS.items() if isinstance(error, kind))
         pause = min(longest, 2.0 ** min(attempts, 20)) * self.jitter(0.5, 1.0)
-        return Obstacle(reason, hint, since, attempts, now + pause)
+        return replace(after, attempts=attempts, retry_at=now + pause)
 
 
 def waits(job: Job, now: float) -> bool:

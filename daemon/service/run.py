@@ -53,7 +53,7 @@ def run(path: Path) -> None:
         bell.watch(mount_table.fileno())
         watch = _watch(bell, spool, polled=is_remote)
         stack.callback(watch.stop)
-        journal.tell(folder="polled" if is_remote else "watched")
+        journal.publish(folder="polled" if is_remote else "watched")
         load = partial(reload, path, sources, outside.clocks.steady)
         loop = build(settings, load, bell, spool, journal, outside)
         log.info("driveprep watches %s for %s", spool.pending, settings.endpoint)

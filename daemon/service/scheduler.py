@@ -38,7 +38,7 @@ VALIDATION_PAUSE_SECONDS = 30.0  # after a validation that the service did not a
 HUNG_SECONDS = 60.0  # a disk wakes within 10; a stick may need as long to write its cache
 POLLER = "/poll"  # the key of the one worker that polls the service; it is not a deviceId
 
-OnError = Callable[[Job, DriveprepError | OSError], None]
+OnError = Callable[[Job, DriveprepError], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class Scheduler:
             job for job in self._journal.unfiled() if job.obstacle and job.device_id in ready
         ]
         if obstructed:
-            self._journal.hinder([(job, None) for job in obstructed])
+            self._journal.record_obstacles([(job, None) for job in obstructed])
 
     def _record(self, blocked: Iterable[tuple[Job, DriveError | ManifestError]]) -> None:
         obstacles: list[tuple[Job, Obstacle | None]] = []
@@ -150,7 +150,7 @@ class Scheduler:
             obstacles += self.parts.outcomes.obstacle(job, error)
             self._due.pop(job.number, None)
         if obstacles:
-            self._journal.hinder(obstacles)
+            self._journal.record_obstacles(obstacles)
 
     def _validate(self) -> None:
         """Validate manifests whose drives are not here, with at most half of the workers."""
@@ -164,7 +164,7 @@ class Scheduler:
                 steps = partial(self.parts.preparation.validate, job)
                 room -= self._start(job, steps, self._postpone_validation)
 
-    def _postpone_validation(self, job: Job, error: DriveprepError | OSError) -> None:
+    def _postpone_validation(self, job: Job, error: DriveprepError) -> None:
         """Not an obstacle: the job's drive is not here yet, so later is early enough."""
         if self._steady() >= self._validate_after:
             log.warning("manifest %s not validated yet: %s", job.name, error, extra=about(job))
@@ -208,7 +208,7 @@ class Scheduler:
                 after = steps()
             except (JournalError, StaleJobError):
                 raise
-            except (DriveprepError, OSError) as error:
+            except DriveprepError as error:
                 on_error(job, error)
             else:
                 if after.filed:

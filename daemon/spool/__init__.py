@@ -1,1 +1,7 @@
 """The folders pending/, prepared/ and rejected/, and how files move through them."""
+
+from daemon.spool.dropping import ask_to_retry, drop, is_manifest_name, safe_name
+from daemon.spool.filing import digest
+from daemon.spool.spool import Found, Spool
+
+__all__ = ["Found", "Spool", "ask_to_retry", "digest", "drop", "is_manifest_name", "safe_name"]

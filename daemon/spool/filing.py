@@ -1,7 +1,7 @@
-"""Filing: the steps by which a file gets from pending/ to its last place, or back.
+"""The steps by which a file moves from pending/ to its final place, or back.
 
-Everything is relative to folders' descriptors. Each step may be interrupted and taken again;
-nothing is overwritten, and nothing is lost that somebody saves meanwhile.
+Everything is relative to folders' descriptors. Each step may be interrupted and repeated; nothing
+is overwritten, and nothing is lost that an editor saves meanwhile. Errors are OSErrors.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from daemon.system import durable
 
 REASON = ".reason.txt"
 PARTIAL = ".partial"
-NAME_BYTES = 200  # of a name in rejected/; with a number and REASON it stays below NAME_MAX, 255
-WHOLE = 1 << 40  # bytes: more than any file that somebody drops here
-LIMIT = 64 * 1024 + 1  # bytes: enough to see that a file is longer than a manifest may be
+MAX_NAME_BYTES = 200  # in rejected/; with a number and REASON it stays below NAME_MAX, 255
+WHOLE = 1 << 40  # bytes: more than any file that is dropped here
+READ_LIMIT = 64 * 1024 + 1  # bytes: enough to see that a file is longer than a manifest may be
 
 
 def digest(data: bytes) -> str:
-    """The sha256 by which bytes are told apart."""
+    """Return the sha256 by which texts are compared."""
     import hashlib  # noqa: PLC0415 - an idle daemon stays small: it brings OpenSSL, 4 MiB
 
     return hashlib.sha256(data).hexdigest()
 
 
 def is_same(pending: int, name: str, sha256: str) -> bool:
-    """Whether pending/`name` is there and still what it was when it was read."""
+    """Return whether pending/`name` exists and is still what it was when it was read."""
     try:
-        return digest(durable.read(pending, name, LIMIT)) == sha256
+        return digest(durable.read(pending, name, READ_LIMIT)) == sha256
     except FileNotFoundError:
         return False
     except OSError:  # it cannot be read, and could not be then
@@ -40,7 +40,7 @@ def is_same(pending: int, name: str, sha256: str) -> bool:
 
 
 def place_with(rejected: int, name: str, reason: bytes) -> str:
-    """The first numbered form of `name` that is free, or that a crash left with this reason."""
+    """Return the first numbered form of `name` that is free or was left with this reason."""
     for place in numbered(name):
         is_taken = exists(rejected, place + REASON)
         if is_taken and holds(rejected, place + REASON, reason):
@@ -51,7 +51,7 @@ def place_with(rejected: int, name: str, reason: bytes) -> str:
 
 
 def place_for(prepared: int, folder: str, files: Mapping[str, bytes]) -> str:
-    """The first numbered form of `folder` that is free, or that a crash left with these files."""
+    """Return the first numbered form of `folder` that is free or was left with these files."""
     for place in numbered(folder):
         if not exists(prepared, place):
             return place
@@ -62,7 +62,7 @@ def place_for(prepared: int, folder: str, files: Mapping[str, bytes]) -> str:
 
 
 def write_folder(here: int, prepared: int, place: str, files: Mapping[str, bytes]) -> None:
-    """Made beside prepared/, where nobody looks for papers, and moved there whole."""
+    """Write a folder next to prepared/, where no one expects papers, and move it there whole."""
     partial = f".{place}{PARTIAL}"
     with suppress(FileExistsError):  # of a crash: its files are replaced one by one
         os.mkdir(partial, 0o750, dir_fd=here)
@@ -75,7 +75,7 @@ def write_folder(here: int, prepared: int, place: str, files: Mapping[str, bytes
 
 
 def clear_folder(here: int, partial: str, files: Mapping[str, bytes]) -> None:
-    """Take away what a rename that was not synced on both sides has left, if anything."""
+    """Remove what a rename that was not synced on both sides has left, if anything."""
     with suppress(FileNotFoundError), durable.folder(partial, here) as target:
         for name in files:
             durable.discard(target, name)
@@ -84,23 +84,23 @@ def clear_folder(here: int, partial: str, files: Mapping[str, bytes]) -> None:
 
 
 def create(folder: int, name: str, data: bytes, mode: int) -> None:
-    """A new file, whole or not at all, in a folder that nobody else writes to."""
+    """Create a file, whole or not at all, in a folder that only this process writes to."""
     durable.replace(folder, name, data, partial=PARTIAL, mode=mode)
 
 
 def numbered(name: str) -> Iterator[str]:
-    """`name`, and forms of it with numbers; what is too long or no UTF-8 is spelled otherwise."""
+    """Yield `name`, then forms of it with numbers; shortened, and escaped if it is not UTF-8."""
     suffix = Path(name).suffix
-    stem = os.fsencode(Path(name).stem)[:NAME_BYTES].decode("utf-8", "backslashreplace")
+    stem = os.fsencode(Path(name).stem)[:MAX_NAME_BYTES].decode("utf-8", "backslashreplace")
     yield f"{stem}{suffix}"
     for number in count(2):
         yield f"{stem}-{number}{suffix}"
 
 
 def take(pending: int, taken: int, name: str, sha256: str) -> bool:
-    """Move the file with `sha256` out of its editors' reach; whether it was still that one.
+    """Move the file with `sha256` out of its editors' reach; return whether it was still that one.
 
-    Only what has been moved can be compared and then removed with nothing saved in between.
+    Only a file that has been moved can be compared and then removed with nothing saved between.
     """
     if is_same(pending, name, sha256):
         with suppress(FileNotFoundError):
@@ -114,7 +114,7 @@ def take(pending: int, taken: int, name: str, sha256: str) -> bool:
 
 
 def put_back(taken: int, pending: int, name: str) -> None:
-    """Return a file to pending/, under a number if its name has another one by now."""
+    """Move a file back to pending/, with a number if its name is taken by now."""
     for place in numbered(name):
         try:  # unlike a rename, a link never replaces what was dropped just now
             os.link(name, place, src_dir_fd=taken, dst_dir_fd=pending, follow_symlinks=False)
@@ -147,21 +147,21 @@ def _move_aside(pending: int, taken: int, name: str) -> None:
 
 
 def are_same(folder: int, name: str, other: int, other_name: str) -> bool:
-    """Whether two files can be read and hold the same."""
+    """Return whether two files can be read and have the same contents."""
     with suppress(OSError):
-        return durable.read(folder, name, LIMIT) == durable.read(other, other_name, LIMIT)
+        return durable.read(folder, name, READ_LIMIT) == durable.read(other, other_name, READ_LIMIT)
     return False
 
 
 def forget(pending: int, taken: int, name: str) -> None:
-    """A taken file is gone for good, under both its names."""
+    """Remove a taken file for good, under both its names."""
     durable.discard(taken, name)
     durable.sync(taken)
     durable.sync(pending)
 
 
 def holds(folder: int, name: str, data: bytes) -> bool:
-    """Whether a file can be read and holds just `data`."""
+    """Return whether a file can be read and its contents are `data`."""
     try:
         return durable.read(folder, name, len(data) + 1) == data
     except OSError:
@@ -169,7 +169,7 @@ def holds(folder: int, name: str, data: bytes) -> bool:
 
 
 def exists(folder: int, name: str) -> bool:
-    """Whether anything has that name, be it a link to nothing."""
+    """Return whether the name exists, even as a dangling link."""
     try:
         os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:

@@ -1,50 +1,45 @@
 """The spool: `pending/`, `prepared/` and `rejected/`, and what may happen to a file in them.
 
-Nothing is ever overwritten and no link is followed. What a file says is the business of other
-rooms; here it has a name, bytes and a stamp.
+Nothing is ever overwritten and no link is followed. Here a file has a name, bytes and a stamp;
+what it says is read elsewhere.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import re
 import stat
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, unquote
 
-from daemon.spool import filing
+from daemon.errors import SpoolError
+from daemon.spool import dropping, filing
 from daemon.system import durable
 
-SUFFIXES = (".yml", ".yaml", ".manifest", ".txt")
-UNFINISHED = (".part", ".tmp", ".swp")
-TAKEN = ".taken"  # the folder for a manifest on its way out of pending/, where nobody edits it
+TAKEN = ".taken"  # the folder for a manifest on its way out of pending/, where no one edits it
 FOLDERS = {"pending": 0o770, "prepared": 0o750, "rejected": 0o750}
-UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
-RETRY = ".retry-"  # an empty file of this name asks for a deviceId to be tried again at once
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file in pending/, as its inode tells without opening it."""
+    """A file in pending/, as its inode describes it; it is not opened."""
 
     name: str
     stamp: str  # changes whenever the file or its contents do
-    wait: float  # seconds until it counts as complete if it keeps still; 0: it does
+    wait: float  # seconds until it counts as complete if it does not change; 0: it does now
     is_regular: bool
     size: int  # bytes
 
 
 class Spool:
-    """The three folders, made if absent. Errors are the kernel's own OSError.
+    """The three folders, created if they are missing. Raises SpoolError.
 
-    `clock` counts seconds; with one that nobody can set, jumps of the time change nothing. Files'
-    own times come from other clocks (a server's, or ours before it was set), so stillness is what
-    was seen here. Only on the first look is an old file taken for a still one.
+    `clock` counts seconds and cannot be set. Files' own times come from other clocks (a server's,
+    or ours before it was set), so a file counts as complete when it was seen not to change. Only
+    in the first scan is an old file taken for a complete one.
     """
 
     def __init__(self, path: Path, settle: float, clock: Callable[[], float]) -> None:
@@ -52,18 +47,22 @@ class Spool:
         self._settle = settle
         self._clock = clock
         self._still: dict[str, tuple[str, float]] = {}  # name -> its stamp, and since when
-        self._still_lock = threading.Lock()  # the watch marks what a look compares
-        self._is_first_look = True
+        self._still_lock = threading.Lock()  # the watching thread marks what a scan compares
+        self._is_first_scan = True
         self._lock = threading.Lock()  # two workers must not take the same free name
-        path.mkdir(mode=0o750, parents=True, exist_ok=True)
-        for name, mode in FOLDERS.items():
-            if not (path / name).is_dir():
-                (path / name).mkdir()
-                (path / name).chmod(mode)
-        self._give_back()
+        with translated("create", path):
+            self._create_folders()
+            self._put_back()
 
-    def _give_back(self) -> None:
-        """Return what a crash left on its way out; whoever filed it files it again."""
+    def _create_folders(self) -> None:
+        self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
+        for name, mode in FOLDERS.items():
+            if not (self.path / name).is_dir():
+                (self.path / name).mkdir()
+                (self.path / name).chmod(mode)
+
+    def _put_back(self) -> None:
+        """Move back what a crash left on its way out; it is then filed again."""
         (self.path / TAKEN).mkdir(mode=0o700, exist_ok=True)
         with durable.folder(self.path / TAKEN) as taken, durable.folder(self.pending) as pending:
             for name in os.listdir(taken):
@@ -71,16 +70,18 @@ class Spool:
 
     @property
     def pending(self) -> Path:
-        """Where manifests are dropped."""
+        """Return the folder where manifests are dropped."""
         return self.path / "pending"
 
     def is_new(self) -> bool:
-        """Whether nothing was ever prepared here."""
-        return not any((self.path / "prepared").iterdir())
+        """Return whether nothing was ever prepared here."""
+        prepared = self.path / "prepared"
+        with translated("read", prepared):
+            return not any(prepared.iterdir())
 
     def completed(self, name: str) -> None:
-        """`name` was closed after writing, or renamed in: it need not keep still to count."""
-        if not is_manifest_name(name):
+        """`name` was closed after writing, or renamed in: it is complete at once."""
+        if not dropping.is_manifest_name(name):
             return
         with suppress(OSError), self._still_lock:
             status = os.stat(self.pending / name, follow_symlinks=False)
@@ -88,12 +89,14 @@ class Spool:
                 self._still[name] = _stamp(status), -math.inf
 
     def scan(self) -> list[Found]:
-        """Every file in pending/ that may be a manifest, by name."""
-        with os.scandir(self.pending) as entries, self._still_lock:
-            found = [self._found(entry) for entry in entries if is_manifest_name(entry.name)]
+        """Return every file in pending/ that may be a manifest, sorted by name."""
+        pending = self.pending
+        with translated("read", pending), os.scandir(pending) as entries, self._still_lock:
+            manifests = (entry for entry in entries if dropping.is_manifest_name(entry.name))
+            found = [self._found(entry) for entry in manifests]
             present = {one.name: one for one in found if one}
             self._still = {name: self._still[name] for name in self._still if name in present}
-            self._is_first_look = False
+            self._is_first_scan = False
         return [present[name] for name in sorted(present)]
 
     def _found(self, entry: os.DirEntry[str]) -> Found | None:
@@ -111,32 +114,42 @@ class Spool:
         now = self._clock()
         known, since = self._still.get(name, ("", now))
         if known != stamp:
-            since = changed if self._is_first_look else now
+            since = changed if self._is_first_scan else now
         since = min(since, now)
         self._still[name] = stamp, since
         return max(0.0, since + self._settle - now)
 
     def read(self, name: str) -> bytes:
-        """A pending file's bytes, cut at LIMIT. Raises OSError for anything but a plain file."""
-        with durable.folder(self.pending) as pending:
-            return durable.read(pending, name, filing.LIMIT)
+        """Return a pending file's bytes, cut at READ_LIMIT.
+
+        Raises FileNotFoundError, and SpoolError for anything but a regular file.
+        """
+        gone = (FileNotFoundError,)
+        with (
+            translated("read", self.pending / name, except_for=gone),
+            durable.folder(self.pending) as pending,
+        ):
+            return durable.read(pending, name, filing.READ_LIMIT)
 
     def reject(self, name: str, sha256: str, data: bytes | None, reason: str) -> str:
-        """File a manifest under rejected/ with its reason; the name it has there.
+        """File a manifest under rejected/ with its reason; return the name it has there.
 
-        The file in pending/ is moved if it still is the one with `sha256` ("": one that cannot be
-        read); if it has gone, `data` is written instead. Idempotent, as long as each reason is
+        The file in pending/ is moved if it is still the one with `sha256` ("": one that cannot be
+        read); if it is gone, `data` is written instead. Idempotent, as long as each reason is
         unique.
         """
-        with self._lock, ExitStack() as stack:
+        where = self.path / "rejected"
+        with translated("file", where), self._lock, ExitStack() as stack:
             taken = stack.enter_context(durable.folder(self.path / TAKEN))
             pending = stack.enter_context(durable.folder(self.pending))
-            rejected = stack.enter_context(durable.folder(self.path / "rejected"))
+            rejected = stack.enter_context(durable.folder(where))
             place = filing.place_with(rejected, name, reason.encode())
             if not filing.exists(rejected, place + filing.REASON):
                 filing.create(rejected, place + filing.REASON, reason.encode(), 0o640)
             is_done = filing.exists(rejected, place)
-            is_taken = (sha256 or not is_done) and filing.take(pending, taken, name, sha256)
+            is_taken = False
+            if sha256 or not is_done:  # an unreadable file that is already filed stays
+                is_taken = filing.take(pending, taken, name, sha256)
             if is_taken and not is_done:
                 durable.move(taken, name, rejected, place)
             elif data is not None and not is_done:
@@ -147,10 +160,11 @@ class Spool:
             return place
 
     def file(self, folder: str, name: str, sha256: str, files: Mapping[str, bytes]) -> Path:
-        """Put `files` into the new folder prepared/`folder`, whole or not at all; then take the
-        manifest `name` out of pending/, if it still is the one with `sha256`. Idempotent.
+        """Put `files` into the new folder prepared/`folder`, whole or not at all; then remove the
+        manifest `name` from pending/, if it is still the one with `sha256`. Idempotent.
         """
-        with self._lock, ExitStack() as stack:
+        where = self.path / "prepared"
+        with translated("file", where), self._lock, ExitStack() as stack:
             here = stack.enter_context(durable.folder(self.path))
             prepared = stack.enter_context(durable.folder("prepared", here))
             place = filing.place_for(prepared, folder, files)
@@ -163,55 +177,29 @@ class Spool:
             pending = stack.enter_context(durable.folder("pending", here))
             if filing.take(pending, taken, name, sha256):
                 filing.forget(pending, taken, name)
-            return self.path / "prepared" / place
+            return where / place
 
     def retries(self) -> list[str]:
-        """The deviceIds somebody asked to try again; each is told once."""
-        names = [name for name in os.listdir(self.pending) if name.startswith(RETRY)]
-        told = []
-        with durable.folder(self.pending) as pending:
-            for name in names:
-                with suppress(OSError):  # a folder of that name is no word of ours
-                    os.unlink(name, dir_fd=pending)
-                    told.append(unquote(name.removeprefix(RETRY)))
-        return told
+        """Return the deviceIds that an operator asked to be tried again; each is returned once."""
+        with translated("read", self.pending):
+            return dropping.take_retries(self.pending)
 
 
-def is_manifest_name(name: str) -> bool:
-    """Whether a name in pending/ can ever be a manifest's; editors' and copies' are not."""
-    lower = name.lower()
-    is_hidden = name.startswith((".", "~"))
-    is_ours = lower.endswith(filing.REASON)  # put back together with its manifest
-    is_unfinished = lower.rpartition(".")[0].endswith(UNFINISHED)
-    return lower.endswith(SUFFIXES) and not (is_hidden or is_ours or is_unfinished)
-
-
-def safe_name(text: str) -> str:
-    """`text` as one component of a path: no slash, no dot or dash first, at most 64 characters."""
-    return UNSAFE.sub("_", text)[:64].lstrip(".-") or "_"
-
-
-def drop(pending: Path, name: str, data: bytes) -> Path:
-    """Put a manifest into pending/ the right way: whole, synced, then linked to its name.
-
-    Raises FileExistsError when the name is taken.
-    """
-    with durable.folder(pending) as folder:
-        partial = f".{os.getpid()}.part"  # another process may drop the same name just now
-        durable.discard(folder, partial)
-        durable.create(folder, partial, data, 0o660)
-        try:
-            os.link(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
-        finally:
-            durable.discard(folder, partial)
-        durable.sync(folder)
-    return pending / name
-
-
-def ask_to_retry(pending: Path, device_id: str) -> None:
-    """Leave word in pending/ that a deviceId is to be tried again at once. Idempotent."""
-    with durable.folder(pending) as folder, suppress(FileExistsError):
-        durable.create(folder, RETRY + quote(device_id, safe=""), b"", 0o660)
+@contextmanager
+def translated(
+    action: str, path: Path, *, except_for: tuple[type[OSError], ...] = ()
+) -> Iterator[None]:
+    """Turn an OSError of the block into a SpoolError, `except_for` what the caller handles."""
+    try:
+        yield
+    except except_for:
+        raise
+    except OSError as error:
+        raise SpoolError(
+            f"cannot {action} {path}: {error.strerror or error}",
+            "Check the disk that holds the spool, and its permissions (`driveprep doctor`).",
+            errno=error.errno or 0,
+        ) from error
 
 
 def _stamp(status: os.stat_result) -> str:

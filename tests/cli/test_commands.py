@@ -13,7 +13,7 @@ import pytest
 
 from daemon.importexport.client import Client
 from daemon.importexport.emulator import EXAMPLE, Emulator
-from daemon.jobs.job import Job, Obstacle, Pending, Rejected, Signed, Submitted, Submitting
+from daemon.jobs.job import NewJob, Obstacle, Pending, Rejected, Signed, Submitted, Submitting
 from daemon.jobs.journal import Journal
 from daemon.jobs.schema import NAME
 from daemon.spool.spool import Spool
@@ -78,7 +78,16 @@ def prepare(ledger, service, person, device_id="HD001"):
     answer = client.create_job(text)
     client.close()
     (job,) = ledger.add(
-        [Job(0, device_id, "NTFS", f"{device_id}.yml", device_id, Pending("1"), time.time())]
+        [
+            NewJob(
+                device_id=device_id,
+                file_system="NTFS",
+                name=f"{device_id}.yml",
+                sha256=device_id,
+                state=Pending("1"),
+                since=time.time(),
+            )
+        ]
     )
     sent = Submitting(time.time(), service.endpoint, EXAMPLE.access_key_id, DRIVE)
     job = ledger.record(job, sent, text.encode())
@@ -91,7 +100,7 @@ def prepare(ledger, service, person, device_id="HD001"):
     folder = person.spool / "prepared" / f"{answer.job_id}-{device_id}"
     folder.mkdir()
     (folder / "manifest.yml").write_text(text)
-    return ledger.file(job)
+    return ledger.mark_filed(job)
 
 
 def made(service, job):
@@ -187,12 +196,26 @@ def test_status_tells_every_job(person, ledger, service):
     job = prepare(ledger, service, person, "HD100")
     waiting, _ = ledger.add(
         [
-            Job(0, "HD2\x1b[31m", "NTFS", "w.yml", "w", Pending("1"), 1.0),
-            Job(0, "", "", "bad.yml", "b", Rejected("bad.yml:1:1: is bad\n more"), time.time()),
+            NewJob(
+                device_id="HD2\x1b[31m",
+                file_system="NTFS",
+                name="w.yml",
+                sha256="w",
+                state=Pending("1"),
+                since=1.0,
+            ),
+            NewJob(
+                device_id="",
+                file_system="",
+                name="bad.yml",
+                sha256="b",
+                state=Rejected("bad.yml:1:1: is bad\n more"),
+                since=time.time(),
+            ),
         ]
     )
     obstacle = Obstacle("no drive", "Plug it in.", 1.0, 2, 2_000_000_000.0)
-    ledger.hinder([(waiting, obstacle)])
+    ledger.record_obstacles([(waiting, obstacle)])
 
     jobs = {
         one["manifest"]: one for one in json.loads(person.types("status", "--json").stdout)["jobs"]

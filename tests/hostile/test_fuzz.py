@@ -26,7 +26,7 @@ from daemon.importexport.transport import _date
 from daemon.manifest import rules
 from daemon.preparation import intake
 from daemon.service import hooks
-from daemon.spool.spool import is_manifest_name, safe_name
+from daemon.spool.dropping import is_manifest_name, safe_name
 from daemon.system.printable import printable, printable_lines
 
 GUIDE = (Path(__file__).parents[1] / "data" / "guide-manifest.yml").read_bytes()

@@ -8,17 +8,19 @@ import signal
 import sqlite3
 import stat
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from daemon.errors import DriveError, JournalError, JournalFullError
-from daemon.jobs import database
+from daemon.jobs import database, wal
 
 TABLES = "CREATE TABLE note (text TEXT NOT NULL);"
 VERSION = 3
-FRAME = database.FRAME_HEADER.size + 4096  # bytes of the log for a page
+FORM = database.Form(TABLES, VERSION)
+FRAME = wal.FRAME_HEADER.size + 4096  # bytes of the log for a page
 # The fourth needs several pages, and so does the last.
 NOTES = ["first", "second", "third", "4" * 10_000, "fifth", "6" * 20_000]
 
@@ -26,7 +28,7 @@ NOTES = ["first", "second", "third", "4" * 10_000, "fifth", "6" * 20_000]
 def opened(path, *, is_new=True):
     """The ledger at `path`, open for writing, to be closed at the end of a block."""
     with database.translated(path):
-        return closing(database.open_for_writing(path, TABLES, VERSION, is_new=is_new))
+        return closing(database.open_for_writing(path, FORM, is_new=is_new))
 
 
 def note(connection, text):
@@ -45,7 +47,7 @@ def in_child(path, texts):
     child = os.fork()
     if child == 0:
         try:
-            connection = database.open_for_writing(path, TABLES, VERSION, is_new=True)
+            connection = database.open_for_writing(path, FORM, is_new=True)
             with ends.open("w") as file:
                 for text in texts:
                     note(connection, text)
@@ -247,7 +249,7 @@ def test_scrambled_end_of_the_log(copy, dead, data):
 
 def test_log_with_nothing_in_it(copy, dead):
     """A log that was cut within its own header, before any commit, is no damage."""
-    for size in (0, 1, database.LOG_HEADER.size):
+    for size in (0, 1, wal.LOG_HEADER.size):
         with opened(copy(lambda log, size=size: log[:size]), is_new=False) as connection:
             assert notes(connection) == []
 
@@ -255,14 +257,14 @@ def test_log_with_nothing_in_it(copy, dead):
 # What only damage can do
 
 
-def refused(path, why):
+def refused(path, why, remedy="backup"):
     """Refused, by name, as often as it is tried, and not a byte is changed."""
     before = contents(path.parent)
     for _ in range(2):
         with pytest.raises(JournalError, match=why) as caught:
             opened(path, is_new=False)
         assert str(path) in str(caught.value)
-        assert "backup" in caught.value.hint
+        assert remedy in caught.value.hint
     assert contents(path.parent) == before
 
 
@@ -331,13 +333,38 @@ def test_damaged_ledger(path, change):
     refused(path, "cannot trust or write")
 
 
-@pytest.mark.parametrize("version", [2, 99, -1])
-def test_ledger_of_another_version(path, version):
-    """Tables that a newer driveprep made are refused, and not touched."""
+@pytest.mark.parametrize(
+    ("version", "words", "remedy"),
+    [
+        (VERSION + 1, "written by a newer driveprep", "Install"),
+        (99, "written by a newer driveprep", "Install"),
+        (2, "version 2 is not known", "backup"),
+        (-1, "version -1 is not known", "backup"),
+    ],
+)
+def test_database_of_another_version(path, version, words, remedy):
+    """Tables of a newer driveprep, or of no known version, are refused and not touched."""
     with opened(path) as connection:
         connection.execute(f"PRAGMA user_version = {version}")
 
-    refused(path, f"tables are of version {version}, want {VERSION}")
+    refused(path, words, remedy)
+
+
+def test_an_older_database_is_migrated_in_one_transaction(path):
+    """Each migration and its version are committed together; a failed one changes nothing."""
+    with opened(path) as connection:
+        note(connection, "a")
+    form = database.Form(TABLES, VERSION + 1, {VERSION: "UPDATE note SET text = 'b';"})
+    broken = replace(form, migrations={VERSION: "UPDATE note SET text = 'c'; SELECT nothing;"})
+
+    with pytest.raises(JournalError), database.translated(path):
+        database.open_for_writing(path, broken, is_new=False)
+    with opened(path, is_new=False) as connection:
+        assert notes(connection) == ["a"]
+
+    with closing(database.open_for_writing(path, form, is_new=False)) as connection:
+        assert notes(connection) == ["b"]
+        assert connection.execute("PRAGMA user_version").fetchone() == (VERSION + 1,)
 
 
 @pytest.mark.parametrize("loss", ["missing", "emptied", "emptied and without its log"])

@@ -18,7 +18,7 @@ from memory_drive import mounted, needs_root
 
 from daemon.errors import JournalError, JournalFullError, StaleJobError
 from daemon.jobs.job import (
-    Job,
+    NewJob,
     Obstacle,
     Pending,
     Progress,
@@ -28,7 +28,7 @@ from daemon.jobs.job import (
     Submitting,
 )
 from daemon.jobs.journal import Journal
-from daemon.jobs.reader import find, recent, told
+from daemon.jobs.reader import daemon_info, find, recent
 from daemon.jobs.schema import CLAIM, NAME, OPEN
 
 NOW = 2_000_000_000.0
@@ -50,7 +50,14 @@ def signed(job_id="K7M3X"):
 
 def new(device_id="HD001", name="a.yml", sha256="ab12"):
     """A job that is in no journal yet."""
-    return Job(0, device_id, "NTFS", name, sha256, Pending("1.2.3.4"), NOW)
+    return NewJob(
+        device_id=device_id,
+        file_system="NTFS",
+        name=name,
+        sha256=sha256,
+        state=Pending("1.2.3.4"),
+        since=NOW,
+    )
 
 
 @pytest.fixture
@@ -83,7 +90,7 @@ def test_steps_are_there_after_a_reopening(ledger, tmp_path):
     walk(ledger, jobs[2], SENDING, submitted("J2"))
     walk(ledger, jobs[3], SENDING, submitted("J3"), signed("J3"))
     walk(ledger, jobs[4], Rejected("Ä: all\nfaults"))
-    ledger.hinder([(jobs[0], OBSTACLE)])
+    ledger.record_obstacles([(jobs[0], OBSTACLE)])
     before = ledger.unfiled()
 
     with reopened(ledger, tmp_path) as again:
@@ -170,10 +177,10 @@ def test_filed_is_done(ledger, tmp_path):
     """A filed job takes no step any more; it is still found by its JobId."""
     (job,) = ledger.add([new()])
     job = walk(ledger, job, SENDING, submitted(), signed())
-    ledger.hinder([(job, OBSTACLE)])
+    ledger.record_obstacles([(job, OBSTACLE)])
 
-    filed = ledger.file(job)
-    ledger.file(job)
+    filed = ledger.mark_filed(job)
+    ledger.mark_filed(job)
 
     assert filed == replace(job, filed=True, obstacle=None)
     assert ledger.unfiled() == []
@@ -190,7 +197,7 @@ def test_manifest_is_kept_until_filed(ledger):
     for state in (SENDING, submitted(), signed()):
         job = walk(ledger, job, state)
         assert ledger.manifest(job) == b"text"
-    ledger.file(job)
+    ledger.mark_filed(job)
 
     assert ledger.manifest(job) is None
     assert ledger.manifest(replace(job, number=77)) is None
@@ -203,7 +210,7 @@ def test_manifest_is_forgotten(ledger, tmp_path):
     """
     (job,) = ledger.add([new()])
     job = walk(ledger, job, SENDING, submitted(), signed(), manifest=b"tell-no-one " * 999)
-    ledger.file(job)
+    ledger.mark_filed(job)
     ledger.close()
 
     assert b"tell-no-one" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
@@ -225,7 +232,7 @@ def test_since_is_when_the_state_began(tmp_path):
 def test_obstacle_stays_until_the_service_has_answered(ledger):
     """An obstacle, with its count of attempts, outlives a new try, and ends with an answer."""
     (job,) = ledger.add([new()])
-    ledger.hinder([(job, OBSTACLE)])
+    ledger.record_obstacles([(job, OBSTACLE)])
 
     sending = ledger.record(ledger.current(job), SENDING)
     assert sending.obstacle == OBSTACLE
@@ -303,7 +310,7 @@ def test_one_open_job_for_a_device(ledger, states):
     assert ledger.open_job("HD001") == first
 
     for _ in range(2):
-        ledger.progress(first, DONE)
+        ledger.record_progress(first, DONE)
     assert ledger.open_job("HD001") is None
     assert ledger.record(second, SENDING) == ledger.open_job("HD001")
 
@@ -311,7 +318,7 @@ def test_one_open_job_for_a_device(ledger, states):
 def test_one_job_for_a_job_id(ledger):
     """A JobId belongs to one job, also when that is closed."""
     first, second = ledger.add([new(), new("HD002", "b.yml")])
-    ledger.progress(walk(ledger, first, SENDING, submitted()), DONE)
+    ledger.record_progress(walk(ledger, first, SENDING, submitted()), DONE)
     second = ledger.record(second, SENDING)
 
     with pytest.raises(JournalError, match=r"UNIQUE constraint failed: job\.job_id"):
@@ -329,9 +336,9 @@ def test_open_job_with_the_same_bytes(ledger):
         assert ledger.open_job_with("ab12") == job
     assert ledger.open_job_with("cd34") is None
 
-    job = ledger.file(job)
+    job = ledger.mark_filed(job)
     assert ledger.open_job_with("ab12") == job
-    job = ledger.progress(job, DONE)
+    job = ledger.record_progress(job, DONE)
     assert ledger.open_job_with("ab12") is None
     assert ledger.job_with("K7M3X") == job
     assert ledger.job_with("J2345") is None
@@ -343,7 +350,7 @@ def test_open_job_with_the_same_bytes(ledger):
 def filed(ledger, device_id="HD001", job_id="K7M3X"):
     """A job that is signed and filed."""
     (job,) = ledger.add([new(device_id, f"{device_id}.yml")])
-    return ledger.file(walk(ledger, job, SENDING, submitted(job_id), signed(job_id)))
+    return ledger.mark_filed(walk(ledger, job, SENDING, submitted(job_id), signed(job_id)))
 
 
 @pytest.mark.parametrize("is_filed", [True, False])
@@ -356,9 +363,9 @@ def test_progress_is_written_down(ledger, tmp_path, is_filed):
         job = walk(ledger, job, SENDING, submitted())
 
     for progress in (ON_ITS_WAY, DONE):
-        after = ledger.progress(job, progress)
+        after = ledger.record_progress(job, progress)
         assert after == replace(job, progress=progress)
-        assert ledger.progress(job, progress) == after
+        assert ledger.record_progress(job, progress) == after
         assert ledger.job_with("K7M3X") == after
         assert ledger.current(job) == (None if is_filed else after)
 
@@ -372,7 +379,7 @@ def test_progress_of_a_job_that_moved_on(ledger):
     old = walk(ledger, job, SENDING, submitted())
     now = walk(ledger, old, signed())
 
-    assert ledger.progress(old, ON_ITS_WAY) == replace(now, progress=ON_ITS_WAY)
+    assert ledger.record_progress(old, ON_ITS_WAY) == replace(now, progress=ON_ITS_WAY)
 
 
 def test_followed_until_the_service_is_done(ledger, tmp_path):
@@ -380,11 +387,11 @@ def test_followed_until_the_service_is_done(ledger, tmp_path):
     first, second = filed(ledger), filed(ledger, "HD002", "J2345")
     waiting, bad = ledger.add([new("HD003", "c.yml"), new("HD004", "d.yml")])
     walk(ledger, waiting, SENDING, submitted("J3456"))
-    ledger.file(walk(ledger, bad, Rejected("x")))
+    ledger.mark_filed(walk(ledger, bad, Rejected("x")))
     assert ledger.followed() == [first, second]
 
-    first = ledger.progress(first, ON_ITS_WAY)
-    ledger.progress(second, DONE)
+    first = ledger.record_progress(first, ON_ITS_WAY)
+    ledger.record_progress(second, DONE)
 
     assert ledger.followed() == [first]
     with reopened(ledger, tmp_path) as again:
@@ -395,7 +402,7 @@ def test_reopened_for_another_signature(tmp_path):
     """A filed job with another SIGNATURE has a step to take again, with its new manifest."""
     times = count(1)
     with closing(Journal(tmp_path, lambda: next(times))) as ledger:
-        job = ledger.progress(filed(ledger), ON_ITS_WAY)
+        job = ledger.record_progress(filed(ledger), ON_ITS_WAY)
         anew = replace(submitted(), signature="another")
 
         after = ledger.reopen(job, anew, b"new text")
@@ -407,7 +414,7 @@ def test_reopened_for_another_signature(tmp_path):
         assert ledger.open_job("HD001") == after
     with closing(Journal(tmp_path, lambda: NOW)) as again:
         assert again.unfiled() == [after]
-        again.file(again.record(after, replace(signed(), signature="another")))
+        again.mark_filed(again.record(after, replace(signed(), signature="another")))
         assert [job.state.signature for job in again.followed()] == ["another"]
 
 
@@ -434,32 +441,32 @@ def test_second_writer_is_refused(ledger, tmp_path):
     with pytest.raises(JournalError, match="another driveprep daemon") as caught:
         Journal(tmp_path, lambda: NOW)
     assert "systemctl stop" in caught.value.hint
-    assert told(tmp_path) is not None
+    assert daemon_info(tmp_path) is not None
     ledger.add([new()])
 
     ledger.close()
     ledger.close()
-    assert told(tmp_path) is None
+    assert daemon_info(tmp_path) is None
     Journal(tmp_path, lambda: NOW).close()
 
 
 def test_word_for_readers(ledger, tmp_path):
     """A daemon at work leaves word of itself; the last word counts, however long the one before."""
-    assert told(tmp_path) == {"pid": os.getpid()}
-    ledger.tell(pid=1, lastScan="x" * 300)
-    ledger.tell(pid=2, lastScan="Ä")
+    assert daemon_info(tmp_path) == {"pid": os.getpid()}
+    ledger.publish(pid=1, lastScan="x" * 300)
+    ledger.publish(pid=2, lastScan="Ä")
 
-    assert told(tmp_path) == {"pid": 2, "lastScan": "Ä"}
+    assert daemon_info(tmp_path) == {"pid": 2, "lastScan": "Ä"}
     ledger.close()
-    assert told(tmp_path) is None
-    ledger.tell(pid=3)  # too late, but no error
-    assert told(tmp_path) is None
+    assert daemon_info(tmp_path) is None
+    ledger.publish(pid=3)  # too late, but no error
+    assert daemon_info(tmp_path) is None
 
 
 def test_word_of_no_daemon(tmp_path):
     """Where no daemon is, nothing is told, and asking makes no file."""
-    assert told(tmp_path) is None
-    assert told(tmp_path / "missing") is None
+    assert daemon_info(tmp_path) is None
+    assert daemon_info(tmp_path / "missing") is None
     assert os.listdir(tmp_path) == []
 
 
@@ -482,7 +489,7 @@ def test_history_shows_what_matters(ledger, tmp_path):
     """Every unfiled or open job is shown, and those that moved lately; no other."""
     (waiting,) = ledger.add([new()])
     open_, *closed = [filed(ledger, f"HD{number}", f"J{number}") for number in range(2, 5)]
-    closed = [ledger.progress(job, DONE) for job in closed]
+    closed = [ledger.record_progress(job, DONE) for job in closed]
 
     assert recent(tmp_path, NOW + 1) == [waiting, open_]
     assert recent(tmp_path, NOW) == [waiting, open_, *closed]
@@ -490,7 +497,7 @@ def test_history_shows_what_matters(ledger, tmp_path):
 
 def test_one_job_is_found(ledger, tmp_path):
     """A job is found by its JobId in any case, or as the last one of its deviceId."""
-    first = ledger.progress(filed(ledger), DONE)
+    first = ledger.record_progress(filed(ledger), DONE)
     (second,) = ledger.add([new()])
     (third,) = ledger.add([new("K7M3X", "c.yml")])  # a deviceId may look like a JobId
 
@@ -532,7 +539,7 @@ def test_damaged_journal(ledger, tmp_path):
     with pytest.raises(JournalError, match=f"journal .*{NAME}: "):
         recent(tmp_path, 0)
     assert (tmp_path / NAME).stat().st_size == 5000
-    assert told(tmp_path) is None
+    assert daemon_info(tmp_path) is None
 
 
 def test_damaged_log_of_a_journal(tmp_path):
@@ -704,21 +711,21 @@ class Ledger(RuleBasedStateMachine):
     def hinder(self, data, obstacle):
         """Something is in the way, or no longer."""
         if job := self.ledger.current(self.any(data)):
-            self.ledger.hinder([(job, obstacle)])
+            self.ledger.record_obstacles([(job, obstacle)])
 
     @rule(data=st.data())
     def file(self, data):
         """A job that is at its end is filed."""
         job = self.ledger.current(self.any(data))
         if job and isinstance(job.state, Signed | Rejected):
-            self.known.append(self.ledger.file(job))
+            self.known.append(self.ledger.mark_filed(job))
 
     @rule(data=st.data(), progress=st.sampled_from([ON_ITS_WAY, DONE]))
     def progress(self, data, progress):
         """The service says something of a job it has; a job it is done with is asked no more."""
         job = self.ledger.job_with(self.any(data).job_id)
         if job and not job.is_closed:
-            self.known.append(self.ledger.progress(job, progress))
+            self.known.append(self.ledger.record_progress(job, progress))
 
     @rule(data=st.data())
     def sign_again(self, data):

@@ -81,7 +81,7 @@ class Desk:
         signed = Signed(job.state.job_id, "text", "", "", NOW, NOW, {})
         job = self.journal.record(job, signed)
         self.spool.file(f"{job.job_id}-x", job.name, job.sha256, {"manifest.yml": b"x"})
-        return self.journal.file(job)
+        return self.journal.mark_filed(job)
 
     def file_rejected(self):
         """As a worker does: all that is rejected goes to its last place."""
@@ -89,7 +89,7 @@ class Desk:
             if isinstance(job.state, Rejected):
                 reason = f"{job.state.reason} ({job.number})"
                 self.spool.reject(job.name, job.sha256, self.journal.manifest(job), reason)
-                self.journal.file(job)
+                self.journal.mark_filed(job)
 
 
 @pytest.fixture
@@ -325,7 +325,7 @@ def test_same_bytes_when_the_service_is_done(desk):
     desk.put("a.yml", text())
     desk.look()
     job = desk.sign_and_file(desk.submit())
-    desk.journal.progress(job, Progress(NOW, "Complete", None, is_terminal=True))
+    desk.journal.record_progress(job, Progress(NOW, "Complete", None, is_terminal=True))
     desk.put("a.yml", text())
 
     assert desk.look() == [("a.yml", "Pending", "HD001")]

@@ -10,7 +10,7 @@ from daemon.drives import signature
 from daemon.errors import CredentialsRefusedError, InDoubtError, StaleJobError, UnreachableError
 from daemon.importexport.client import Client
 from daemon.importexport.emulator import EXAMPLE, Emulator
-from daemon.jobs.job import Job, Pending, Progress, Rejected, Signed, Submitted, Submitting
+from daemon.jobs.job import Job, NewJob, Pending, Progress, Rejected, Signed, Submitted, Submitting
 from daemon.jobs.journal import Journal
 from daemon.preparation.polling import POLL_SECONDS, StatusPoller
 
@@ -43,7 +43,14 @@ class Desk:
 
     def walk(self, device_id, state, text="text"):
         """A journaled job in state `Submitted`."""
-        job = Job(0, device_id, "NTFS", "a.yml", f"{device_id}-", Pending("1"), self.now)
+        job = NewJob(
+            device_id=device_id,
+            file_system="NTFS",
+            name="a.yml",
+            sha256=f"{device_id}-",
+            state=Pending("1"),
+            since=self.now,
+        )
         (job,) = self.journal.add([job])
         sending = Submitting(self.now, "https://service", "AKIA", {})
         return self.journal.record(self.journal.record(job, sending, text.encode()), state)
@@ -59,7 +66,7 @@ class Desk:
             *(state.job_id, state.signature, state.shipping_address, state.warning),
             *(state.submitted_at, self.now, state.drive),
         )
-        return self.journal.file(self.journal.record(job, signed))
+        return self.journal.mark_filed(self.journal.record(job, signed))
 
 
 @pytest.fixture
@@ -342,7 +349,7 @@ def test_only_what_is_filed_and_open_is_due(desk):
     waiting = desk.submitted("HD001")
     over = desk.filed("HD002")
     (bad,) = desk.journal.add([replace(over, number=0, state=Pending("1"), filed=False)])
-    desk.journal.file(desk.journal.record(bad, Rejected("x")))
+    desk.journal.mark_filed(desk.journal.record(bad, Rejected("x")))
     desk.client.cancel_job(over.job_id)
     desk.poller.ask(over)
     desk.now += 10 * POLL_SECONDS

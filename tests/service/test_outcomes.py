@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from daemon.errors import DriveAbsentError, DriveError, UnreachableError
-from daemon.jobs.job import Job, Pending, Rejected, Signed
+from daemon.jobs.job import NewJob, Pending, Rejected, Signed
 from daemon.jobs.journal import Journal
 from daemon.service.outcomes import Outcomes
 from daemon.service.retry import Retry
@@ -41,7 +41,18 @@ def ledger(tmp_path):
 @pytest.fixture
 def job(ledger):
     """A job that waits for its drive."""
-    return ledger.add([Job(0, "HD001", "NTFS", "HD001.yml", "a", Pending("1"), NOW)])[0]
+    return ledger.add(
+        [
+            NewJob(
+                device_id="HD001",
+                file_system="NTFS",
+                name="HD001.yml",
+                sha256="a",
+                state=Pending("1"),
+                since=NOW,
+            )
+        ]
+    )[0]
 
 
 def after(ledger, told, *, ejects=False):
@@ -70,12 +81,25 @@ def test_an_obstacle_is_told_once(ledger, job, told, caplog):
 
 
 def test_another_obstacle_is_news(ledger, job, told):
-    """A change of the reason is told, and replaces the old one."""
-    for reason in ("it is read-only", "it is full"):
-        after(ledger, told).blocked(job, DriveError(reason, "Look."))
+    """An obstacle with another code is reported, and replaces the old one."""
+    for reason, code in (("it is read-only", "read-only"), ("it is full", "full")):
+        after(ledger, told).blocked(job, DriveError(reason, "Check it.", code))
 
     assert ledger.current(job).obstacle.reason == "it is full"
     assert len(told) == 2
+
+
+def test_a_reworded_obstacle_is_not_news(ledger, job, told):
+    """The new sentence is recorded; `since` stays, and no hook is run again."""
+    after(ledger, told).blocked(job, DriveError("is read-only", "Unlock it.", "read-only"))
+    first = ledger.current(job).obstacle
+
+    outcomes = Outcomes(ledger, lambda: NOW + 60, Retry(), lambda *what: told.append(what))
+    outcomes.blocked(job, DriveError("cannot be written", "Move the switch.", "read-only"))
+
+    second = ledger.current(job).obstacle
+    assert (second.reason, second.since) == ("cannot be written", first.since)
+    assert len(told) == 1
 
 
 def test_absence_is_no_news_for_hooks(ledger, job, told, caplog):

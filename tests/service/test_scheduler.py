@@ -11,7 +11,7 @@ from daemon.drives.recognition import Recognition
 from daemon.errors import DriveError, JournalFullError, UnreachableError
 from daemon.importexport.client import Client
 from daemon.importexport.emulator import EXAMPLE
-from daemon.jobs.job import Job, Pending
+from daemon.jobs.job import NewJob, Pending
 from daemon.jobs.journal import Journal
 from daemon.preparation.polling import StatusPoller
 from daemon.preparation.signing import Signer
@@ -68,7 +68,16 @@ class Bench:
         """A pending job."""
         state = Pending("1")
         (job,) = self.journal.add(
-            [Job(0, device_id, "NTFS", f"{device_id}.yml", device_id, state, NOW)]
+            [
+                NewJob(
+                    device_id=device_id,
+                    file_system="NTFS",
+                    name=f"{device_id}.yml",
+                    sha256=device_id,
+                    state=state,
+                    since=NOW,
+                )
+            ]
         )
         return job
 

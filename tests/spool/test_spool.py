@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from memory_drive import mounted, needs_root
 from os_calls import killed
 
-from daemon.spool import spool
-from daemon.spool.filing import LIMIT, digest
+from daemon.errors import SpoolError
+from daemon.spool import dropping, spool
+from daemon.spool.filing import READ_LIMIT, digest
 from daemon.spool.spool import Spool
 
 DATA = b"deviceId: HD001\n"
@@ -246,7 +247,7 @@ def test_files_that_went_are_forgotten(box):
 )
 def test_names_that_count(name):
     """Manifests are known by four endings, in any case."""
-    assert spool.is_manifest_name(name)
+    assert dropping.is_manifest_name(name)
 
 
 @pytest.mark.parametrize(
@@ -260,7 +261,7 @@ def test_names_that_count(name):
 )
 def test_names_that_never_count(name):
     """Editors' copies, partial downloads, hidden files and our own papers are no manifests."""
-    assert not spool.is_manifest_name(name)
+    assert not dropping.is_manifest_name(name)
 
 
 def test_scan_tells_what_is_no_file(box):
@@ -273,7 +274,7 @@ def test_scan_tells_what_is_no_file(box):
     found = [(one.name, one.is_regular) for one in box.scan()]
     assert found == [("a.yml", False), ("b.yml", False), ("c.yml", False), ("d.yml", True)]
     for name in ("a.yml", "b.yml", "c.yml"):
-        with pytest.raises(OSError, match=r"regular|symbolic"):
+        with pytest.raises(SpoolError, match=r"regular|symbolic"):
             box.read(name)
 
 
@@ -298,9 +299,9 @@ def test_stamp_changes_with_the_file(box):
 
 def test_read_is_cut(box):
     """A file is read just as far as shows that it is too long."""
-    (box.pending / "a.yml").write_bytes(b"x" * (LIMIT + 1000))
+    (box.pending / "a.yml").write_bytes(b"x" * (READ_LIMIT + 1000))
 
-    assert len(box.read("a.yml")) == LIMIT == 64 * 1024 + 1
+    assert len(box.read("a.yml")) == READ_LIMIT == 64 * 1024 + 1
 
 
 # Rejected
@@ -520,7 +521,7 @@ def test_drop_after_any_death(box):
     (box.pending / "other.yml").write_bytes(b"other")
 
     for number in count(1):
-        came_so_far = killed(lambda: spool.drop(box.pending, "a.yml", DATA), number)
+        came_so_far = killed(lambda: dropping.drop(box.pending, "a.yml", DATA), number)
         left = {one.name: box.read(one.name) for one in box.scan()}
         assert left in ({"other.yml": b"other"}, {"other.yml": b"other", "a.yml": DATA})
         (box.pending / "a.yml").unlink(missing_ok=True)
@@ -585,7 +586,7 @@ def test_file_overwrites_nothing(box):
 
 def test_drop_is_whole_and_counts_at_once(box):
     """A dropped file is complete as it appears, and nothing else is left."""
-    place = spool.drop(box.pending, "a.yml", DATA)
+    place = dropping.drop(box.pending, "a.yml", DATA)
 
     assert place == box.pending / "a.yml"
     assert tree(box.pending) == {"a.yml": DATA}
@@ -596,10 +597,10 @@ def test_drop_is_whole_and_counts_at_once(box):
 @pytest.mark.parametrize("name", ["a.yml", "x" * 251 + ".yml"])
 def test_drop_takes_no_taken_name(box, name):
     """A name that is taken stays with what has it."""
-    spool.drop(box.pending, name, DATA)
+    dropping.drop(box.pending, name, DATA)
 
     with pytest.raises(FileExistsError):
-        spool.drop(box.pending, name, b"other")
+        dropping.drop(box.pending, name, b"other")
 
     assert tree(box.pending) == {name: DATA}
 
@@ -607,7 +608,7 @@ def test_drop_takes_no_taken_name(box, name):
 def test_retry_is_told_once(box):
     """Word of a deviceId reaches the daemon once, however often it was left."""
     for device_id in ("HD001", "HD001", "HD/../Ä 2%", "Ä" * 40):
-        spool.ask_to_retry(box.pending, device_id)
+        dropping.ask_to_retry(box.pending, device_id)
 
     assert box.scan() == []
     assert sorted(box.retries()) == ["HD/../Ä 2%", "HD001", "Ä" * 40]
@@ -654,7 +655,7 @@ def test_pending_may_be_a_mount_of_its_own(tmp_path, clock):
 PARTS = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), max_size=60)
 
 
-@given(PARTS, st.sampled_from(spool.SUFFIXES))
+@given(PARTS, st.sampled_from(dropping.SUFFIXES))
 @example("..", ".yml")
 @example("\n\x1b[2J", ".txt")
 @example("-rf *", ".yaml")
@@ -666,7 +667,7 @@ def test_any_name_stays_in_its_folder(stem, suffix):
         for number in (1, 2):
             (box.pending / name).write_bytes(DATA)
             counts = [one.name for one in box.scan()]
-            assert counts == ([name] if spool.is_manifest_name(name) else [])
+            assert counts == ([name] if dropping.is_manifest_name(name) else [])
             box.reject(name, digest(DATA), None, f"why {number}")
 
         filed = tree(box.path / "rejected")
@@ -684,13 +685,13 @@ def test_any_name_stays_in_its_folder(stem, suffix):
 @example("/", ".")
 def test_any_ids_make_one_safe_folder_name(job_id, device_id):
     """Whatever the service and the manifest say, the papers' folder is one plain name."""
-    name = f"{spool.safe_name(job_id)}-{spool.safe_name(device_id)}"
+    name = f"{dropping.safe_name(job_id)}-{dropping.safe_name(device_id)}"
 
     assert Path(name).name == name
     assert name.isascii()
     assert not name.startswith((".", "-"))
     assert len(name) <= 129
-    assert spool.safe_name(spool.safe_name(job_id)) == spool.safe_name(job_id)
+    assert dropping.safe_name(dropping.safe_name(job_id)) == dropping.safe_name(job_id)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
@@ -698,6 +699,6 @@ def test_any_device_id_can_be_tried_again(device_id):
     """Any deviceId can be asked for, and is told as it was asked."""
     with tempfile.TemporaryDirectory() as folder:
         box = Spool(Path(folder), SETTLE, Clock(0.0))
-        spool.ask_to_retry(box.pending, device_id)
+        dropping.ask_to_retry(box.pending, device_id)
 
         assert box.retries() == [device_id]

@@ -34,7 +34,7 @@ from daemon.jobs import schema
 from daemon.jobs.journal import Journal
 from daemon.service.bell import Ring
 from daemon.service.build import Outside, build
-from daemon.spool import spool
+from daemon.spool.dropping import drop
 from daemon.spool.spool import Found, Spool
 from daemon.system.clocks import Clocks
 
@@ -86,7 +86,7 @@ class World:
         """Put a manifest into pending/."""
         pending = self.spool / "pending"
         pending.mkdir(parents=True, exist_ok=True)
-        spool.drop(pending, name, data)
+        drop(pending, name, data)
 
     def new_drive(self, label: str, serial: str = "", place: str = "") -> Drive:
         """A formatted drive, its root a folder of its own; it is not mounted yet."""

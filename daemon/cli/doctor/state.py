@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from daemon.cli.doctor.finding import ACCOUNT, Finding, ok, problem, unseen, whoami
 from daemon.config import loading
 from daemon.errors import ConfigError, JournalError
-from daemon.jobs import database
+from daemon.jobs import reader
 from daemon.jobs.schema import NAME
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ def _journal(path: Path) -> Finding:
     if not os.access(path, os.R_OK, effective_ids=True):
         return unseen("journal", f"{whoami()} may not read {path}")
     try:
-        with database.translated(path), database.open_for_reading(path) as connection:
-            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        verdict = reader.check(path.parent)
     except JournalError as error:
         return problem("journal", str(error), error.hint)
     if verdict != "ok":

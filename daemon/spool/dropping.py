@@ -1,0 +1,69 @@
+"""What others put into pending/, and how: manifests under usable names, and requests to retry."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from daemon.spool.filing import REASON
+from daemon.system import durable
+
+SUFFIXES = (".yml", ".yaml", ".manifest", ".txt")
+UNFINISHED = (".part", ".tmp", ".swp")
+UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+RETRY = ".retry-"  # an empty file of this name asks for a deviceId to be tried again at once
+
+
+def is_manifest_name(name: str) -> bool:
+    """Return whether a file in pending/ with this name can be a manifest.
+
+    The temporary files of editors and copy programs cannot.
+    """
+    lower = name.lower()
+    is_hidden = name.startswith((".", "~"))
+    is_reason = lower.endswith(REASON)  # moved back together with its manifest
+    is_unfinished = lower.rpartition(".")[0].endswith(UNFINISHED)
+    return lower.endswith(SUFFIXES) and not (is_hidden or is_reason or is_unfinished)
+
+
+def safe_name(text: str) -> str:
+    """Return `text` as one path component: no slash, no leading dot or dash, 64 characters."""
+    return UNSAFE.sub("_", text)[:64].lstrip(".-") or "_"
+
+
+def drop(pending: Path, name: str, data: bytes) -> Path:
+    """Put a manifest into pending/: written whole, synced, then linked to its name.
+
+    Raises FileExistsError when the name is taken, and OSError.
+    """
+    with durable.folder(pending) as folder:
+        partial = f".{os.getpid()}.part"  # another process may drop the same name just now
+        durable.discard(folder, partial)
+        durable.create(folder, partial, data, 0o660)
+        try:
+            os.link(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
+        finally:
+            durable.discard(folder, partial)
+        durable.sync(folder)
+    return pending / name
+
+
+def ask_to_retry(pending: Path, device_id: str) -> None:
+    """Leave a request in pending/ to try a deviceId again at once. Idempotent. Raises OSError."""
+    with durable.folder(pending) as folder, suppress(FileExistsError):
+        durable.create(folder, RETRY + quote(device_id, safe=""), b"", 0o660)
+
+
+def take_retries(pending: Path) -> list[str]:
+    """Return the deviceIds that were asked to be tried again, and remove the requests."""
+    names = [name for name in os.listdir(pending) if name.startswith(RETRY)]
+    taken = []
+    with durable.folder(pending) as folder:
+        for name in names:
+            with suppress(OSError):  # a folder of that name is not a request
+                os.unlink(name, dir_fd=folder)
+                taken.append(unquote(name.removeprefix(RETRY)))
+    return taken

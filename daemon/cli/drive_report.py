@@ -5,15 +5,16 @@ Looks only; may run `ntfs-3g.probe`, which writes nothing. What it may not see, 
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from daemon.drives.drive import Drive, Unmounted, check_usable
+from daemon.drives.checks import check_usable
+from daemon.drives.drive import Drive, Unmounted
 from daemon.errors import DriveError, ManifestError
 from daemon.jobs.job import Job, Pending, Rejected, Signed, Submitted, Submitting
 from daemon.preparation.pairing import Pairing
+from daemon.system import programs
 from daemon.system.printable import printable
 
 PROBE_SECONDS = 10.0
@@ -85,15 +86,14 @@ def _prepared(job: Job) -> str:
 def _why_not_mounted(device: Unmounted) -> str:
     if device.identity.file_system != "ntfs":
         return f"it holds {device.identity.file_system or 'no file system'}"
-    if not (program := shutil.which("ntfs-3g.probe")):
-        return "install ntfs-3g to learn whether it can be"
+    environment = programs.environment(os.environ.get("PATH"))
+    if not (program := programs.find("ntfs-3g.probe", environment)):
+        return "install ntfs-3g to learn whether it can be mounted"
     command = [program, "--readwrite", device.device.node]
     try:
-        code = subprocess.run(
-            command, capture_output=True, timeout=PROBE_SECONDS, check=False
-        ).returncode
-    except subprocess.TimeoutExpired:
+        code = programs.run(command, environment, PROBE_SECONDS).code
+    except TimeoutError:
         return f"`{' '.join(command)}` did not end in {PROBE_SECONDS:.0f} s: the drive may be dying"
     return PROBED.get(
-        code, f"`{' '.join(command)}` ends with {code}; run it as root for its reason"
+        code, f"`{' '.join(command)}` ends with {code}; run it as root to see the reason"
     ).format(node=device.device.node)

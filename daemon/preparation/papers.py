@@ -20,7 +20,7 @@ def files(job: Job, state: Signed, manifest: Manifest) -> dict[str, bytes]:
     """Names and contents of the folder prepared/<JobId>-<deviceId>/; the same for the same job."""
     return {
         MANIFEST: manifest.data,
-        signature.NAME: state.signature.encode(),
+        signature.FILE_NAME: state.signature.encode(),
         "receipt.json": _receipt(job, state, manifest.data),
         SLIP: slip(job, state, manifest).encode(),
     }

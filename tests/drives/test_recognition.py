@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.drives.drive import FILE_SYSTEMS, Drive, Unmounted, check_usable, has_file_system
+from daemon.drives.checks import check_usable, has_file_system
+from daemon.drives.drive import Drive, Unmounted
 from daemon.drives.identity import Identity
 from daemon.drives.mounts import Mount
 from daemon.drives.recognition import Recognition
 from daemon.drives.sysfs import Device
 from daemon.errors import DriveError
+from daemon.system.file_systems import FILE_SYSTEMS
 
 
 def drive(minor: int, *, disk: int = 0, mount_type="fuseblk", options="rw", **known) -> Drive:
@@ -136,7 +138,7 @@ def test_partitions_compete_only_with_the_file_system_asked_for():
         Recognition().pick("WX11", "NTFS", [efi])
 
 
-@pytest.mark.parametrize("mount_type", sorted(FILE_SYSTEMS["NTFS"][1]))
+@pytest.mark.parametrize("mount_type", sorted(FILE_SYSTEMS["NTFS"].mount_types))
 def test_ntfs_goes_by_many_names(mount_type):
     """Each driver's name counts with an NTFS superblock, and none without."""
     assert has_file_system(drive(1, mount_type=mount_type), "NTFS")
@@ -228,7 +230,7 @@ def test_what_is_usable_is_checked_in_whole():
     """Unknown content is refused even where all else is right."""
     check_usable(drive(1), "NTFS")
 
-    with pytest.raises(DriveError, match="is not known: hung"):
+    with pytest.raises(DriveError, match="are unknown: hung"):
         check_usable(drive(1, trouble="hung"), "NTFS")
     with pytest.raises(DriveError, match="is read-only"):
         check_usable(drive(1, options="ro"), "NTFS")

@@ -18,8 +18,9 @@ from conftest import MIB, attach, detach, run, wait_until
 
 from daemon.cli import format as format_command
 from daemon.drives import formatting
-from daemon.drives.identity import Blkid, decode
+from daemon.drives.identity import decode
 from daemon.drives.inventory import Drives
+from daemon.drives.probes import Blkid
 from daemon.drives.recognition import Recognition
 from daemon.errors import DriveError
 
@@ -210,7 +211,7 @@ def test_a_medium_that_changed_while_the_person_typed_is_not_erased(disk):
         run("losetup", "--set-capacity", disk.node)
         return str(24 * MIB)
 
-    with pytest.raises(DriveError, match="was taken out") as caught:
+    with pytest.raises(DriveError, match="was removed") as caught:
         format_command.run(Path(disk.node), LABEL, ask, recognition=Recognition(), internal=True)
 
     assert "Nothing was written" in caught.value.hint

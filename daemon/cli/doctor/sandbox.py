@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from daemon.cli.doctor.finding import Finding, ok, problem, unseen, whoami
 from daemon.drives import mounts
-from daemon.drives.drive import check_usable
+from daemon.drives.checks import check_usable
 from daemon.drives.inventory import Drives
 from daemon.errors import DriveError, JournalError
 from daemon.jobs import reader

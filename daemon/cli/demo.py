@@ -36,7 +36,8 @@ DRIVEPREP = [sys.executable, "-P", "-m", "daemon"]
 # The programs that the demo needs -> the Debian package of each.
 # fmt: off
 DEMO_PROGRAMS = {
-    "mkfs.ntfs": "ntfs-3g", "ntfs-3g": "ntfs-3g", "losetup": "mount", "blkid": "util-linux",
+    "mkfs.ntfs": "ntfs-3g", "ntfslabel": "ntfs-3g", "ntfs-3g": "ntfs-3g",
+    "losetup": "mount", "blkid": "util-linux",
 }
 # fmt: on
 MANIFEST = """\
@@ -152,6 +153,8 @@ class _Story:
         with self._image.open("wb") as file:
             file.truncate(16 * 2**20)  # bytes
         _run("mkfs.ntfs", "--quick", "--quiet", "--force", "--label", "HD001", str(self._image))
+        # mkfs.ntfs gives the same UUID to all drives that are made within ten seconds.
+        _run("ntfslabel", f"--new-serial={os.urandom(8).hex()}", str(self._image))
         self._uuid = _run("blkid", "-p", "-o", "value", "-s", "UUID", str(self._image))
 
     def _attach(self) -> str:

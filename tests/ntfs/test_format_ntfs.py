@@ -23,6 +23,7 @@ from daemon.drives.inventory import Drives
 from daemon.drives.probes import Blkid
 from daemon.drives.recognition import Recognition
 from daemon.errors import DriveError
+from daemon.system import programs
 
 LABEL = f"FMT{os.getpid()}"  # no other drive of this machine has it
 
@@ -125,6 +126,26 @@ def test_it_can_be_repeated(disk):
     assert decode(before["ID_FS_LABEL_ENC"]) == LABEL
     assert decode(after["ID_FS_LABEL_ENC"]) == second
     assert before["ID_FS_UUID"] != after["ID_FS_UUID"]
+
+
+def test_no_program_gets_our_environment(disk, tmp_path, monkeypatch):
+    """blkid, sfdisk, partx, mkfs.ntfs and the rest do not see an exported AWS key."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "do-not-show")
+    folder = tmp_path / "wrappers"
+    folder.mkdir()
+    for name in formatting.FORMAT_PROGRAMS:
+        real = programs.find(name, programs.SYSTEM)
+        (folder / name).write_text(f'#!/bin/sh\nenv > {folder}/seen-{name}\nexec {real} "$@"\n')
+        (folder / name).chmod(0o755)
+    path = f"{folder}:{programs.SYSTEM['PATH']}"
+    monkeypatch.setattr(programs, "SYSTEM", {**programs.SYSTEM, "PATH": path})
+
+    disk.format()
+
+    seen = {one.name: one.read_text() for one in folder.glob("seen-*")}
+    assert seen.keys() == {f"seen-{name}" for name in formatting.FORMAT_PROGRAMS}
+    assert not [name for name, text in seen.items() if "AWS" in text]
+    assert signatures(disk.partition()) == {"ntfs", "dos"}
 
 
 @pytest.mark.parametrize("answer", ["", "y", "yes", "25165825", "24 MiB"])

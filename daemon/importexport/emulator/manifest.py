@@ -45,7 +45,7 @@ class ManifestRules:
         if self.era == "classic" and manifest["accessKeyId"] != access_key_id:
             message = "The accessKeyId of your manifest is not the one that signed the request"
             raise Refusal("InvalidAccessKeyIdException", message)
-        if is_export and manifest["fileSystem"] not in FILE_SYSTEMS:
+        if is_export and manifest["fileSystem"] not in tuple(FILE_SYSTEMS):  # it need not be a text
             raise Refusal("InvalidFileSystemException", "fileSystem must be NTFS or EXT4")
         _check_values(manifest)
         self._check_buckets(manifest)

@@ -6,9 +6,10 @@ Looks only; may run `ntfs-3g.probe`, which writes nothing. What it may not see, 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
+from daemon.drives import holders
 from daemon.drives.checks import check_usable
 from daemon.drives.drive import Drive, Unmounted
 from daemon.errors import DriveError, ManifestError
@@ -34,9 +35,14 @@ class Verdicts:
 
     jobs: Sequence[Job]
     pairing: Pairing
+    held: Mapping[str, Sequence[holders.Holder]] = field(default_factory=dict)  # by mount point
 
     def of(self, drive: Drive) -> str:
-        """What a mounted drive is for, or why it is for nothing."""
+        """What a mounted drive is for, or why it is for nothing, and which processes use it."""
+        held = self.held.get(drive.mount_point)
+        return f"{self._of(drive)}; {holders.describe(held)}" if held else self._of(drive)
+
+    def _of(self, drive: Drive) -> str:
         if drive.identity.trouble:
             return f"not known: {printable(drive.identity.trouble)}"
         asked = [job for job in self.jobs if job.device_id in self._device_ids(drive)]

@@ -1,8 +1,10 @@
-"""Which drives this machine has, whether they can be used, and how SIGNATURE gets onto one."""
+"""Which drives this machine has, whether they can be used, and how SIGNATURE gets onto one.
 
-from daemon.drives import signature
+The module `signature` belongs to this interface, too; it is loaded only where it is imported.
+"""
+
 from daemon.drives.checks import check_usable
 from daemon.drives.drive import Drive, Unmounted
 from daemon.drives.inventory import Drives, is_still
 
-__all__ = ["Drive", "Drives", "Unmounted", "check_usable", "is_still", "signature"]
+__all__ = ["Drive", "Drives", "Unmounted", "check_usable", "is_still"]

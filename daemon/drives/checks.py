@@ -41,9 +41,8 @@ def check_usable(drive: Drive, file_system: str) -> None:
 
 def has_file_system(drive: Drive, file_system: str) -> bool:
     """Whether superblock and mount type both show the manifest's `file_system`."""
-    wanted = FILE_SYSTEMS[file_system]
-    is_on_medium = drive.identity.file_system == wanted.superblock
-    return is_on_medium and drive.mount.mount_type in wanted.mount_types
+    superblock, mount_types = FILE_SYSTEMS[file_system]
+    return drive.identity.file_system == superblock and drive.mount.mount_type in mount_types
 
 
 def wrong_file_system(file_system: str, drives: Sequence[Drive], device_id: str) -> DriveError:

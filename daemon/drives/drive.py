@@ -46,9 +46,10 @@ class Volume:
         return f"{printable(self.device.node)} ({_names(self.identity)})"
 
 
-@dataclass(frozen=True, slots=True)
 class Unmounted(Volume):
     """A volume that is present and could be mounted, but is not."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

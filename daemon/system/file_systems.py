@@ -1,26 +1,17 @@
-"""The file systems that a manifest can ask for, and how the kernel and libblkid name them."""
+"""The file systems that a manifest can ask for, and how libblkid and the kernel name them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class FileSystem:
-    """One file system under the names that show it on a drive."""
-
-    superblock: str  # the type that libblkid finds on the medium
-    mount_types: frozenset[str]  # the types that its mounts can have
-
 
 NTFS_MOUNT_TYPES = frozenset(
     # fuseblk is any FUSE driver on a block device: ntfs-3g, but also exFAT's.
     {"fuseblk", "ntfs3", "ntfs", "ntfs-3g", "fuse.ntfs-3g", "fuseblk.ntfs-3g", "ufsd"}
 )
 
-# By the manifest's word. The export reference allows these two; other pages of the guide list more.
-FILE_SYSTEMS: Mapping[str, FileSystem] = {
-    "NTFS": FileSystem("ntfs", NTFS_MOUNT_TYPES),
-    "EXT4": FileSystem("ext4", frozenset({"ext4"})),
+# The manifest's word -> the type in the superblock, and the types that a mount of it can have. The
+# export reference allows these two file systems; other pages of the guide list more.
+FILE_SYSTEMS: Mapping[str, tuple[str, frozenset[str]]] = {
+    "NTFS": ("ntfs", NTFS_MOUNT_TYPES),
+    "EXT4": ("ext4", frozenset({"ext4"})),
 }

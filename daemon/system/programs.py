@@ -13,7 +13,6 @@ start() keeps a program running in the background until its caller stops it.
 
 from __future__ import annotations
 
-import logging
 import os
 import select
 import shutil
@@ -25,8 +24,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
-
-log = logging.getLogger("daemon.programs")
 
 Environment = Mapping[str, str]
 
@@ -149,7 +146,7 @@ class Abandonable:
         except subprocess.TimeoutExpired:  # it is in the D state, uninterruptible sleep
             with self._lock:
                 self._abandoned[device] = child
-            log.warning("process %d cannot be killed; %d such processes now", child.pid, len(self))
+            _warn("process %d hangs in the kernel, like %d others", child.pid, len(self) - 1)
 
 
 def run_detached(command: Sequence[str], environment: Environment, limit_seconds: float) -> Ended:
@@ -274,4 +271,10 @@ def _kill_group(child: subprocess.Popen[bytes]) -> None:
     try:
         child.wait(KILL_SECONDS)
     except subprocess.TimeoutExpired:
-        log.warning("process %d hangs in the kernel and cannot be killed", child.pid)
+        _warn("process %d hangs in the kernel and cannot be killed", child.pid)
+
+
+def _warn(text: str, *values: int) -> None:
+    import logging  # noqa: PLC0415 - `status` asks blkid, but should not pay for loading it
+
+    logging.getLogger("daemon.programs").warning(text, *values)

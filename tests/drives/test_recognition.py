@@ -138,7 +138,7 @@ def test_partitions_compete_only_with_the_file_system_asked_for():
         Recognition().pick("WX11", "NTFS", [efi])
 
 
-@pytest.mark.parametrize("mount_type", sorted(FILE_SYSTEMS["NTFS"].mount_types))
+@pytest.mark.parametrize("mount_type", sorted(FILE_SYSTEMS["NTFS"][1]))
 def test_ntfs_goes_by_many_names(mount_type):
     """Each driver's name counts with an NTFS superblock, and none without."""
     assert has_file_system(drive(1, mount_type=mount_type), "NTFS")

@@ -56,15 +56,23 @@ class Fault:
 
 
 class DriveprepError(Exception):
-    """One sentence for the operator; `hint` is the next action."""
+    """One sentence for the operator; `hint` is the next action.
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    `code` identifies the reason. It stays the same when the sentence is reworded.
+    """
+
+    default_code = "error"
+
+    def __init__(self, message: str, hint: str = "", code: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+        self.code = code or self.default_code
 
 
 class DocumentError(DriveprepError):
     """A text has faults; all of them are here, in the order of the text."""
+
+    default_code = "document"
 
     def __init__(self, message: str, faults: tuple[Fault, ...] = (), hint: str = "") -> None:
         super().__init__(message, hint)
@@ -74,29 +82,37 @@ class DocumentError(DriveprepError):
 class ConfigError(DocumentError):
     """The configuration cannot be used."""
 
+    default_code = "configuration"
+
 
 class ManifestError(DocumentError):
     """A manifest cannot be used."""
+
+    default_code = "manifest"
 
 
 class DriveError(DriveprepError):
     """A drive cannot be prepared as it is."""
 
+    default_code = "drive"
+
 
 class DriveAbsentError(DriveError):
     """The drive is not here, as far as can be seen: the usual state of a job that waits."""
+
+    default_code = "drive-absent"
 
 
 class ServiceError(DriveprepError):
     """The service, or the way there, did not do what was asked."""
 
+    default_code = "service"
+
 
 class RefusedError(ServiceError):
     """A 4xx answer: the service did not act. `code` is its own word for the reason."""
 
-    def __init__(self, message: str, hint: str = "", code: str = "") -> None:
-        super().__init__(message, hint)
-        self.code = code
+    default_code = "refused"
 
 
 class ManifestRefusedError(RefusedError):
@@ -126,18 +142,28 @@ class TryLaterError(RefusedError):
 class InDoubtError(ServiceError):
     """No usable answer: the service may or may not have acted."""
 
+    default_code = "in-doubt"
+
 
 class UnreachableError(ServiceError):
     """The connection was never opened, so the service cannot have acted."""
+
+    default_code = "unreachable"
 
 
 class StaleJobError(DriveprepError):
     """The job was withdrawn, or moved on, since the caller looked: look again."""
 
+    default_code = "stale-job"
+
 
 class JournalError(DriveprepError):
     """The journal cannot be trusted or written: stop, do not guess."""
 
+    default_code = "journal"
+
 
 class JournalFullError(JournalError):
     """There is no room to write a step down, so it is not taken. Try again when there is."""
+
+    default_code = "journal-full"

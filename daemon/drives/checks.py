@@ -27,6 +27,7 @@ def check_usable(drive: Drive, file_system: str) -> None:
             f"the contents of {drive.describe()} are unknown: {drive.identity.trouble}",
             "Make sure that udev is running, or that driveprep may read the device;"
             " `driveprep doctor` checks both.",
+            code="drive-unidentified",
         )
     if not has_file_system(drive, file_system):
         raise wrong_file_system(file_system, [drive], drive.identity.label or "DEVICEID")
@@ -34,6 +35,7 @@ def check_usable(drive: Drive, file_system: str) -> None:
         raise DriveError(
             f"{drive.describe()} is hidden: something else was mounted over it",
             "Unmount what was mounted over it; `findmnt --shadowed` lists it.",
+            code="covered",
         )
     if obstacle := _read_only(drive):
         raise obstacle
@@ -58,6 +60,7 @@ def wrong_file_system(file_system: str, drives: Sequence[Drive], device_id: str)
         f"Correct fileSystem in the manifest, or format the drive as {file_system}. That ERASES"
         " everything on it, so driveprep never does it by itself:"
         f" umount {_quoted(drives[0])} && {make}",
+        code="wrong-file-system",
     )
 
 
@@ -75,11 +78,13 @@ def _read_only(drive: Drive) -> DriveError | None:
             f"{name} is write-protected: the kernel refuses all writes to {node}",
             "Move the lock switch on the card or case, or try another port. Some failing drives"
             " lock themselves.",
+            code="write-protected",
         )
     if drive.mount.is_super_read_only:
         return DriveError(
             f"{name} is read-only: its file system was mounted read-only, or the kernel made it so",
             _how_to_make_writable(drive),
+            code="read-only",
         )
     if drive.mount.is_read_only:
         return DriveError(
@@ -87,6 +92,7 @@ def _read_only(drive: Drive) -> DriveError | None:
             "If only the service sees it as read-only (`findmnt` in a shell shows rw), give the"
             f" service access: `systemctl edit driveprep`, [Service], ReadWritePaths=-{folder},"
             f" then restart it. Otherwise: mount -o remount,bind,rw {place}",
+            code="read-only-mount",
         )
     return None
 

@@ -206,6 +206,7 @@ def _changed(drive: Drive, what: str) -> DriveError:
     return DriveError(
         f"{drive.describe()} has changed: {printable(what)}",
         "If this is not the right drive, plug in the right one; driveprep checks it again.",
+        code="drive-changed",
     )
 
 

@@ -88,6 +88,7 @@ def read() -> tuple[Mount, ...]:
         raise DriveError(
             f"the mount table cannot be read: {error}",
             "Make sure that /proc is mounted where driveprep runs.",
+            code="mount-table-unreadable",
         ) from error
     return parse(text)
 
@@ -150,6 +151,7 @@ def _mount(line: bytes, number: int) -> Mount:
         raise DriveError(
             f"line {number} of the mount table cannot be read: {line!r}",
             "Report this line to the developers, together with `uname -r`.",
+            code="mount-table-unreadable",
         ) from error
 
 

@@ -110,6 +110,6 @@ class Blkid:
         try:
             return parse(self._children.run(node, command, programs.SYSTEM, BLKID_SECONDS))
         except TimeoutError as error:
-            raise DriveError(f"{printable(node)} {error}") from error
+            raise DriveError(f"{printable(node)} {error}", code="drive-hung") from error
         except OSError:  # it cannot be run
             return NOTHING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import stat
@@ -17,6 +18,7 @@ PARTIAL_NAME = ".SIGNATURE.driveprep"
 SIGNATURE_KEYS = frozenset({"version", "signingMethod", "jobId", "signature"})
 MAX_SIGNATURE_BYTES = 64 * 1024  # the service's text has about 100
 MAX_TWINS = 10  # names that are listed; there can be 2 ** 9
+CODES = {errno.ENOSPC: "drive-full", errno.EROFS: "read-only"}
 PROOF = FILE_NAME.encode() * 456  # 4,104 bytes: more than NTFS stores in a file's own record
 
 
@@ -38,6 +40,7 @@ def text(contents: str, job_id: str) -> str:
         raise InDoubtError(
             f"the SIGNATURE text from the service is not that of job {job_id}",
             f"Compare `driveprep show {job_id}` with the service's own records.",
+            code="signature-text-unusable",
         )
     return "\n".join(lines) + "\n"
 
@@ -79,6 +82,7 @@ class Root:
                     f"{self._mount_point} contains {names}: it is unclear which one the service"
                     " would read",
                     f"Remove the files that you do not need from {self._mount_point}.",
+                    code="signature-case-twin",
                 )
             return self._read(FILE_NAME)
 
@@ -102,6 +106,7 @@ class Root:
             raise DriveError(
                 f"{self._mount_point}/{FILE_NAME} changed while the drive was being prepared",
                 "Remove it if you do not need it.",
+                code="signature-changed",
             )
         with self._translated("write SIGNATURE to"):
             self._clear_partial()
@@ -115,6 +120,7 @@ class Root:
                 raise DriveError(
                     f"{self._mount_point}/{FILE_NAME} does not read back as written",
                     "Do not ship this drive; check it with its manufacturer's tools.",
+                    code="not-read-back",
                 )
 
     def _read(self, name: str) -> bytes:
@@ -124,6 +130,7 @@ class Root:
                 f"{self._mount_point}/{name} is not a regular file on this drive",
                 f"Check it with `ls -la {shlex.quote(self._mount_point)}`, and remove it if you do"
                 " not need it.",
+                code="not-a-regular-file",
             )
         return durable.read(self._descriptor, name, MAX_SIGNATURE_BYTES)
 
@@ -151,6 +158,7 @@ class Root:
             raise DriveError(
                 f"{self._mount_point} is no longer the same drive as a moment ago",
                 "Leave the drive plugged in until driveprep reports it as safe to remove.",
+                code="drive-changed",
             )
 
     @contextmanager
@@ -162,6 +170,7 @@ class Root:
                 f"cannot {verb} {self._mount_point}: {error.strerror or error}",
                 "Check that the drive is plugged in, is writable and has free space, then plug it"
                 " in again.",
+                code=CODES.get(error.errno or 0, "drive-io-error"),
             ) from error
 
 
@@ -178,12 +187,14 @@ def root(mount_point: str, device_number: int) -> Iterator[Root]:
             f"cannot open {mount_point}: {error.strerror}",
             "Plug the drive in again. `driveprep doctor` checks whether the service may read that"
             " folder.",
+            code="drive-not-opened",
         ) from error
     try:
         if os.fstat(descriptor).st_dev != device_number:
             raise DriveError(
                 f"the drive that was found at {mount_point} is no longer there",
                 "Plug it in again and mount it.",
+                code="drive-changed",
             )
         yield Root(descriptor, mount_point, device_number)
     finally:

@@ -138,8 +138,9 @@ def test_no_second_child_is_started_while_one_hangs(hanging, tmp_path, monkeypat
         blkid.properties(str(node))
     assert killed.is_set()
 
-    with pytest.raises(DriveError, match="still does not answer"):
+    with pytest.raises(DriveError, match="still does not answer") as caught:
         blkid.properties(str(node))
+    assert caught.value.code == "drive-hung"
     assert len(hanging.read_text().split()) == len(blkid._children) == 1
 
     node.write_text("awake")

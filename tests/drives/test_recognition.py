@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.drives.checks import check_usable, has_file_system
+from daemon.drives.checks import has_file_system
 from daemon.drives.drive import Drive, Unmounted
 from daemon.drives.identity import Identity
 from daemon.drives.mounts import Mount
@@ -224,16 +224,6 @@ def test_what_an_operator_reads_holds_no_terminal_codes():
 
     assert str(caught.value).isprintable()
     assert caught.value.hint.isprintable()
-
-
-def test_what_is_usable_is_checked_in_whole():
-    """Unknown content is refused even where all else is right."""
-    check_usable(drive(1), "NTFS")
-
-    with pytest.raises(DriveError, match="are unknown: hung"):
-        check_usable(drive(1, trouble="hung"), "NTFS")
-    with pytest.raises(DriveError, match="is read-only"):
-        check_usable(drive(1, options="ro"), "NTFS")
 
 
 def test_identities_hold_what_is_known_as_text():

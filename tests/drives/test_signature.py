@@ -363,8 +363,9 @@ def test_full_drive(tmp_path):
         fill(drive / "rest")
 
         for act in (root.prove_writable, lambda: root.sign(TEXT, OLD.encode())):
-            with pytest.raises(DriveError, match="No space left on device"):
+            with pytest.raises(DriveError, match="No space left on device") as caught:
                 act()
+            assert caught.value.code == "drive-full"
 
         assert sorted(os.listdir(drive)) == [FILE_NAME, "rest"]
         assert (drive / FILE_NAME).read_text() == OLD
@@ -397,8 +398,9 @@ def test_read_only_drive(tmp_path):
         mount("-o", "remount,ro", str(drive))
 
         for act in (root.prove_writable, lambda: root.sign(TEXT, None)):
-            with pytest.raises(DriveError, match="Read-only file system"):
+            with pytest.raises(DriveError, match="Read-only file system") as caught:
                 act()
+            assert caught.value.code == "read-only"
         assert root.found() is None
 
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,16 +23,23 @@ import click
 from daemon.errors import DriveprepError
 from daemon.importexport.client import Client
 from daemon.importexport.credentials import Credentials
+from daemon.system import programs
 
 T = TypeVar("T")
 
 # AWS's published example, no secret.
 ACCOUNT = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
-PATIENCE_SECONDS = 30.0
+DEMO_STEP_SECONDS = 30.0
 # By our own place: the Debian package lies outside of Python's path.
 PLACE = Path(__file__).resolve().parents[2]
-DRIVEPREP = ["env", f"PYTHONPATH={PLACE}", sys.executable, "-P", "-m", "daemon"]
-NEEDED = {"mkfs.ntfs": "ntfs-3g", "ntfs-3g": "ntfs-3g", "losetup": "mount", "blkid": "util-linux"}
+DRIVEPREP = [sys.executable, "-P", "-m", "daemon"]
+# The programs that the demo needs -> the Debian package of each.
+# fmt: off
+DEMO_PROGRAMS = {
+    "mkfs.ntfs": "ntfs-3g", "ntfslabel": "ntfs-3g", "ntfs-3g": "ntfs-3g",
+    "losetup": "mount", "blkid": "util-linux",
+}
+# fmt: on
 MANIFEST = """\
 manifestVersion:2.0
 accessKeyId:AKIAIOSFODNN7EXAMPLE
@@ -78,7 +83,7 @@ class _Story:
         self._config = folder / "config.yml"
         self._image = folder / "drive.img"
         self._uuid = ""
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: dict[str, programs.Background] = {}
 
     def tell(self) -> None:
         _say("1. A service on this machine that speaks the API (driveprep emulator)")
@@ -117,7 +122,7 @@ class _Story:
         _tell("in the spool:")
         for paper in sorted((self._spool / "prepared").rglob("*")):
             _tell(f"   {paper.relative_to(self._spool)}")
-        jobs = list(Client(endpoint, ACCOUNT, PATIENCE_SECONDS).list_jobs())
+        jobs = list(Client(endpoint, ACCOUNT, DEMO_STEP_SECONDS).list_jobs())
         _tell(f"jobs at the service: {len(jobs)} ({', '.join(one.job_id for one in jobs)})")
 
     def _write_config(self, endpoint: str) -> None:
@@ -137,10 +142,9 @@ class _Story:
     def _start(self, command: str, *arguments: str) -> None:
         """A driveprep command as a process of its own, ended by SIGTERM in the clean-up."""
         log = self._clean_up.enter_context(self._log(command).open("w"))
-        process = subprocess.Popen([*DRIVEPREP, command, *arguments], stdout=log, stderr=log)
+        process = programs.start([*DRIVEPREP, command, *arguments], _environment(), log)
         self._processes[command] = process
-        self._clean_up.callback(process.wait, PATIENCE_SECONDS)
-        self._clean_up.callback(process.terminate)
+        self._clean_up.callback(process.stop, DEMO_STEP_SECONDS)
 
     def _log(self, command: str) -> Path:
         return self._folder / f"{command}.log"
@@ -149,6 +153,8 @@ class _Story:
         with self._image.open("wb") as file:
             file.truncate(16 * 2**20)  # bytes
         _run("mkfs.ntfs", "--quick", "--quiet", "--force", "--label", "HD001", str(self._image))
+        # mkfs.ntfs gives the same UUID to all drives that are made within ten seconds.
+        _run("ntfslabel", f"--new-serial={os.urandom(8).hex()}", str(self._image))
         self._uuid = _run("blkid", "-p", "-o", "value", "-s", "UUID", str(self._image))
 
     def _attach(self) -> str:
@@ -172,14 +178,14 @@ class _Story:
 
     def _until(self, what: str, look: Callable[[], T | None]) -> T:
         """The first true answer of `look`; asked again and again until patience ends."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + DEMO_STEP_SECONDS
         while not (found := look()):
             for command, process in self._processes.items():
-                if process.poll() is not None:
+                if process.has_ended():
                     log = self._log(command).read_text()
                     raise DriveprepError(f"`driveprep {command}` ended early: {log}")
             if time.monotonic() > deadline:
-                raise DriveprepError(f"waited {PATIENCE_SECONDS:.0f} s in vain until {what}")
+                raise DriveprepError(f"waited {DEMO_STEP_SECONDS:.0f} s in vain until {what}")
             time.sleep(0.01)
         return found
 
@@ -187,11 +193,12 @@ class _Story:
 def _check_machine() -> None:
     if os.geteuid() != 0:
         raise DriveprepError("the demo mounts a drive, which takes root", "sudo driveprep demo")
-    missing = sorted({package for program, package in NEEDED.items() if not shutil.which(program)})
+    path = _environment()
+    missing = {package for name, package in DEMO_PROGRAMS.items() if not programs.find(name, path)}
     if missing:
         raise DriveprepError(
             "programs for NTFS and loop devices are missing",
-            f"apt-get install {' '.join(missing)}",
+            f"apt-get install {' '.join(sorted(missing))}",
         )
     if not Path("/dev/fuse").exists() or not Path("/dev/loop-control").exists():
         raise DriveprepError(
@@ -201,10 +208,15 @@ def _check_machine() -> None:
 
 
 def _run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise DriveprepError(f"{' '.join(command)}: {done.stderr.strip()}", "See the lines above.")
-    return done.stdout.strip()
+    done = programs.run(command, _environment(), DEMO_STEP_SECONDS)
+    if done.code:
+        reason = os.fsdecode(done.errors).strip()
+        raise DriveprepError(f"{' '.join(command)}: {reason}", "See the lines above.")
+    return os.fsdecode(done.output).strip()
+
+
+def _environment() -> programs.Environment:
+    return {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": str(PLACE)}
 
 
 def _free_port() -> int:

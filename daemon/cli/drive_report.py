@@ -5,15 +5,17 @@ Looks only; may run `ntfs-3g.probe`, which writes nothing. What it may not see, 
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from daemon.drives.drive import Drive, Unmounted, check_usable
+from daemon.drives import holders
+from daemon.drives.checks import check_usable
+from daemon.drives.drive import Drive, Unmounted
 from daemon.errors import DriveError, ManifestError
 from daemon.jobs.job import Job, Pending, Rejected, Signed, Submitted, Submitting
 from daemon.preparation.pairing import Pairing
+from daemon.system import programs
 from daemon.system.printable import printable
 
 PROBE_SECONDS = 10.0
@@ -33,9 +35,14 @@ class Verdicts:
 
     jobs: Sequence[Job]
     pairing: Pairing
+    held: Mapping[str, Sequence[holders.Holder]] = field(default_factory=dict)  # by mount point
 
     def of(self, drive: Drive) -> str:
-        """What a mounted drive is for, or why it is for nothing."""
+        """What a mounted drive is for, or why it is for nothing, and which processes use it."""
+        held = self.held.get(drive.mount_point)
+        return f"{self._of(drive)}; {holders.describe(held)}" if held else self._of(drive)
+
+    def _of(self, drive: Drive) -> str:
         if drive.identity.trouble:
             return f"not known: {printable(drive.identity.trouble)}"
         asked = [job for job in self.jobs if job.device_id in self._device_ids(drive)]
@@ -85,15 +92,14 @@ def _prepared(job: Job) -> str:
 def _why_not_mounted(device: Unmounted) -> str:
     if device.identity.file_system != "ntfs":
         return f"it holds {device.identity.file_system or 'no file system'}"
-    if not (program := shutil.which("ntfs-3g.probe")):
-        return "install ntfs-3g to learn whether it can be"
+    environment = programs.environment(os.environ.get("PATH"))
+    if not (program := programs.find("ntfs-3g.probe", environment)):
+        return "install ntfs-3g to learn whether it can be mounted"
     command = [program, "--readwrite", device.device.node]
     try:
-        code = subprocess.run(
-            command, capture_output=True, timeout=PROBE_SECONDS, check=False
-        ).returncode
-    except subprocess.TimeoutExpired:
+        code = programs.run(command, environment, PROBE_SECONDS).code
+    except TimeoutError:
         return f"`{' '.join(command)}` did not end in {PROBE_SECONDS:.0f} s: the drive may be dying"
     return PROBED.get(
-        code, f"`{' '.join(command)}` ends with {code}; run it as root for its reason"
+        code, f"`{' '.join(command)}` ends with {code}; run it as root to see the reason"
     ).format(node=device.device.node)

@@ -7,19 +7,19 @@ recognise the drive afterwards, it is not erased in the first place.
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
-from daemon.drives import formatting, identity, sysfs
+from daemon.drives import formatting, probes, sysfs
 from daemon.drives.drive import Unmounted
 from daemon.drives.recognition import Recognition
 from daemon.errors import DriveError
+from daemon.system import programs
 from daemon.system.printable import printable
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Ask = Callable[[str], str]  # puts a question to a person; the answer as typed
 
-SETTLE_SECONDS = 10  # udev's programs seldom take one
+UDEV_SETTLE_SECONDS = 10  # udev's programs seldom need more than one
 
 
 def run(
@@ -47,7 +47,7 @@ def run(
     disk = formatting.find(path)
     formatting.check_erasable(disk, internal=internal)
     with formatting.hold(disk) as descriptor:
-        found = formatting.look(disk, disk)
+        found = formatting.probe(disk, disk)
         check_recognisable(found, device_id, recognition)
         _show(found, device_id)
         _confirm(found, ask)
@@ -103,10 +103,10 @@ def readable(size: int) -> str:
 
 
 def _check_programs() -> None:
-    path = formatting.ENVIRONMENT["PATH"]
-    missing = [name for name in formatting.NEEDED if not shutil.which(name, path=path)]
+    needed = formatting.FORMAT_PROGRAMS
+    missing = [name for name in needed if not programs.find(name, programs.SYSTEM)]
     if missing:
-        packages = sorted({formatting.NEEDED[name] for name in missing})
+        packages = sorted({needed[name] for name in missing})
         raise DriveError(
             f"not installed: {', '.join(missing)}", f"apt-get install {' '.join(packages)}"
         )
@@ -118,7 +118,7 @@ def _show(disk: Unmounted, device_id: str) -> None:
     click.echo(f"   serial  {printable(disk.identity.serial or 'not known')}")
     click.echo(f"   size    {readable(disk.device.size)}")
     for part in (disk.device, *sysfs.built_on(disk.device)):
-        on_it = formatting.look(part, disk.device).identity
+        on_it = formatting.probe(part, disk.device).identity
         label = f' with the label "{printable(on_it.label)}"' if on_it.label else ""
         held = f"{on_it.file_system or 'no file system known'}{label}"
         click.echo(f"   {part.node}, {readable(part.size)}: {held}")
@@ -132,6 +132,8 @@ def _confirm(disk: Unmounted, ask: Ask) -> None:
 
 
 def _settle() -> None:
-    """Wait until udev has seen the new drive, for whoever mounts it next; harmless where not."""
-    if identity.UDEV_CONTROL.exists() and shutil.which("udevadm"):
-        subprocess.run(["udevadm", "settle", f"--timeout={SETTLE_SECONDS}"], check=False)  # noqa: S607 - in PATH
+    """Wait until udev has processed the new drive, so that the desktop can mount it at once."""
+    if probes.UDEV_CONTROL.exists() and programs.find("udevadm", programs.SYSTEM):
+        command = ["udevadm", "settle", f"--timeout={UDEV_SETTLE_SECONDS}"]
+        with suppress(OSError):  # the drive is ready all the same
+            programs.run(command, programs.SYSTEM, UDEV_SETTLE_SECONDS + 1)

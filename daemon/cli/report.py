@@ -11,6 +11,7 @@ from dataclasses import asdict
 
 from daemon.cli.drive_report import Verdicts
 from daemon.config.loading import Config
+from daemon.drives import holders
 from daemon.drives.drive import Drive, Unmounted
 from daemon.drives.inventory import capacity
 from daemon.drives.recognition import Recognition
@@ -50,7 +51,8 @@ def drives(settings: Config, mounted: Sequence[Drive], present: Sequence[Unmount
         if not job.is_closed and job.device_id
     ]
     pairing = Pairing(named(jobs), mounted, present, _recognition(settings))
-    verdicts = Verdicts(jobs, pairing)
+    ours = [drive.mount_point for drive in mounted if _device_ids(drive, settings)]
+    verdicts = Verdicts(jobs, pairing, holders.find(ours))
     return {
         "version": VERSION,
         "drives": [

@@ -1,42 +1,33 @@
-"""Unmounts and powers off a prepared drive through udisks2, where the configuration asks for it."""
+"""Unmounts and powers off a prepared drive through udisks2, if the configuration asks for it."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-
 from daemon.errors import DriveError
+from daemon.system import programs
 
-LIMIT_SECONDS = 60.0  # a slow stick may have much to write back
+EJECT_SECONDS = 60.0  # for each step; a slow stick may have a lot to write back
 
 
-def eject(device_node: str) -> None:
+def eject(device_node: str, environment: programs.Environment) -> None:
     """Unmount the file system on `device_node` and power its drive off.
 
-    Raises DriveError where udisks2 does not run or refuses; the drive then stays as it is.
+    udisksctl is found by the environment's PATH. Raises DriveError if udisks2 is not running or
+    refuses; the drive then stays as it is.
     """
     for verb in ("unmount", "power-off"):
         command = ["udisksctl", verb, "--no-user-interaction", "--block-device", device_node]
         try:
-            subprocess.run(
-                command,
-                env={"PATH": os.environ.get("PATH", os.defpath)},  # ours may hold AWS's secret key
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=LIMIT_SECONDS,
-                check=True,
-            )
-        except subprocess.CalledProcessError as error:
-            # Above its last line it complains that it has no terminal to ask for a password.
-            said = error.stderr.strip().rpartition("\n")[2]
-            raise _refused(device_node, verb, said) from error
-        except (OSError, subprocess.TimeoutExpired) as error:
+            ended = programs.run(command, environment, EJECT_SECONDS)
+        except OSError as error:
             raise _refused(device_node, verb, str(error)) from error
+        if ended.code:
+            # The lines above the last one complain that there is no terminal for a password.
+            reason = ended.errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
+            raise _refused(device_node, verb, reason)
 
 
-def _refused(device_node: str, verb: str, words: str) -> DriveError:
+def _refused(device_node: str, verb: str, reason: str) -> DriveError:
     return DriveError(
-        f"{device_node} is prepared, but udisks2 did not {verb} it: {words}",
+        f"{device_node} is prepared, but udisks2 did not {verb} it: {reason}",
         f"Do it by hand: udisksctl {verb} -b {device_node}",
     )

@@ -1,7 +1,7 @@
-"""The drives of this machine: mounted, present, and looked at once more just before use.
+"""The drives of this machine: mounted, present, and checked once more just before use.
 
-Candidates come from the mount table alone; nothing is asked of a mount that is not on a block
-device. Which drive a deviceId means is `recognition`'s business, what forbids its use is `drive`'s.
+Candidates come from the mount table alone; a mount that is not on a block device is never touched.
+Which drive a deviceId means is in `recognition`, what forbids its use is in `checks`.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
 from daemon.drives import mounts, sysfs
-from daemon.drives.drive import Drive, Unmounted, check_usable
-from daemon.drives.identity import Identities, Identity
+from daemon.drives.checks import check_usable
+from daemon.drives.drive import Drive, Unmounted
+from daemon.drives.identity import Identity
+from daemon.drives.probes import Identities
 from daemon.errors import DriveError
 from daemon.system.printable import printable
 
@@ -22,84 +24,92 @@ if TYPE_CHECKING:
     from daemon.drives.mounts import Mount
     from daemon.drives.sysfs import Device
 
-PROBES_AT_ONCE = 8  # so that one drive that never answers holds up no other
+PROBES_AT_ONCE = 8  # so that one drive that never answers does not delay the others
 
-# So young a look needs no other: an unmount, mkfs and mount that keep the device, its attachment
-# (diskseq) and the mount id all the same take longer.
+# A result this recent can be reused: it takes longer to unmount, reformat and remount a drive while
+# its device number, diskseq and mount id stay the same.
 FRESH_SECONDS = 0.02
 
-# What changes when another medium or another mount takes the place. An unmount, mkfs and mount
-# faster than two looks can keep all four, so verify() corrects what is remembered.
+# What changes when another medium or another mount takes the place. All four can stay the same if
+# a drive is unmounted, reformatted and mounted between two scans; so verify() corrects the memory.
 _Key = tuple[int, int, int | None, str]  # mount id, device number, diskseq, mount point
 
 
 class Drives:
-    """Looks at the machine's drives, and remembers identities. May be used from several threads."""
+    """Finds the machine's drives, and remembers identities. May be used from several threads.
 
-    def __init__(self, identities: Identities | None = None) -> None:
+    `steady` is the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        identities: Identities | None = None,
+        *,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._identities = identities or Identities()
+        self._steady = steady
         self._remembered: dict[_Key, Identity] = {}
 
     def mounted(self, *, ask_again: bool = True) -> tuple[Drive, ...]:
         """Every mounted drive, each once, in the order of the mount table.
 
-        A drive that cannot be identified is among them, with its identity's `trouble`. With
-        `ask_again`, those are asked again of whom not all could be learned before. Raises
-        DriveError only where the mount table itself cannot be read.
+        A drive that cannot be identified is included; its identity has a `trouble`. With
+        `ask_again`, drives about which something is still unknown are asked again. Raises
+        DriveError only if the mount table itself cannot be read.
         """
         table = mounts.read()
-        found = {
-            _key(device, mount): (device, mount)
-            for mount in _one_each(table)
-            for device in [sysfs.read(mount.device_number)]
-        }
-        now = time.monotonic()
+        found: dict[_Key, tuple[Device, Mount]] = {}
+        for mount in _one_each(table):
+            device = sysfs.read(mount.device_number)
+            found[_key(device, mount)] = device, mount
+        now = self._steady()
         known = self._known(found.keys(), ask_again=ask_again)
-        new = found.keys() - known.keys()
-        identities = known | self._identify({key: found[key][0] for key in new})
-        return tuple(
-            Drive(device, identity, mount, mounts.is_covered(mount, table), probed_at)
-            for key, (device, mount) in found.items()
-            for identity in [identities[key]]
-            for probed_at in [now if key in new and not identity.by_udev else -math.inf]
-        )
+        new = self._identify({key: found[key][0] for key in found.keys() - known.keys()})
+        drives = []
+        for key, (device, mount) in found.items():
+            identity = known[key] if key in known else new[key]
+            probed_at = now if key in new and not identity.by_udev else -math.inf
+            is_covered = mounts.is_covered(mount, table)
+            drives.append(Drive(device, identity, mount, is_covered, probed_at))
+        return tuple(drives)
 
     def present(self) -> tuple[Unmounted, ...]:
-        """The devices that could be mounted but are not, and of which anything is known."""
+        """The devices that could be mounted but are not, if anything is known about them."""
         busy = {mount.device_number for mount in mounts.read()}
-        ask = self._identities
-        found = (
-            # udev's word is enough here, and lets a sleeping disk sleep.
-            Unmounted(device, ask.described(number, disk) or ask.probed(number, disk, device.node))
-            for device in sysfs.idle(busy)
-            for number, disk in [(device.number, device.disk)]
-        )
-        return tuple(one for one in found if one.identity.file_system or one.identity.serial)
+        found = []
+        for device in sysfs.idle(busy):
+            identity = self._known_to_udev_or_probed(device)
+            if identity.file_system or identity.serial:
+                found.append(Unmounted(device, identity))
+        return tuple(found)
+
+    def _known_to_udev_or_probed(self, device: Device) -> Identity:
+        # udev's answer is enough here, and does not wake a sleeping disk.
+        described = self._identities.described(device.number, device.disk)
+        return described or self._identities.probed(device.number, device.disk, device.node)
 
     def verify(self, drive: Drive, file_system: str) -> Drive:
-        """The drive as it is now, looked at afresh; DriveError where it is another or unusable.
+        """The drive as it is now, checked again. Raises DriveError if it changed or is unusable.
 
         Call it just before CreateJob and just before writing, with the mount point's folder open
         from before this call until after is_still(): an open folder pins the file system, so the
         kernel cannot give its device number to another drive meanwhile.
         """
-        is_young = time.monotonic() - drive.probed_at < FRESH_SECONDS
-        if is_young and drive.device.diskseq is not None and is_still(drive):
+        is_fresh = self._steady() - drive.probed_at < FRESH_SECONDS
+        if is_fresh and drive.device.diskseq is not None and is_still(drive):
             check_usable(drive, file_system)
             return drive
         table = mounts.read()
         mount = _same_place(drive, table)
         device = sysfs.read(mount.device_number)
         if device.is_gone or device.diskseq != drive.device.diskseq:
-            raise _changed(drive, "it, or its medium, was taken out in between")
+            raise _changed(drive, "it, or its medium, was removed in the meantime")
         identity = self._identities.probed(device.number, device.disk, device.node)
         self._remembered[_key(device, mount)] = identity
-        fresh = Drive(device, identity, mount, mounts.is_covered(mount, table), time.monotonic())
+        fresh = Drive(device, identity, mount, mounts.is_covered(mount, table), self._steady())
         check_usable(fresh, file_system)
-        for name in ("label", "uuid", "part_uuid", "serial"):
-            before, now = getattr(drive.identity, name), getattr(identity, name)
-            if before != now:
-                raise _changed(drive, f"its {name} was {before}, and is now {now}")
+        _check_same_identity(drive, identity)
         return fresh
 
     def is_still(self, drive: Drive) -> bool:
@@ -107,7 +117,7 @@ class Drives:
         return is_still(drive)
 
     def _known(self, here: Set[_Key], *, ask_again: bool) -> dict[_Key, Identity]:
-        """What is remembered of the drives that are here; the others are forgotten."""
+        """What is remembered of the drives that are here; all others are forgotten."""
         remembered = self._remembered.copy()  # a worker may be in verify()
         for key in remembered.keys() - here:
             self._remembered.pop(key, None)
@@ -118,7 +128,7 @@ class Drives:
         }
 
     def _identify(self, new: Mapping[_Key, Device]) -> dict[_Key, Identity]:
-        if len(new) == 1:  # as nearly always: no threads for one, nor the time to load them
+        if len(new) <= 1:  # nearly always; threads would take time to load
             found = {key: self._identity(device) for key, device in new.items()}
         else:
             from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
@@ -130,7 +140,7 @@ class Drives:
 
     def _identity(self, device: Device) -> Identity:
         if device.is_gone:
-            return Identity(trouble="it was pulled out while mounted")
+            return Identity(trouble="it was removed while mounted")
         identity = self._identities.described(device.number, device.disk)
         if identity and identity.file_system:
             return identity
@@ -138,9 +148,9 @@ class Drives:
 
 
 def is_still(drive: Drive) -> bool:
-    """Whether nothing has happened to the drive's mount or its disk since `drive` was looked at.
+    """Whether the drive's mount and its disk are the same as when `drive` was found.
 
-    Cheap enough for just before and just after each write; touches neither mount nor medium.
+    Cheap enough to be called before and after each write; touches neither mount nor medium.
     """
     table = mounts.read()
     return (
@@ -151,8 +161,8 @@ def is_still(drive: Drive) -> bool:
 
 
 def capacity(drive: Drive) -> tuple[int, int]:
-    """Free and total bytes. Asks the file system, so it can hang where the drive does."""
-    import psutil  # noqa: PLC0415 - only commands that show capacity pay for loading it
+    """Free and total bytes. Asks the file system, so it can hang if the drive does."""
+    import psutil  # noqa: PLC0415 - only commands that show capacity should pay for loading it
 
     usage = psutil.disk_usage(drive.mount_point)
     return usage.free, usage.total
@@ -162,7 +172,8 @@ def _one_each(table: Sequence[Mount]) -> list[Mount]:
     """One mount for each block device: reachable before covered, writable before read-only."""
     by_device: dict[int, list[Mount]] = {}
     for mount in table:
-        # Major 0 is no device: network, memory, overlay, btrfs. Another root is a folder's bind.
+        # Major 0 is not a device (network, memory, overlay, btrfs); a root other than "/" is a
+        # bind mount of a folder.
         if os.major(mount.device_number) and mount.root == "/":
             by_device.setdefault(mount.device_number, []).append(mount)
     return [
@@ -179,15 +190,23 @@ def _same_place(drive: Drive, table: Sequence[Mount]) -> Mount:
         mount for mount in here if mount.device_number == drive.device_number and mount.root == "/"
     ]
     if not same:
-        what = "something else is mounted there" if here else "it is not mounted there any more"
+        what = "something else is mounted there" if here else "it is no longer mounted there"
         raise _changed(drive, what)
     return min(same, key=lambda mount: mounts.is_covered(mount, table))
 
 
+def _check_same_identity(drive: Drive, identity: Identity) -> None:
+    for name in ("label", "uuid", "part_uuid", "serial"):
+        before, now = getattr(drive.identity, name), getattr(identity, name)
+        if before != now:
+            raise _changed(drive, f"its {name} was {before}, and is now {now}")
+
+
 def _changed(drive: Drive, what: str) -> DriveError:
     return DriveError(
-        f"{drive.describe()} is not as it was: {printable(what)}",
-        "Plug the right drive in if this one is not it; it is looked at anew.",
+        f"{drive.describe()} has changed: {printable(what)}",
+        "If this is not the right drive, plug in the right one; driveprep checks it again.",
+        code="drive-changed",
     )
 
 

@@ -1,7 +1,11 @@
-"""The kernel's mount table: what is mounted where, and a descriptor that tells when that changes.
+"""The kernel's mount table: what is mounted where, and a descriptor that reports each change.
 
 Only the table is read. No mounted file system is ever touched here, so a dead file server or a
-hung drive cannot hold up whoever looks.
+hung drive cannot delay the caller.
+
+psutil.disk_partitions() is not enough for this. It lacks the ids of a mount and its parent, the
+device number and the root, which tell whether a mount is hidden by another, replaced by another or
+only a folder of a drive; and it shows the options of the mount without those of the file system.
 """
 
 from __future__ import annotations
@@ -34,8 +38,8 @@ class Mount:
     root: str  # the folder of the file system that is seen at the mount point; "/" is all of it
     mount_point: str  # decoded with os.fsdecode
     options: str  # of this mount
-    mount_type: str  # such as fuseblk: the driver, not always what the superblock says
-    source: str  # what the one who mounted it said; proves nothing
+    mount_type: str  # such as fuseblk: the driver, which need not match the superblock
+    source: str  # as given by the program that mounted it; proves nothing
     super_options: str  # of the file system, for all its mounts
 
     @property
@@ -45,21 +49,21 @@ class Mount:
 
     @property
     def is_super_read_only(self) -> bool:
-        """Whether the file system itself is read-only, at each of its mounts."""
+        """Whether the file system itself is read-only, at all of its mounts."""
         return _is_read_only(self.super_options)
 
 
 class MountTable:
     """A descriptor to poll for POLLPRI | POLLERR, which the kernel raises after each change.
 
-    One poll answers for all the changes before it. POLLIN is always there: do not ask for it.
+    One poll reports all changes before it at once. POLLIN is always set: do not poll for it.
     """
 
     def __init__(self) -> None:
         self._file = PROC_MOUNTINFO.open("rb", buffering=0)
 
     def fileno(self) -> int:
-        """The descriptor, for select.poll() and its kin."""
+        """The descriptor, for select.poll() and the like."""
         return self._file.fileno()
 
     def close(self) -> None:
@@ -74,29 +78,30 @@ class MountTable:
 
 
 def read() -> tuple[Mount, ...]:
-    """The mount table of this process as it is now. Raises DriveError where it cannot be read.
+    """The mount table of this process as it is now. Raises DriveError if it cannot be read.
 
-    A change while we read can tear the table; the same change then wakes the poll on MountTable.
+    A change during the read can tear the table; the same change then wakes the poll on MountTable.
     """
     try:
         text = PROC_MOUNTINFO.read_bytes()
     except OSError as error:
         raise DriveError(
             f"the mount table cannot be read: {error}",
-            "See that /proc is mounted where driveprep runs.",
+            "Make sure that /proc is mounted where driveprep runs.",
+            code="mount-table-unreadable",
         ) from error
     return parse(text)
 
 
-@lru_cache(maxsize=1)  # of three looks that a job needs, the first alone finds something new
+@lru_cache(maxsize=1)  # a job reads the table three times; only the first read can find a change
 def parse(text: bytes) -> tuple[Mount, ...]:
-    """The mounts of a mountinfo text, in its order; DriveError names a line it cannot read."""
+    """The mounts in a mountinfo text, in its order. Raises DriveError, naming a faulty line."""
     lines = text.removesuffix(b"\n").split(b"\n")  # a mount point may hold \r, so no splitlines()
     return tuple(_mount(line, number) for number, line in enumerate(lines, 1) if text)
 
 
 def is_remote(path: Path) -> bool:
-    """Whether a path lies on a network file system, which tells nobody of changes by others."""
+    """Whether a path is on a network file system, which does not report changes by other hosts."""
     place = PurePosixPath(os.path.realpath(path))
     under = [mount for mount in read() if place.is_relative_to(mount.mount_point)]
     longest = max(under, key=lambda mount: len(mount.mount_point), default=None)
@@ -104,7 +109,7 @@ def is_remote(path: Path) -> bool:
 
 
 def is_covered(mount: Mount, table: Sequence[Mount]) -> bool:
-    """Whether a later mount hides this one, so that its mount point now leads somewhere else."""
+    """Whether a later mount hides this one, so that its mount point leads somewhere else."""
     if any(_is_on(other, mount) and other.mount_point == mount.mount_point for other in table):
         return True
     by_id = {other.mount_id: other for other in table}
@@ -125,7 +130,7 @@ def _is_on(upper: Mount, lower: Mount) -> bool:
 
 
 def _mount(line: bytes, number: int) -> Mount:
-    # proc_pid_mountinfo(5): some optional fields, then a lone "-", stand before the last three.
+    # proc_pid_mountinfo(5): optional fields and then a single "-" precede the last three fields.
     try:
         before, after = line.split(b" - ", 1)
         mount_id, parent_id, device, root, mount_point, options, *_ = before.split(b" ")
@@ -146,15 +151,16 @@ def _mount(line: bytes, number: int) -> Mount:
         raise DriveError(
             f"line {number} of the mount table cannot be read: {line!r}",
             "Report this line to the developers, together with `uname -r`.",
+            code="mount-table-unreadable",
         ) from error
 
 
 def _text(field: bytes) -> str:
-    if b"\\" in field:  # the kernel's way to write blank, tab, newline, backslash and #
+    if b"\\" in field:  # the kernel escapes space, tab, newline, backslash and # like this
         field = re.sub(rb"\\([0-3][0-7]{2})", lambda match: bytes([int(match[1], 8)]), field)
     return os.fsdecode(field)
 
 
 def _is_read_only(options: str) -> bool:
-    # The kernel always writes ro or rw first; a later "ro" can be part of some option's value.
+    # The kernel always writes ro or rw first; a later "ro" can be part of an option's value.
     return options.partition(",")[0] == "ro"

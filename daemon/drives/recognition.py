@@ -13,7 +13,8 @@ from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from daemon.drives.drive import Drive, Unmounted, has_file_system, wrong_file_system
+from daemon.drives.checks import has_file_system, wrong_file_system
+from daemon.drives.drive import Drive, Unmounted
 from daemon.errors import DriveAbsentError, DriveError
 from daemon.system.printable import printable
 

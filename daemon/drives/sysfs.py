@@ -1,6 +1,6 @@
-"""Block devices as the kernel shows them in sysfs: numbers and facts, nothing of what is on them.
+"""Block devices as the kernel shows them in sysfs: numbers and facts, but not their contents.
 
-Reading sysfs never touches the medium, so it cannot hang on a dying drive.
+Reading sysfs never touches the medium, so a dying drive cannot make it hang.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ SYS_DEV_BLOCK = Path("/sys/dev/block")
 SYS_CLASS_BLOCK = Path("/sys/class/block")
 PROC_SWAPS = Path("/proc/swaps")
 
-PAGE_BYTES = 4096  # no attribute is longer, of kernel.org/doc/html/latest/filesystems/sysfs.html
-SECTOR_BYTES = 512  # sysfs counts sizes in these, whatever the drive's own sectors are
+PAGE_BYTES = 4096  # no attribute is longer: kernel.org/doc/html/latest/filesystems/sysfs.html
+SECTOR_BYTES = 512  # the unit of sizes in sysfs, whatever the drive's own sectors are
 
-# Memory, floppy and CD-ROM drives: opening an empty one can wait for seconds or move a tray.
+# Memory, floppy and CD-ROM drives: opening an empty one can take seconds or move a tray.
 _NEVER_OPENED = ("ram", "zram", "fd", "sr")
 
 
@@ -31,16 +31,16 @@ class Device:
 
     number: int  # as os.makedev() makes it
     node: str  # such as /dev/sdb1
-    disk: int  # the whole disk's number; its own where it is no partition
-    diskseq: int | None  # a new one for each medium that ever came; None before Linux 5.15
+    disk: int  # the whole disk's number; its own if it is not a partition
+    diskseq: int | None  # a new one for each medium since boot; None before Linux 5.15
     size: int  # bytes
     is_write_protected: bool  # by its switch, its firmware or the administrator
-    is_gone: bool = False  # pulled out, though perhaps still mounted; only the number is known
-    disk_node: str = ""  # the whole disk's; its own where it is no partition
+    is_gone: bool = False  # unplugged, but perhaps still mounted; only the number is known
+    disk_node: str = ""  # the whole disk's; its own if it is not a partition
 
 
 def read(number: int) -> Device:
-    """The device with this number as it is now, which may be gone."""
+    """The device with this number as it is now; it may be gone."""
     name = f"{os.major(number)}:{os.minor(number)}"
     return _device(_folder(number)) or Device(
         number, name, number, diskseq=None, size=0, is_write_protected=False, is_gone=True
@@ -63,7 +63,7 @@ def idle(busy: Collection[int]) -> Iterator[Device]:
 
 
 def built_on(device: Device) -> Iterator[Device]:
-    """All that shows a part of the device: its partitions, and LUKS, LVM or RAID on any of them."""
+    """All devices built on this one: its partitions, and LUKS, LVM or RAID on any of them."""
     folder = _folder(device.number)
     for place in (*folder.glob("*/partition"), *folder.glob("holders/*/dev")):
         if found := _device(place.parent):
@@ -77,12 +77,12 @@ def is_built(device: Device) -> bool:
 
 
 def is_removable(disk: Device) -> bool:
-    """Whether the disk is made to be taken out: the kernel says so, or it hangs on USB."""
+    """Whether the disk is meant to be unplugged: the kernel says so, or it is on USB."""
     folder = _folder(disk.number).resolve()
     on_usb = any(re.fullmatch(r"usb\d+", part) for part in folder.parts)
     try:
         return on_usb or _text(folder, "removable").strip() == "1"
-    except OSError:  # pulled out while we looked
+    except OSError:  # unplugged in the meantime
         return False
 
 
@@ -112,18 +112,18 @@ def _device(folder: Path) -> Device | None:
             is_write_protected=_text(folder, "ro").strip() == "1",
             disk_node=_node(whole),
         )
-    except (OSError, ValueError, KeyError):  # pulled out while we looked
+    except (OSError, ValueError, KeyError):  # unplugged in the meantime
         return None
 
 
 def _uevent(folder: Path) -> dict[str, str]:
-    """What the kernel told udev of the device: MAJOR, MINOR, DEVNAME, DEVTYPE, DISKSEQ, ..."""
+    """What the kernel reports to udev: MAJOR, MINOR, DEVNAME, DEVTYPE, DISKSEQ, ..."""
     pairs = (line.partition("=") for line in _text(folder, "uevent").splitlines())
     return {key: value for key, _, value in pairs}
 
 
 def _text(folder: Path, name: str) -> str:
-    """An attribute; in three system calls, since every look reads all mounted drives."""
+    """An attribute, in three system calls only, because every scan reads all mounted drives."""
     descriptor = os.open(f"{folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.fsdecode(os.read(descriptor, PAGE_BYTES))
@@ -140,5 +140,5 @@ def _number(uevent: Mapping[str, str]) -> int:
 
 
 def _is_in_parts(folder: Path) -> bool:
-    """Whether partitions or a mapping (LUKS, LVM, RAID) stand between it and its content."""
+    """Whether its contents are in partitions or in a mapping (LUKS, LVM, RAID) on it."""
     return any(folder.glob("holders/*")) or any(folder.glob("*/partition"))

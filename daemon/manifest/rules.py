@@ -18,8 +18,8 @@ from daemon.documents.reader import Mapping, Node, Plain, Scalar, Sequence
 from daemon.documents.syntax import QUOTE_IT
 from daemon.documents.text import LINE_END, dotted, refusal
 from daemon.errors import DocumentError, Fault, ManifestError
+from daemon.system.file_systems import FILE_SYSTEMS
 
-FILE_SYSTEMS = ("NTFS", "EXT4")  # of the export reference; other pages list more
 SERVICE_LEVELS = ("standard", "expeditedShipping")
 MAX_DEVICE_ID = 255  # ours: it becomes a file name; the service documents no limit
 MAX_LOG_KEY_BYTES = 1024  # S3's; the key is logPrefix, "export-log-" and the JobId

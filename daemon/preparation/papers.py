@@ -20,7 +20,7 @@ def files(job: Job, state: Signed, manifest: Manifest) -> dict[str, bytes]:
     """Return the files of prepared/<JobId>-<deviceId>/; the same job gives the same files."""
     return {
         MANIFEST: manifest.data,
-        signature.NAME: state.signature.encode(),
+        signature.FILE_NAME: state.signature.encode(),
         "receipt.json": _receipt(job, state, manifest.data),
         SLIP: slip(job, state, manifest).encode(),
     }

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from daemon.drives import signature
-from daemon.drives.drive import Drive, check_usable
+from daemon.drives.checks import check_usable
+from daemon.drives.drive import Drive
 from daemon.drives.inventory import Drives
 from daemon.errors import DriveError
 from daemon.jobs.job import Job, Rejected, Signed, Submitted
@@ -89,7 +90,7 @@ class Signer:
         raise DriveError(
             f"{drive.describe()} already has a SIGNATURE"
             + (f" of job {printable(job_id)}" if job_id else ""),
-            f"If it is not needed, remove {drive.mount_point}/{signature.NAME} by hand.",
+            f"If it is not needed, remove {drive.mount_point}/{signature.FILE_NAME} by hand.",
         )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from daemon.config.loading import Config
 from daemon.drives.eject import eject
@@ -20,8 +22,8 @@ from daemon.preparation.polling import StatusPoller
 from daemon.preparation.signing import Signer
 from daemon.preparation.steps import Preparation
 from daemon.preparation.under_way import UnderWay
-from daemon.service import hooks
 from daemon.service.bell import Bell, Ring
+from daemon.service.hooks import HookQueue
 from daemon.service.loop import Loop
 from daemon.service.outcomes import Outcomes
 from daemon.service.reload import Reloadable
@@ -30,6 +32,7 @@ from daemon.service.scheduler import Scheduler
 from daemon.service.survey import Survey
 from daemon.service.workers import Thread, Workers
 from daemon.spool.spool import Spool
+from daemon.system import programs
 from daemon.system.clocks import Clocks
 
 # A fixed name: it is part of the interface and does not follow the file.
@@ -49,6 +52,7 @@ class Outside:
     client: Callable[[Config, Clocks], Client] = _client
     thread: Callable[..., Thread] = threading.Thread
     jitter: Callable[[float, float], float] = random.uniform
+    path: str = os.defpath  # the PATH by which hooks and udisksctl are found
 
 
 def build(
@@ -62,6 +66,8 @@ def build(
     """Return the main loop, ready to run. `load` reads the configuration again."""
     clocks = outside.clocks
     under_way = UnderWay(clocks.steady)
+    hooks = HookQueue(outside.path)
+    ejecting = partial(eject, environment=programs.environment(outside.path))
 
     def reloadable(settings: Config) -> Reloadable:
         client = outside.client(settings, clocks)
@@ -76,7 +82,7 @@ def build(
 
         return Reloadable(
             preparation,
-            Outcomes(journal, clocks.wall, retry, hook, eject if settings.eject else None),
+            Outcomes(journal, clocks.wall, retry, hook, ejecting if settings.eject else None),
             Recognition(settings.devices, settings.require_mapping),
             settings.validate_on_drop,
             settings.workers,

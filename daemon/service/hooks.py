@@ -1,48 +1,49 @@
-"""Hooks: a command of the operator's, run when something changed. Never through a shell."""
+"""Hooks: commands of the administrator's that run when something changes. Never through a shell."""
 
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import subprocess
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from daemon.jobs.job import Job, Rejected
+from daemon.system import programs
+from daemon.system.programs import Environment
 
 log = logging.getLogger("daemon.hooks")
 
-LIMIT_SECONDS = 30.0
-ABREAST = 8  # commands at a time: a thousand faulty manifests are not a thousand processes
-VALUE_BYTES = 64 * 1024  # execve(2) takes 128 KiB, MAX_ARG_STRLEN, for a name with its value
+HOOK_SECONDS = 30.0
+HOOKS_AT_ONCE = 8  # so that a thousand faulty manifests do not start a thousand processes
+VALUE_BYTES = 64 * 1024  # execve(2) allows 128 KiB, MAX_ARG_STRLEN, for a name with its value
+SHOWN_CHARACTERS = 500  # of the error output of a hook that failed
 
 
-def run(command: Sequence[str], event: str, job: Job) -> None:
-    """Have `command` run with the event and the job's fields in the environment; does not wait.
+class HookQueue:
+    """Runs commands in the order of the calls. May be used from several threads.
 
-    The environment is PATH, DRIVEPREP_EVENT and the fields, nothing else: no secrets. A command
-    that fails is logged, and so is one that takes longer than LIMIT_SECONDS, which is then killed
-    with its children; it changes nothing else.
+    Hooks get `path` as their PATH. A thread lives only as long as it has a command to run.
     """
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "DRIVEPREP_EVENT": event}
-    environment |= {f"DRIVEPREP_{key}": _value(text) for key, text in _fields(job).items()}
-    _QUEUE.put(tuple(command), environment)
 
-
-class _Queue:
-    """Commands in the order in which they were put; a thread lives as long as it has one to run."""
-
-    def __init__(self) -> None:
+    def __init__(self, path: str, limit_seconds: float = HOOK_SECONDS) -> None:
+        self.path = path
+        self._limit_seconds = limit_seconds
         self._lock = threading.Lock()
-        self._waiting: deque[tuple[tuple[str, ...], Mapping[str, str]]] = deque()
+        self._waiting: deque[tuple[tuple[str, ...], Environment]] = deque()
         self._threads = 0
 
-    def put(self, command: tuple[str, ...], environment: Mapping[str, str]) -> None:
+    def run(self, command: Sequence[str], event: str, job: Job) -> None:
+        """Have `command` run with the event and the job's fields in its environment; do not wait.
+
+        The environment is PATH, DRIVEPREP_EVENT and the fields, and nothing else: no secrets. If
+        the command fails, that is logged. If it takes too long, that is logged and it is killed
+        with its children. Processes that it leaves running are not killed. Nothing else changes.
+        """
+        environment = {"PATH": self.path, "DRIVEPREP_EVENT": event}
+        environment |= {f"DRIVEPREP_{key}": _value(text) for key, text in _fields(job).items()}
         with self._lock:
-            self._waiting.append((command, environment))
-            if self._threads == ABREAST:
+            self._waiting.append((tuple(command), environment))
+            if self._threads == HOOKS_AT_ONCE:
                 return
             self._threads += 1
         threading.Thread(target=self._work, name="hook", daemon=True).start()
@@ -54,10 +55,7 @@ class _Queue:
                     self._threads -= 1
                     return
                 command, environment = self._waiting.popleft()
-            _run(command, environment)
-
-
-_QUEUE = _Queue()
+            _run(command, environment, self._limit_seconds)
 
 
 def _fields(job: Job) -> dict[str, str]:
@@ -73,31 +71,19 @@ def _fields(job: Job) -> dict[str, str]:
 
 
 def _value(text: str) -> str:
-    """`text` as execve(2) takes it: no NUL, which would end it early, and not too long."""
+    """`text` in a form that execve(2) accepts: without NUL, which would end it, and cut if long."""
     data = text.replace("\0", "").encode("utf-8", "backslashreplace")
     return data[:VALUE_BYTES].decode("utf-8", "ignore")
 
 
-def _run(command: tuple[str, ...], environment: Mapping[str, str]) -> None:
+def _run(command: tuple[str, ...], environment: Environment, limit_seconds: float) -> None:
     try:
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        ended = programs.run_detached(command, environment, limit_seconds)
+    except TimeoutError:
+        log.warning("hook %s took longer than %g s, killed", command[0], limit_seconds)
     except (OSError, ValueError) as error:
         log.warning("hook %s: %s", command[0], error)
-        return
-    with process:
-        try:
-            _, said = process.communicate(timeout=LIMIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
-            log.warning("hook %s took longer than %g s, killed", command[0], LIMIT_SECONDS)
-            return
-    if process.returncode:
-        words = said.decode("utf-8", "replace").strip()[-500:]
-        log.warning("hook %s ended with %s: %s", command[0], process.returncode, words)
+    else:
+        if ended.code:
+            reason = ended.errors.decode("utf-8", "replace").strip()[-SHOWN_CHARACTERS:]
+            log.warning("hook %s ended with %s: %s", command[0], ended.code, reason)

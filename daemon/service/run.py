@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import signal
 from contextlib import ExitStack
 from functools import partial
@@ -35,7 +36,7 @@ def run(path: Path) -> None:
     _drop_ambient_capabilities()
     _use_one_heap()
     with ExitStack() as stack:
-        outside = Outside()
+        outside = Outside(path=os.environ.get("PATH", os.defpath))
         bell = Bell()
         stack.callback(bell.close)
         _ring_on_signals(bell)

@@ -22,6 +22,7 @@ from daemon.drives import mounts
 from daemon.importexport.emulator import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Emulator
 from daemon.jobs.journal import Journal
 from daemon.spool.spool import Spool
+from daemon.system import programs as system_programs
 
 TOP = Path(__file__).parents[2]
 OK, PROBLEM, UNSEEN = Verdict.OK, Verdict.PROBLEM, Verdict.UNSEEN
@@ -47,7 +48,7 @@ def machine(tmp_path, monkeypatch):
         "#!/bin/sh\ncase $1 in is-active) echo active;; *) echo enabled;; esac\n"
     )
     monkeypatch.setenv("PATH", str(programs))
-    monkeypatch.setattr(machine_room, "PROGRAMS", str(programs))
+    monkeypatch.setattr(system_programs, "SYSTEM", {"PATH": str(programs)})
     for room in (machine_room, state):
         monkeypatch.setattr(room, "ACCOUNT", group)
     monkeypatch.setattr(machine_room, "UDEV_CONTROL", tmp_path)

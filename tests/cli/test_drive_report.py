@@ -11,6 +11,7 @@ from pairs import PENDING, SIGNED, SUBMITTING, device, drive, job, pairing
 
 from daemon.cli.drive_report import Verdicts
 from daemon.drives.drive import Unmounted
+from daemon.drives.holders import Holder
 from daemon.drives.identity import Identity
 from daemon.drives.sysfs import Device
 from daemon.jobs.job import Obstacle
@@ -47,6 +48,16 @@ def test_a_drive_that_only_the_service_cannot_use():
     said = verdict(one, [hindered], one)
 
     assert said == "for a.yml, but the service says: HD001 is read-only at this mount. x"
+
+
+def test_a_drive_that_a_process_uses():
+    """The process is named after what the drive is for."""
+    one = drive("HD001")
+    held = {one.mount_point: [Holder(4711, "vlc")]}
+
+    said = Verdicts([job(SIGNED)], pairing([job(SIGNED)], one), held).of(one)
+
+    assert said == "prepared as K7M3X: safe to remove; in use by vlc (process 4711)"
 
 
 def test_a_drive_nobody_asked_for():

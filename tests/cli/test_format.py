@@ -12,6 +12,7 @@ from daemon.drives.drive import Unmounted
 from daemon.drives.identity import Identity
 from daemon.drives.recognition import Recognition
 from daemon.errors import DriveError
+from daemon.system import programs
 
 ROOT = "27 1 254:0 / / rw - ext4 /dev/vda rw\n"
 
@@ -92,7 +93,7 @@ def test_the_running_system_is_refused_even_when_asked_for(machine):
     machine.device(51, "virtual/block/dm-1", on=50)
     machine.mount("/", "8:51")
 
-    with pytest.raises(DriveError, match="sda carries the running system: /"):
+    with pytest.raises(DriveError, match="sda holds the running system: /"):
         check(0, internal=True)
 
 
@@ -138,7 +139,7 @@ def test_only_a_whole_disk_is_found(machine, tmp_path):
     with pytest.raises(DriveError, match="No such file"):
         formatting.find(tmp_path / "none")
     for path in (machine.table, Path("/dev/null")):
-        with pytest.raises(DriveError, match="is no disk"):
+        with pytest.raises(DriveError, match="is not a disk"):
             formatting.find(path)
     assert sysfs.is_built(disk(0)) is False
     machine.device(50, "virtual/block/dm-0", on=1)
@@ -151,7 +152,7 @@ def test_only_a_whole_disk_is_found(machine, tmp_path):
         ("x" * 64, "64 characters"),
         ("😀" * 32, "64 characters"),
         ("", "cannot be a label"),
-        ("HD001 ", "outer blanks"),
+        ("HD001 ", "leading or trailing spaces"),
         ("HD\n001", r"'HD\\n001'"),
         ("HD\udcff", "cannot be a label"),
     ],
@@ -245,7 +246,7 @@ def test_without_a_terminal_nobody_is_asked(monkeypatch):
 
 def test_missing_programs_are_named_with_their_packages(monkeypatch):
     """All of them at once."""
-    monkeypatch.setitem(formatting.ENVIRONMENT, "PATH", "/nonexistent")
+    monkeypatch.setattr(programs, "SYSTEM", {"PATH": "/nonexistent"})
 
     with pytest.raises(DriveError, match=r"sfdisk.*mkfs\.ntfs") as caught:
         format_command.run(

@@ -1,4 +1,4 @@
-"""The drives of a machine, built of a fake mount table and a fake sysfs."""
+"""The drives of a machine that consists of a fake mount table and a fake sysfs."""
 
 import os
 import subprocess
@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from daemon.drives import mounts, sysfs
-from daemon.drives.drive import check_usable
-from daemon.drives.identity import Identities
+from daemon.drives.checks import check_usable
 from daemon.drives.inventory import Drives, is_still
+from daemon.drives.probes import Identities
 from daemon.errors import DriveError
 
 
 class Machine:
-    """A mount table, a sysfs and blkid's answers, to be changed between looks."""
+    """A mount table, a sysfs and blkid's answers, which tests change between scans."""
 
     def __init__(self, folder: Path) -> None:
         self.table = folder / "mountinfo"
@@ -72,7 +72,7 @@ def machine(tmp_path, monkeypatch):
 
 
 def test_a_drive_is_what_table_sysfs_and_blkid_say(machine):
-    """A partition has its own node and size, and its disk's number and diskseq."""
+    """A partition has its own node and size, but its disk's number and diskseq."""
     *_, drive = machine.drives.mounted()
 
     assert (drive.device_number, drive.device_node) == (os.makedev(8, 1), "/dev/sda1")
@@ -82,7 +82,7 @@ def test_a_drive_is_what_table_sysfs_and_blkid_say(machine):
 
 
 def test_only_the_roots_of_block_devices_are_asked_about(machine):
-    """Network, memory and overlay mounts (major 0) and bound folders are no drives."""
+    """Network, memory and overlay mounts (major 0) and bound folders are not drives."""
     machine.mount(44, "/srv/dead-nfs", major=0)
     machine.mount(1, "/mnt/bound", root="/folder")
 
@@ -94,8 +94,8 @@ def test_only_the_roots_of_block_devices_are_asked_about(machine):
     assert "/srv/dead-nfs" not in {drive.mount_point for drive in drives}
 
 
-def test_of_several_places_the_first_writable_one_is_the_drives(machine):
-    """One device, one drive; which place is no matter of luck."""
+def test_of_several_mount_points_the_first_writable_one_is_used(machine):
+    """One device is one drive, and the choice of its mount point does not depend on luck."""
     machine.table.write_text("27 1 254:0 / / rw - overlay none rw\n")
     machine.mount(1, "/media/read-only", options="ro")
     machine.mount(1, "/media/first")
@@ -107,7 +107,7 @@ def test_of_several_places_the_first_writable_one_is_the_drives(machine):
 
 
 def test_fifty_drives_are_probed_once_each(machine):
-    """A burst of bells asks no drive twice, and a drive that left is forgotten."""
+    """A burst of scans probes each drive once only."""
     for minor in range(2, 52):
         machine.device(f"sd{minor}", minor)
         machine.labels[f"/dev/sd{minor}"] = f"HD{minor}"
@@ -122,8 +122,8 @@ def test_fifty_drives_are_probed_once_each(machine):
     assert sorted(probed) == sorted(f"/dev/sd{minor}" for minor in range(2, 52))
 
 
-def test_another_medium_in_the_same_slot_is_asked_anew(machine):
-    """Same node, same place, same mount id: only diskseq changed."""
+def test_another_medium_in_the_same_slot_is_probed_again(machine):
+    """Same node, mount point and mount id: only diskseq changed."""
     *_, before = machine.drives.mounted()
     machine.device("sda", 0, diskseq=8)
     machine.labels["/dev/sda1"] = "HD002"
@@ -131,12 +131,12 @@ def test_another_medium_in_the_same_slot_is_asked_anew(machine):
     assert not is_still(before)
     *_, after = machine.drives.mounted()
     assert after.identity.label == "HD002"
-    with pytest.raises(DriveError, match="was taken out in between"):
+    with pytest.raises(DriveError, match="was removed in the meantime"):
         machine.drives.verify(before, "NTFS")
 
 
-def test_a_kernel_without_diskseq_still_tells_drives_apart(machine):
-    """Before Linux 5.15 the fresh identity has to do."""
+def test_drives_are_distinguished_without_diskseq(machine):
+    """Before Linux 5.15, only the new identity shows the change."""
     machine.device("sda", 0, diskseq=None)
     *_, before = machine.drives.mounted()
     assert machine.drives.verify(before, "NTFS") == before
@@ -147,13 +147,13 @@ def test_a_kernel_without_diskseq_still_tells_drives_apart(machine):
         machine.drives.verify(before, "NTFS")
 
 
-def test_an_unreadable_drive_is_there_and_asked_again(machine):
-    """It is shown with its trouble, never dropped; when it answers, it is a drive like others."""
+def test_an_unreadable_drive_is_listed_and_probed_again(machine):
+    """It is listed with the reason; as soon as it answers, it is a drive like any other."""
     label = machine.labels.pop("/dev/sda1")
 
     *_, unknown = machine.drives.mounted()
-    assert "neither udev nor blkid" in unknown.identity.trouble
-    with pytest.raises(DriveError, match="is not known"):
+    assert "neither udev nor blkid finds" in unknown.identity.trouble
+    with pytest.raises(DriveError, match="are unknown"):
         check_usable(unknown, "NTFS")
 
     machine.labels["/dev/sda1"], asked = label, len(machine.asked)
@@ -163,23 +163,23 @@ def test_an_unreadable_drive_is_there_and_asked_again(machine):
     assert known.identity.label == "HD001"
 
 
-def test_a_drive_pulled_while_mounted_is_there_and_refused(machine):
-    """The mount outlives the device; nothing is asked of either."""
+def test_a_drive_unplugged_while_mounted_is_listed_and_refused(machine):
+    """The mount outlives the device; neither is touched."""
     *_, before = machine.drives.mounted()
     (machine.by_number / "8:1").unlink()
     machine.asked.clear()
 
     *_, after = machine.drives.mounted()
 
-    assert "pulled out" in after.identity.trouble
+    assert "removed while mounted" in after.identity.trouble
     assert "/dev/sda1" not in machine.asked
     assert not is_still(before)
-    with pytest.raises(DriveError, match="taken out"):
+    with pytest.raises(DriveError, match="was removed"):
         machine.drives.verify(before, "NTFS")
 
 
 def test_a_locked_device_is_write_protected(machine):
-    """The kernel's `ro` flag of the device comes before all other reasons."""
+    """The kernel's `ro` flag of the device is reported before all other reasons."""
     machine.device("sda1", 1, disk="sda", ro=1)
     *_, drive = machine.drives.mounted()
 
@@ -190,7 +190,7 @@ def test_a_locked_device_is_write_protected(machine):
 
 
 def test_what_could_be_mounted_is_present(machine):
-    """Not what is mounted, in parts, swap, empty or memory; no floppy is made to grind."""
+    """Not what is mounted, partitioned, swap, empty or memory; floppies are not touched."""
     for minor, (name, facts) in enumerate(
         {
             "sdb": {},
@@ -211,14 +211,15 @@ def test_what_could_be_mounted_is_present(machine):
     assert [one.device.node for one in machine.drives.present()] == ["/dev/sdb"]
 
 
-def test_idle_looks_load_nothing_heavy():
-    """psutil is loaded where capacity is shown, not by the daemon's look at its drives."""
-    look = (
-        "import sys; from daemon.drives.inventory import Drives;"
-        " Drives().mounted(); print(*sys.modules)"
-    )
+def test_a_scan_loads_nothing_heavy():
+    """psutil is loaded by commands that show capacity or processes, not by the daemon."""
+    scan = "import sys; from daemon.drives import Drives; Drives().mounted(); print(*sys.modules)"
     root = Path(__file__).parents[2]
 
-    told = subprocess.run([sys.executable, "-c", look], cwd=root, capture_output=True, check=True)
+    printed = subprocess.run(
+        [sys.executable, "-c", scan], cwd=root, capture_output=True, check=True
+    )
 
-    assert not {b"psutil", b"requests", b"rich"} & {*told.stdout.split()}
+    assert not {b"psutil", b"requests", b"jinja2", b"rich", b"_ssl", b"_hashlib"} & {
+        *printed.stdout.split()
+    }

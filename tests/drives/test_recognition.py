@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.drives.drive import FILE_SYSTEMS, Drive, Unmounted, check_usable, has_file_system
+from daemon.drives.checks import has_file_system
+from daemon.drives.drive import Drive, Unmounted
 from daemon.drives.identity import Identity
 from daemon.drives.mounts import Mount
 from daemon.drives.recognition import Recognition
 from daemon.drives.sysfs import Device
 from daemon.errors import DriveError
+from daemon.system.file_systems import FILE_SYSTEMS
 
 
 def drive(minor: int, *, disk: int = 0, mount_type="fuseblk", options="rw", **known) -> Drive:
@@ -222,16 +224,6 @@ def test_what_an_operator_reads_holds_no_terminal_codes():
 
     assert str(caught.value).isprintable()
     assert caught.value.hint.isprintable()
-
-
-def test_what_is_usable_is_checked_in_whole():
-    """Unknown content is refused even where all else is right."""
-    check_usable(drive(1), "NTFS")
-
-    with pytest.raises(DriveError, match="is not known: hung"):
-        check_usable(drive(1, trouble="hung"), "NTFS")
-    with pytest.raises(DriveError, match="is read-only"):
-        check_usable(drive(1, options="ro"), "NTFS")
 
 
 def test_identities_hold_what_is_known_as_text():

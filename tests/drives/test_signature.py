@@ -12,7 +12,7 @@ from memory_drive import mount, mounted, needs_root
 from os_calls import failing, killed, recorded
 
 from daemon.drives import signature
-from daemon.drives.signature import NAME, PARTIAL
+from daemon.drives.signature import FILE_NAME, PARTIAL_NAME
 from daemon.errors import DriveError, InDoubtError
 
 TEXT = "version:2.0\nsigningMethod:HmacSHA1\njobId:K7M3X\nsignature:zOjsbR+r4qmmxYRUiceu+1zWfCM=\n"
@@ -83,7 +83,7 @@ def test_text_of_another_job(job_id):
 def test_text_beyond_reason():
     """A text that is longer than would be read back is refused, counted in bytes."""
     with pytest.raises(InDoubtError):
-        signature.text(TEXT + "remark:" + "Ä" * (signature.LIMIT // 2), "K7M3X")
+        signature.text(TEXT + "remark:" + "Ä" * (signature.MAX_SIGNATURE_BYTES // 2), "K7M3X")
 
 
 @given(st.text())
@@ -120,7 +120,7 @@ def test_job_id_in_what_is_found(data, job_id):
 def test_root_of_another_drive(drive):
     """A mount point that leads to another device than the one found there is refused."""
     with (
-        pytest.raises(DriveError, match="is not there any more"),
+        pytest.raises(DriveError, match="is no longer there"),
         signature.root(str(drive), drive.stat().st_dev + 1),
     ):
         pass
@@ -146,7 +146,7 @@ def test_found(drive):
     """A drive without SIGNATURE has none; one with it is read."""
     with opened(drive) as root:
         assert root.found() is None
-        (drive / NAME).write_text(TEXT)
+        (drive / FILE_NAME).write_text(TEXT)
         (drive / "SIGNATURE.txt").write_text("another name")
         assert root.found() == TEXT.encode()
 
@@ -159,7 +159,7 @@ def test_found_case_twins(drive, names):
 
     with opened(drive) as root:
         for act in (root.found, lambda: root.sign(TEXT, None)):
-            with pytest.raises(DriveError, match=f"holds {', '.join(names)}:"):
+            with pytest.raises(DriveError, match=f"contains {', '.join(names)}:"):
                 act()
     assert sorted(os.listdir(drive)) == sorted(names)
 
@@ -176,16 +176,16 @@ MAKE = {
 def test_signature_that_is_no_file(drive, kind):
     """A link, folder or FIFO of that name is refused and stays, and where it leads, too."""
     (drive / "elsewhere").write_text(TEXT)
-    MAKE[kind](drive / NAME)
-    before = (drive / NAME).lstat()
+    MAKE[kind](drive / FILE_NAME)
+    before = (drive / FILE_NAME).lstat()
 
     with opened(drive) as root:
         for act in (root.found, lambda: root.sign(TEXT, None), lambda: root.sign(TEXT, b"x")):
-            with pytest.raises(DriveError, match="SIGNATURE is not a plain file of this drive"):
+            with pytest.raises(DriveError, match="SIGNATURE is not a regular file on this drive"):
                 act()
 
-    assert (drive / NAME).lstat().st_ino == before.st_ino
-    assert sorted(os.listdir(drive)) == [NAME, "elsewhere"]
+    assert (drive / FILE_NAME).lstat().st_ino == before.st_ino
+    assert sorted(os.listdir(drive)) == [FILE_NAME, "elsewhere"]
     assert (drive / "elsewhere").read_text() == TEXT
 
 
@@ -193,17 +193,17 @@ def test_signature_that_is_no_file(drive, kind):
 def test_partial_that_is_no_file(drive, kind):
     """A link, folder or FIFO with the temporary name is refused and not touched."""
     (drive / "elsewhere").write_text("untouched")
-    MAKE[kind](drive / PARTIAL)
-    before = (drive / PARTIAL).lstat()
+    MAKE[kind](drive / PARTIAL_NAME)
+    before = (drive / PARTIAL_NAME).lstat()
 
     with opened(drive) as root:
         for act in (root.prove_writable, lambda: root.sign(TEXT, None)):
-            with pytest.raises(DriveError, match="driveprep is not a plain file"):
+            with pytest.raises(DriveError, match="driveprep is not a regular file"):
                 act()
 
-    assert (drive / PARTIAL).lstat().st_ino == before.st_ino
+    assert (drive / PARTIAL_NAME).lstat().st_ino == before.st_ino
     assert (drive / "elsewhere").read_text() == "untouched"
-    assert sorted(os.listdir(drive)) == sorted([PARTIAL, "elsewhere"])
+    assert sorted(os.listdir(drive)) == sorted([PARTIAL_NAME, "elsewhere"])
 
 
 # Signing
@@ -215,35 +215,35 @@ def test_sign(drive):
         calls = recorded(lambda: root.sign(TEXT, None))
 
     assert calls == ["unlink", "open", "write", "fsync", "rename", "fsync", "fsync"]
-    assert (drive / NAME).read_bytes() == TEXT.encode()
-    assert os.listdir(drive) == [NAME]
+    assert (drive / FILE_NAME).read_bytes() == TEXT.encode()
+    assert os.listdir(drive) == [FILE_NAME]
 
 
 def test_sign_twice(drive):
     """The same text is synced where it lies, file and folder, and not written again."""
     with opened(drive) as root:
         root.sign(TEXT, None)
-        before = (drive / NAME).stat()
+        before = (drive / FILE_NAME).stat()
 
         for replaces in (None, TEXT.encode()):
             assert recorded(lambda: root.sign(TEXT, replaces)) == ["fsync", "fsync"]  # noqa: B023
 
-    assert (drive / NAME).stat().st_ino == before.st_ino
+    assert (drive / FILE_NAME).stat().st_ino == before.st_ino
 
 
 def test_sign_replaces_only_what_was_said(drive):
     """The old SIGNATURE that was named is replaced; any other is refused and stays."""
-    (drive / NAME).write_text(OLD)
+    (drive / FILE_NAME).write_text(OLD)
 
     with opened(drive) as root:
         for replaces in (None, b"", b"another"):
             with pytest.raises(DriveError, match="changed while"):
                 root.sign(TEXT, replaces)
-            assert (drive / NAME).read_text() == OLD
+            assert (drive / FILE_NAME).read_text() == OLD
 
         root.sign(TEXT, OLD.encode())
-    assert (drive / NAME).read_text() == TEXT
-    assert os.listdir(drive) == [NAME]
+    assert (drive / FILE_NAME).read_text() == TEXT
+    assert os.listdir(drive) == [FILE_NAME]
 
 
 def test_sign_where_the_old_one_has_gone(drive):
@@ -263,16 +263,16 @@ def test_sign_after_any_death(drive, before):
             root.sign(TEXT, root.found())
 
     for number in count(1):
-        (drive / NAME).unlink(missing_ok=True)
+        (drive / FILE_NAME).unlink(missing_ok=True)
         if before:
-            (drive / NAME).write_text(before)
+            (drive / FILE_NAME).write_text(before)
         if not killed(sign, number):
             break
-        left = (drive / NAME).read_text() if (drive / NAME).exists() else None
+        left = (drive / FILE_NAME).read_text() if (drive / FILE_NAME).exists() else None
         assert left in {before, TEXT}
         sign()
-        assert os.listdir(drive) == [NAME]
-        assert (drive / NAME).read_text() == TEXT
+        assert os.listdir(drive) == [FILE_NAME]
+        assert (drive / FILE_NAME).read_text() == TEXT
 
     assert number > 6
 
@@ -281,9 +281,9 @@ def test_sign_after_any_death(drive, before):
 def test_sign_fails_clean(drive, before):
     """Whichever call fails, no litter stays, SIGNATURE is old or new and whole, and it is told."""
     for number in count(1):
-        (drive / NAME).unlink(missing_ok=True)
+        (drive / FILE_NAME).unlink(missing_ok=True)
         if before:
-            (drive / NAME).write_text(before)
+            (drive / FILE_NAME).write_text(before)
         with opened(drive) as root, failing(number):
             try:
                 root.sign(TEXT, before.encode() if before else None)
@@ -291,8 +291,8 @@ def test_sign_fails_clean(drive, before):
             except DriveError as error:
                 told = str(error)
         assert told.endswith("Input/output error")
-        assert set(os.listdir(drive)) <= {NAME}
-        assert not (drive / NAME).exists() or (drive / NAME).read_text() in {before, TEXT}
+        assert set(os.listdir(drive)) <= {FILE_NAME}
+        assert not (drive / FILE_NAME).exists() or (drive / FILE_NAME).read_text() in {before, TEXT}
 
     assert number > 6
 
@@ -311,15 +311,15 @@ def test_sign_on_a_drive_that_lies(drive, monkeypatch):
 
 def test_prove_writable(drive):
     """The proof is written, synced, removed and the removal synced; what was there stays."""
-    (drive / NAME).write_text(OLD)
-    (drive / PARTIAL).write_text("of a crash")
+    (drive / FILE_NAME).write_text(OLD)
+    (drive / PARTIAL_NAME).write_text("of a crash")
 
     with opened(drive) as root:
         calls = recorded(root.prove_writable)
 
     assert calls == ["unlink", "open", "write", "fsync", "unlink", "fsync"]
-    assert os.listdir(drive) == [NAME]
-    assert (drive / NAME).read_text() == OLD
+    assert os.listdir(drive) == [FILE_NAME]
+    assert (drive / FILE_NAME).read_text() == OLD
 
 
 def test_prove_writable_after_any_death(drive):
@@ -332,7 +332,7 @@ def test_prove_writable_after_any_death(drive):
     for number in count(1):
         if not killed(prove, number):
             break
-        assert set(os.listdir(drive)) <= {PARTIAL}
+        assert set(os.listdir(drive)) <= {PARTIAL_NAME}
         prove()
         assert os.listdir(drive) == []
 
@@ -346,8 +346,8 @@ def test_prove_writable_fails_clean(drive):
         for number, call in enumerate(calls, 1):
             with failing(number, errno.ENOSPC), pytest.raises(DriveError, match="No space left"):
                 root.prove_writable()
-            assert os.listdir(drive) == ([PARTIAL] if call == "unlink" else [])
-            (drive / PARTIAL).unlink(missing_ok=True)
+            assert os.listdir(drive) == ([PARTIAL_NAME] if call == "unlink" else [])
+            (drive / PARTIAL_NAME).unlink(missing_ok=True)
 
     assert calls == ["open", "write", "fsync", "unlink", "fsync"]
 
@@ -359,15 +359,16 @@ def test_prove_writable_fails_clean(drive):
 def test_full_drive(tmp_path):
     """A full drive is refused before and while signing, its old SIGNATURE stays, no litter does."""
     with mounted(tmp_path / "drive", "size=64k") as drive, opened(drive) as root:
-        (drive / NAME).write_text(OLD)
+        (drive / FILE_NAME).write_text(OLD)
         fill(drive / "rest")
 
         for act in (root.prove_writable, lambda: root.sign(TEXT, OLD.encode())):
-            with pytest.raises(DriveError, match="No space left on device"):
+            with pytest.raises(DriveError, match="No space left on device") as caught:
                 act()
+            assert caught.value.code == "drive-full"
 
-        assert sorted(os.listdir(drive)) == [NAME, "rest"]
-        assert (drive / NAME).read_text() == OLD
+        assert sorted(os.listdir(drive)) == [FILE_NAME, "rest"]
+        assert (drive / FILE_NAME).read_text() == OLD
 
 
 def fill(path):
@@ -397,8 +398,9 @@ def test_read_only_drive(tmp_path):
         mount("-o", "remount,ro", str(drive))
 
         for act in (root.prove_writable, lambda: root.sign(TEXT, None)):
-            with pytest.raises(DriveError, match="Read-only file system"):
+            with pytest.raises(DriveError, match="Read-only file system") as caught:
                 act()
+            assert caught.value.code == "read-only"
         assert root.found() is None
 
 
@@ -406,11 +408,11 @@ def test_read_only_drive(tmp_path):
 def test_signature_of_another_file_system(tmp_path):
     """A plain file that another file system shows under that name is not of this drive."""
     with mounted(tmp_path / "drive") as drive, opened(drive) as root:
-        (drive / NAME).write_text("below")
+        (drive / FILE_NAME).write_text("below")
         (tmp_path / "other").write_text(TEXT)
-        mount("--bind", str(tmp_path / "other"), str(drive / NAME))
+        mount("--bind", str(tmp_path / "other"), str(drive / FILE_NAME))
 
-        with pytest.raises(DriveError, match="not a plain file of this drive"):
+        with pytest.raises(DriveError, match="not a regular file on this drive"):
             root.found()
 
 
@@ -421,7 +423,7 @@ def test_drive_replaced_by_another(tmp_path, act):
     acts = {"prove_writable": lambda root: root.prove_writable(), "sign": _sign}
 
     with mounted(tmp_path / "drive") as drive, opened(drive) as root, mounted(tmp_path / "drive"):
-        with pytest.raises(DriveError, match="no longer the drive it was"):
+        with pytest.raises(DriveError, match="no longer the same drive"):
             acts[act](root)
         assert os.listdir(drive) == []
         assert root.found() is None
@@ -434,7 +436,7 @@ def test_drive_taken_away(tmp_path):
     with mounted(tmp_path / "drive") as drive, opened(drive) as root:
         assert os.system(f"umount -l {drive}") == 0
 
-        with pytest.raises(DriveError, match="no longer the drive it was"):
+        with pytest.raises(DriveError, match="no longer the same drive"):
             _sign(root)
         assert os.listdir(drive) == []
 

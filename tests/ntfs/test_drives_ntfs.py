@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from daemon.drives import mounts
-from daemon.drives.drive import Drive, check_usable, has_file_system
-from daemon.drives.identity import Blkid, Identities
+from daemon.drives.checks import check_usable, has_file_system
+from daemon.drives.drive import Drive
 from daemon.drives.inventory import Drives, capacity, is_still
+from daemon.drives.probes import Blkid, Identities
 from daemon.drives.recognition import Recognition
 from daemon.errors import DriveError
 
@@ -72,7 +73,7 @@ def test_read_only_has_three_causes_with_three_remedies(plug):
         told[real.label] = (str(caught.value), caught.value.hint)
 
     assert "write-protected" in told["HD001"][0]
-    assert "file system was mounted so" in told["HD002"][0]
+    assert "file system was mounted read-only" in told["HD002"][0]
     assert "remove_hiberfile" in told["HD002"][1]
     assert "at this mount alone" in told["HD003"][0]
     assert "ReadWritePaths=-" in told["HD003"][1]
@@ -139,7 +140,7 @@ def test_verify_returns_the_drive_as_long_as_nothing_changed(plug):
 
     real.unmount()
     assert not is_still(drive)
-    with pytest.raises(DriveError, match="not mounted there any more"):
+    with pytest.raises(DriveError, match="no longer mounted there"):
         drives.verify(drive, "NTFS")
 
 
@@ -153,7 +154,7 @@ def test_another_drive_in_the_same_place_is_noticed(plug):
     second.mount()
 
     assert not is_still(drive)
-    with pytest.raises(DriveError, match=r"taken out in between|something else is mounted"):
+    with pytest.raises(DriveError, match=r"removed in the meantime|something else is mounted"):
         drives.verify(drive, "NTFS")
 
 
@@ -165,7 +166,7 @@ def test_the_same_drive_put_back_is_noticed_then_taken(plug):
     real.replug(real)
     real.mount()
 
-    with pytest.raises(DriveError, match=r"taken out in between|something else is mounted"):
+    with pytest.raises(DriveError, match=r"removed in the meantime|something else is mounted"):
         drives.verify(drive, "NTFS")
 
     assert drives.verify(found(drives, real), "NTFS").identity == drive.identity

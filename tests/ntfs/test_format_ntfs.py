@@ -18,10 +18,12 @@ from conftest import MIB, attach, detach, run, wait_until
 
 from daemon.cli import format as format_command
 from daemon.drives import formatting
-from daemon.drives.identity import Blkid, decode
+from daemon.drives.identity import decode
 from daemon.drives.inventory import Drives
+from daemon.drives.probes import Blkid
 from daemon.drives.recognition import Recognition
 from daemon.errors import DriveError
+from daemon.system import programs
 
 LABEL = f"FMT{os.getpid()}"  # no other drive of this machine has it
 
@@ -126,6 +128,26 @@ def test_it_can_be_repeated(disk):
     assert before["ID_FS_UUID"] != after["ID_FS_UUID"]
 
 
+def test_no_program_gets_our_environment(disk, tmp_path, monkeypatch):
+    """blkid, sfdisk, partx, mkfs.ntfs and the rest do not see an exported AWS key."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "do-not-show")
+    folder = tmp_path / "wrappers"
+    folder.mkdir()
+    for name in formatting.FORMAT_PROGRAMS:
+        real = programs.find(name, programs.SYSTEM)
+        (folder / name).write_text(f'#!/bin/sh\nenv > {folder}/seen-{name}\nexec {real} "$@"\n')
+        (folder / name).chmod(0o755)
+    path = f"{folder}:{programs.SYSTEM['PATH']}"
+    monkeypatch.setattr(programs, "SYSTEM", {**programs.SYSTEM, "PATH": path})
+
+    disk.format()
+
+    seen = {one.name: one.read_text() for one in folder.glob("seen-*")}
+    assert seen.keys() == {f"seen-{name}" for name in formatting.FORMAT_PROGRAMS}
+    assert not [name for name, text in seen.items() if "AWS" in text]
+    assert signatures(disk.partition()) == {"ntfs", "dos"}
+
+
 @pytest.mark.parametrize("answer", ["", "y", "yes", "25165825", "24 MiB"])
 def test_without_agreement_nothing_is_touched(disk, answer):
     """Only the exact size of this disk without a serial counts."""
@@ -210,7 +232,7 @@ def test_a_medium_that_changed_while_the_person_typed_is_not_erased(disk):
         run("losetup", "--set-capacity", disk.node)
         return str(24 * MIB)
 
-    with pytest.raises(DriveError, match="was taken out") as caught:
+    with pytest.raises(DriveError, match="was removed") as caught:
         format_command.run(Path(disk.node), LABEL, ask, recognition=Recognition(), internal=True)
 
     assert "Nothing was written" in caught.value.hint

@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import requests
 
-from daemon.drives.drive import Drive, check_usable
+from daemon.drives.checks import check_usable
+from daemon.drives.drive import Drive
 from daemon.errors import DriveError, InDoubtError, UnreachableError
 from daemon.importexport.emulator import EXAMPLE, xml
 from daemon.importexport.emulator.authentication import Call
@@ -104,7 +105,7 @@ class Shelf:
     def verify(self, drive: Drive, file_system: str) -> Drive:
         """As Drives has it."""
         if not self.has(drive):
-            raise DriveError(f"{drive.describe()} is not as it was", "Plug it in again.")
+            raise DriveError(f"{drive.describe()} has changed", "Plug it in again.")
         check_usable(drive, file_system)
         return drive
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import grp
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 from daemon.cli.doctor.finding import ACCOUNT, Finding, Verdict, ok, problem, unseen, whoami
-from daemon.drives.identity import BLKID_ENVIRONMENT, UDEV_CONTROL
+from daemon.drives.probes import UDEV_CONTROL
+from daemon.system import programs
 
 PROC = Path("/proc")
-PROGRAMS = BLKID_ENVIRONMENT["PATH"]
 KERNEL_DRIVERS = frozenset({"ntfs3", "ntfs"})
 SYSTEMD = Path("/run/systemd/system")  # there where systemd is process 1, sd_booted(3)
 SYSTEMCTL_SECONDS = 5.0
@@ -23,7 +21,7 @@ def drivers() -> Iterator[Finding]:
     """Whether anything here can mount NTFS."""
     known = (PROC / "filesystems").read_text("ascii").split()
     found = [f"kernel {name}" for name in sorted(KERNEL_DRIVERS.intersection(known))]
-    if shutil.which("mount.ntfs-3g", path=PROGRAMS):
+    if programs.find("mount.ntfs-3g", programs.SYSTEM):
         found.insert(0, "ntfs-3g")
     if found:
         yield ok("NTFS", ", ".join(found))
@@ -34,7 +32,7 @@ def drivers() -> Iterator[Finding]:
 
 def identities() -> Iterator[Finding]:
     """Whether anything here can tell who a drive is."""
-    blkid = shutil.which("blkid", path=PROGRAMS)
+    blkid = programs.find("blkid", programs.SYSTEM)
     if UDEV_CONTROL.exists():
         yield ok("udev", "runs" + (", and blkid is there" if blkid else ""))
     elif SYSTEMD.exists():
@@ -65,15 +63,14 @@ def unit() -> Iterator[Finding]:
 
 
 def _systemctl(question: str) -> str:
+    command = ["systemctl", question, "driveprep.service"]
+    environment = programs.environment(os.environ.get("PATH"))
     try:
-        command = ["systemctl", question, "driveprep.service"]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=SYSTEMCTL_SECONDS
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"not known ({error})"
-    # Without a word on standard output: no such unit, or no way to systemd for this user.
-    return "not installed" if "unit file" in done.stderr else done.stdout.strip()
+        done = programs.run(command, environment, SYSTEMCTL_SECONDS)
+    except OSError as error:
+        return f"unknown ({error})"
+    # Nothing on standard output: no such unit, or this user has no access to systemd.
+    return "not installed" if b"unit file" in done.errors else os.fsdecode(done.output).strip()
 
 
 def group() -> Iterator[Finding]:

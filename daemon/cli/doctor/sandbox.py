@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon.cli.doctor.finding import Finding, ok, problem, unseen, whoami
-from daemon.drives import mounts
-from daemon.drives.drive import check_usable
+from daemon.drives import holders, mounts
+from daemon.drives.checks import check_usable
 from daemon.drives.inventory import Drives
 from daemon.errors import DriveError, JournalError
 from daemon.jobs import reader
@@ -58,8 +59,11 @@ def _covering(folder: Path, table: Sequence[Mount]) -> Mount | None:
 def drives(service: tuple[Mount, ...] | None) -> Iterator[Finding]:
     """Whether the NTFS drives that are mounted now can be used."""
     found = [one for one in Drives().mounted() if one.identity.file_system == "ntfs"]
+    held = holders.find([drive.mount_point for drive in found])
     for drive in found:
-        yield _drive(drive, service)
+        finding, users = _drive(drive, service), held.get(drive.mount_point)
+        fact = f"{finding.fact}; {holders.describe(users)}" if users else finding.fact
+        yield replace(finding, fact=fact)
     if not found:
         yield ok("drives", "no NTFS drive is mounted now")
 

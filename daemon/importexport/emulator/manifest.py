@@ -14,6 +14,7 @@ from typing import NoReturn, TypeAlias
 from daemon.documents import reader
 from daemon.errors import DocumentError
 from daemon.importexport.emulator.xml import Refusal
+from daemon.system.file_systems import FILE_SYSTEMS
 
 Values: TypeAlias = Mapping[str, reader.Plain]
 
@@ -44,7 +45,7 @@ class ManifestRules:
         if self.era == "classic" and manifest["accessKeyId"] != access_key_id:
             message = "The accessKeyId of your manifest is not the one that signed the request"
             raise Refusal("InvalidAccessKeyIdException", message)
-        if is_export and manifest["fileSystem"] not in ("NTFS", "EXT4"):
+        if is_export and manifest["fileSystem"] not in tuple(FILE_SYSTEMS):  # it need not be a text
             raise Refusal("InvalidFileSystemException", "fileSystem must be NTFS or EXT4")
         _check_values(manifest)
         self._check_buckets(manifest)

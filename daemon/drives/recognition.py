@@ -86,11 +86,13 @@ class Recognition:
             return DriveError(
                 f"{name} is present but not mounted: {_listed(unmounted)}",
                 f"Mount it in the desktop, or with: udisksctl mount -b {unmounted[0].device.node}",
+                code="not-mounted",
             )
         drives = tuple(drives)
         return DriveAbsentError(
             f"no mounted drive matches {name}{_unidentified(drives)}",
             self._how_recognised(device_id) + self._without_udev(device_id, drives),
+            code="drive-absent",
         )
 
     def _how_recognised(self, device_id: str) -> str:
@@ -126,6 +128,7 @@ def _ambiguous(device_id: str, drives: Sequence[Drive]) -> DriveError:
         f"{len(drives)} drives match {printable(device_id)}: {_listed(drives)}",
         "Unplug all but the right one, or tell them apart by uuid or partuuid under `devices`"
         " in config.yml.",
+        code="ambiguous-drive",
     )
 
 
@@ -135,6 +138,7 @@ def _shared(drive: Drive, device_ids: Sequence[str]) -> DriveError:
         f"{drive.describe()} matches {names}, and a job waits for each of them",
         "Withdraw the wrong manifest, or give each deviceId its own drive under `devices` in"
         " config.yml.",
+        code="ambiguous-device-id",
     )
 
 

@@ -92,6 +92,7 @@ class Client:
             raise InDoubtError(
                 f"CreateJob: asked for a job, answered with the validation {created.job_id}",
                 "Look up what the service did before asking again.",
+                code="in-doubt-validation",
             )
         return created
 
@@ -123,6 +124,7 @@ class Client:
             raise InDoubtError(
                 f"GetStatus: asked for {job_id}, answered with {status.job_id}",
                 "Ask again; if this persists, see what stands between this machine and service.",
+                code="in-doubt-other-job",
             )
         return status
 
@@ -140,6 +142,7 @@ class Client:
                 raise InDoubtError(
                     "ListJobs: there are more jobs, but the page does not lead on to them",
                     "Ask again; if this persists, tell the operators of the service.",
+                    code="in-doubt-list",
                 )
             markers.add(marker)
             parameters = {"MaxJobs": _PAGE, "Marker": marker}

@@ -119,6 +119,7 @@ def in_doubt(answer: Answer, problem: str) -> NoReturn:
         f"{answer.operation}: {problem} (status {answer.status}, {kind})",
         "The service may or may not have acted: that is looked up before it is asked again. If this"
         " persists, see what stands between this machine and the endpoint.",
+        code="in-doubt-response",
     )
 
 

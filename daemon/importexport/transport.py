@@ -123,9 +123,12 @@ class Transport:
                 f"{operation}: no whole answer from {self._host}: {self._told(cause)}",
                 "The service may or may not have acted: that is looked up before it is asked"
                 " again.",
+                code="in-doubt-no-response",
             )
         return UnreachableError(
-            f"{operation}: cannot reach {self._host}: {self._told(cause)}", _hint(cause)
+            f"{operation}: cannot reach {self._host}: {self._told(cause)}",
+            _hint(cause),
+            code="unreachable",
         )
 
     def _told(self, cause: BaseException | None) -> str:

@@ -39,6 +39,7 @@ class Pairing:
                 raise ManifestError(
                     f"several manifests name {job.device_id}: {', '.join(names)}",
                     hint="Leave one of them in pending/; a device carries one SIGNATURE.",
+                    code="several-manifests",
                 )
             case Pending() | Submitted():
                 return self.recognition.pick(

@@ -35,6 +35,7 @@ def job_made(state: Submitting, text: str, journal: Journal, client: Client) -> 
             f"the service has several jobs for this one manifest:"
             f" {', '.join(status.job_id for status in made)}",
             "Cancel all but one at the service; the one left is then used.",
+            code="in-doubt-several-jobs",
         )
     return made[0] if made else None
 

@@ -54,6 +54,7 @@ class Signer:
                 raise DriveError(
                     f"{verified.describe()} was removed while SIGNATURE was being written",
                     "Plug it in again: the signing is then completed.",
+                    code="drive-removed",
                 )
         return verified
 
@@ -91,6 +92,7 @@ class Signer:
             f"{drive.describe()} already has a SIGNATURE"
             + (f" of job {printable(job_id)}" if job_id else ""),
             f"If it is not needed, remove {drive.mount_point}/{signature.FILE_NAME} by hand.",
+            code="foreign-signature",
         )
 
 
@@ -107,4 +109,5 @@ def check_same_drive(state: Submitted, drive: Drive) -> None:
                 f"job {state.job_id} is for the drive with {key} {printable(str(then))},"
                 f" but {drive.describe()} is a different one",
                 f"Plug in the drive it was made for, or `driveprep cancel {state.job_id}`.",
+                code="other-drive",
             )

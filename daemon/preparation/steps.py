@@ -155,6 +155,7 @@ class Preparation:
                 f"{job.device_id} was submitted to {state.endpoint} as {state.access_key_id},"
                 " but the configuration names another endpoint or key",
                 "Restore both in config.yml until this job is settled.",
+                code="in-doubt-other-endpoint",
             )
         has_landed = self._has_landed(job, state)  # before the list: what lands later is not in it
         text = self._text(job, self._journaled(job))
@@ -168,6 +169,7 @@ class Preparation:
             "no usable response to CreateJob arrived; the service does not list the job so far",
             "No action is needed: the list is checked again, and the job is sent again once that"
             " is safe.",
+            code="in-doubt-not-listed",
         )
 
     def _has_landed(self, job: Job, state: Submitting) -> bool:
@@ -187,6 +189,7 @@ class Preparation:
             raise InDoubtError(
                 f"the service answered with {answer.job_id}, which is the JobId of another job",
                 f"Compare `driveprep show {answer.job_id}` with the service's own records.",
+                code="in-doubt-known-job-id",
             )
         submitted = Submitted(
             job_id=answer.job_id,
@@ -226,6 +229,7 @@ class Preparation:
             f"{other.device_id} already has an open job, {other.job_id or other.name}",
             hint="Wait until the service has finished it, or"
             f" `driveprep cancel {shlex.quote(printable(other.device_id))}`.",
+            code="open-job",
         )
 
     # Signed and Rejected: the papers are filed.
@@ -262,7 +266,9 @@ class Preparation:
             data = b""
         if digest(data) != job.sha256:
             raise ManifestError(
-                f"{job.name} is changing", hint="It is checked again once it is complete."
+                f"{job.name} is changing",
+                hint="It is checked again once it is complete.",
+                code="manifest-changing",
             )
         return data
 

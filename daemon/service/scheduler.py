@@ -127,7 +127,7 @@ class Scheduler:
                 "Other drives are not affected. Unplug it and plug it in again; `dmesg` may show"
                 " the cause."
             )
-            self.parts.outcomes.blocked(job, DriveError(reason, hint))
+            self.parts.outcomes.blocked(job, DriveError(reason, hint, code="drive-hung"))
 
     def preparing(self) -> int:
         """Return how many jobs have a worker now."""

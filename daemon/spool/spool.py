@@ -198,6 +198,7 @@ def translated(
         raise SpoolError(
             f"cannot {action} {path}: {error.strerror or error}",
             "Check the disk that holds the spool, and its permissions (`driveprep doctor`).",
+            code=f"spool-{action}",
             errno=error.errno or 0,
         ) from error
 

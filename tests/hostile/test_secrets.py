@@ -114,7 +114,7 @@ def test_no_secret_is_shown_anywhere(plug, service, start, tmp_path, monkeypatch
     daemon.drop("", secret_manifest("HDNOBUCKET").replace(b"mybucket", b"No Bucket!"), "no.yml")
 
     daemon.until("it is prepared", lambda: daemon.papers(drive.label))
-    daemon.obstacle(unsigned.label, "already carries")
+    daemon.obstacle(unsigned.label, "already has")
     reasons = [daemon.rejected(name) for name in ("bad.yml", "worse.yml")]
     hooked = tmp_path / "hooked"
     daemon.until("hooks have run", lambda: "EVENT=prepared" in hooked.read_text())

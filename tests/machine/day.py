@@ -411,7 +411,7 @@ def test_pulled_in_the_middle(machine):
     wait_for("its mount is gone", lambda: "/run/media" not in machine.sh("cat /proc/mounts"))
     machine.sh("systemctl kill --signal=CONT emulator")
 
-    print(obstacle(machine, "HD012", "no longer there|no mounted drive is recognised"))
+    print(obstacle(machine, "HD012", "no longer there|no mounted drive matches"))
     plug_again(machine, machine.folder / "HD012.img", "HD012")
     job_id = prepared(machine, "HD012")
     assert jobs_at_the_service(machine) == jobs + 1

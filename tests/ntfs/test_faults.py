@@ -145,7 +145,7 @@ def test_a_job_in_doubt_at_another_service(plug, service, start):
         daemon.obstacle(drive.label, "")
 
         daemon.configure(**AT_ONCE, endpoint=other.endpoint)
-        daemon.obstacle(drive.label, service.endpoint, "no longer names")
+        daemon.obstacle(drive.label, service.endpoint, "another endpoint or key")
         daemon.configure(**AT_ONCE)
 
         prepared_once(service, daemon, drive.mount_point, drive.label)

@@ -57,8 +57,8 @@ def test_nothing_in_the_place_of_signature_or_its_forerunner_is_followed(
     for drive in drives:
         daemon.drop(drive.label)
     for drive, (name, _, kind) in zip(drives, traps, strict=True):
-        told = daemon.obstacle(drive.label, f"{name} is not a plain file of this drive")
-        assert "remove it if it is not wanted" in told["hint"], kind
+        told = daemon.obstacle(drive.label, f"{name} is not a regular file on this drive")
+        assert "remove it if you do not need it" in told["hint"], kind
 
     assert service.jobs == ()
     assert [sorted(os.listdir(drive.mount_point)) for drive in drives] == before
@@ -97,7 +97,7 @@ def test_a_foreign_signature_is_never_overwritten(plug, service, start, twin) ->
         daemon.drop(drive.label)
     daemon.obstacle(foreign.label, "already has a SIGNATURE of job OTHER")
     daemon.obstacle(linked.label, "already has a SIGNATURE")
-    daemon.obstacle(double.label, f"holds {twin}")
+    daemon.obstacle(double.label, f"has {twin}")
 
     assert service.jobs == ()
     assert (foreign.mount_point / "SIGNATURE").read_text() == FOREIGN

@@ -25,6 +25,7 @@ DriveprepError
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 EXCERPT = 120  # characters of a line that are shown: a line can have 64 Ki of them
 
@@ -84,9 +85,10 @@ class DocumentError(DriveprepError):
 
 
 class ConfigError(DocumentError):
-    """The configuration cannot be used."""
+    """The configuration cannot be used. `files` are the files whose change may correct it."""
 
     code = "configuration"
+    files: frozenset[Path] = frozenset()
 
 
 class ManifestError(DocumentError):

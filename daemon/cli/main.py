@@ -340,13 +340,13 @@ def _client(settings: Config) -> Client:
 def _ask(settings: Config, read: Manifest) -> None:
     """Let the service check a manifest; its complaint is told as one of ours. Makes no job."""
     from daemon.manifest import rules
-    from daemon.manifest.complaints import blame
+    from daemon.manifest.complaints import locate
 
     text = rules.to_send(read, settings.credentials.access_key_id)
     try:
         _client(settings).create_job(text, validate_only=True)
     except ManifestRefusedError as error:
-        fault = blame(read.data, read.name, error)
+        fault = locate(read.data, read.name, error)
         raise ManifestError(str(fault), (fault,)) from error
 
 

@@ -1,6 +1,6 @@
-"""Finding the account's key pair in the places config.yml names, or in those of systemd and AWS.
+"""Where the account's key pair is found: as config.yml says, or where systemd or AWS put it.
 
-A secret is kept out of every message; a file that any user of the machine can read is refused.
+A secret is kept out of every message. A file that every user of the machine can read is refused.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from daemon.documents.fields import Fields
-from daemon.documents.text import MAX_BYTES, shown
+from daemon.documents.redaction import shown
+from daemon.documents.text import MAX_BYTES
 from daemon.errors import ConfigError
 from daemon.importexport.credentials import Credentials
 
@@ -26,10 +27,10 @@ NOWHERE = (
 
 
 def find(fields: Fields, folder: Path, environment: Mapping[str, str]) -> Credentials:
-    """The key pair that the group `credentials` asks for; a relative path is one from `folder`.
+    """Return the key pair that the group `credentials` names; paths are relative to `folder`.
 
-    Without a secret in the group: systemd's credentials, then the environment. Raises ConfigError
-    where a named place has none; faults of the group itself go to its findings.
+    Without a secret in the group, systemd's credentials are used, then the environment. Raises
+    ConfigError if a named place has none; faults of the group itself go to its findings.
     """
     given = {key: text for key in KEYS if (text := fields.text(key)) is not None}
     _refuse_contradictions(fields, given)
@@ -37,7 +38,7 @@ def find(fields: Fields, folder: Path, environment: Mapping[str, str]) -> Creden
         return _from_profile(profile, environment)
     access_key_id, session_token = given.get("access_key_id"), given.get("session_token")
     if secret := given.get("secret_access_key"):
-        return Credentials(access_key_id or "", secret, session_token)  # "": there is a fault
+        return Credentials(access_key_id or "", secret, session_token)  # "": a fault is recorded
     if secret_file := given.get("secret_access_key_file"):
         secret = read_secret(folder / secret_file)
         return Credentials(access_key_id or "", secret, session_token)
@@ -46,7 +47,7 @@ def find(fields: Fields, folder: Path, environment: Mapping[str, str]) -> Creden
 
 
 def files(given: Mapping[str, object], folder: Path, environment: Mapping[str, str]) -> list[Path]:
-    """Where `find` would look for a secret, there or not; `given` may have any fault."""
+    """Return the files in which `find` looks for a secret; they and `given` may have any fault."""
     if given.get("profile"):
         return [_profiles(environment)]
     secret_file = given.get("secret_access_key_file")
@@ -54,21 +55,23 @@ def files(given: Mapping[str, object], folder: Path, environment: Mapping[str, s
 
 
 def read_secret(path: Path) -> str:
-    """The one line of a file, without its end. Raises ConfigError for anything else."""
+    """Return the only line of a file, without its end. Raises ConfigError for anything else."""
     lines = read_private(path).splitlines()
     if len(lines) != 1 or not lines[0].strip() or lines[0] != lines[0].strip():
-        found = "is empty" if not any(lines) else f"has {len(lines)} lines or outer blanks"
+        found = "is empty" if not any(lines) else "has several lines, or spaces around the secret"
         raise ConfigError(f"{path} {found}", hint="write the secret into it as its only line")
     return lines[0]
 
 
 def read_private(path: Path) -> str:
-    """The text of a file that other users cannot read. Raises ConfigError."""
+    """Return the text of a file that other users cannot read. Raises ConfigError."""
     try:
         with open(path, "rb", opener=_without_waiting) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise ConfigError(f"{path} is no file", hint="name the file with the secret")
+                raise ConfigError(
+                    f"{path} is not a regular file", hint="name the file with the secret"
+                )
             refuse_if_open_to_all(path, status.st_mode)
             return file.read(MAX_BYTES).decode()
     except FileNotFoundError as error:
@@ -77,26 +80,30 @@ def read_private(path: Path) -> str:
         hint = "name a file that this user may read: chown root:driveprep, chmod 640"
         raise ConfigError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
     except UnicodeDecodeError:  # it would show the secret
-        raise ConfigError(f"{path} is no UTF-8 text", hint="save it as plain text") from None
+        raise ConfigError(f"{path} is not a UTF-8 text", hint="save it as plain text") from None
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a pipe without a writer must not stop us
+    return os.open(path, flags | os.O_NONBLOCK)  # do not wait for the writer of a pipe
 
 
 def refuse_if_open_to_all(path: Path, mode: int) -> None:
-    """Raise ConfigError where the mode lets any user of the machine at the file."""
+    """Raise ConfigError if the mode gives every user of the machine access to the file."""
     if mode & 0o007:
-        problem = f"{path} holds a secret and is open to every user (mode {mode & 0o777:04o})"
+        problem = (
+            f"{path} contains a secret and is accessible to every user (mode {mode & 0o777:04o})"
+        )
         raise ConfigError(problem, hint=f"chmod o= {path}")
 
 
 def _refuse_contradictions(fields: Fields, given: Mapping[str, str]) -> None:
     if "profile" in given and len(given) > 1:
-        fields.fault("profile", "stands beside other keys", "write only profile, or delete it")
+        fields.fault(
+            "profile", "cannot be combined with other keys", "keep only profile, or remove it"
+        )
     if "secret_access_key" in given and "secret_access_key_file" in given:
-        problem = "stands beside secret_access_key"
-        fields.fault("secret_access_key_file", problem, "delete one of the two")
+        problem = "cannot be combined with secret_access_key"
+        fields.fault("secret_access_key_file", problem, "keep one of the two")
     has_secret = "secret_access_key" in given or "secret_access_key_file" in given
     if has_secret:
         fields.require("access_key_id")
@@ -108,7 +115,9 @@ def _from_profile(profile: str, environment: Mapping[str, str]) -> Credentials:
     try:
         parser.read_string(read_private(path))
     except configparser.Error:  # it would show the secret
-        raise ConfigError(f"{path} is no INI file", hint="write it as aws configure does") from None
+        raise ConfigError(
+            f"{path} is not an INI file", hint="write it like aws configure does"
+        ) from None
     if not parser.has_section(profile):
         known = ", ".join(parser.sections()) or "none"
         message = f"{path} has no profile {shown(profile)}"
@@ -129,7 +138,7 @@ def _profiles(environment: Mapping[str, str]) -> Path:
 def _from_systemd(
     access_key_id: str | None, session_token: str | None, environment: Mapping[str, str]
 ) -> Credentials | None:
-    """From systemd.exec's LoadCredential=aws-secret-access-key:..., if the unit has it."""
+    """Return the pair of LoadCredential=aws-secret-access-key, systemd.exec(5), if there is one."""
     directory = environment.get("CREDENTIALS_DIRECTORY")
     if not directory or not Path(directory, "aws-secret-access-key").exists():
         return None
@@ -144,9 +153,9 @@ def _from_environment(
     secret = environment.get("AWS_SECRET_ACCESS_KEY")
     name = environment.get("AWS_ACCESS_KEY_ID") or access_key_id
     if not secret or not name:
-        raise ConfigError("no secret access key is found", hint=NOWHERE)
+        raise ConfigError("no secret access key was found", hint=NOWHERE)
     if access_key_id and access_key_id != name:
-        problem = "AWS_ACCESS_KEY_ID is another one than access_key_id"
-        raise ConfigError(problem, hint="delete one of the two")
+        problem = "AWS_ACCESS_KEY_ID and access_key_id differ"
+        raise ConfigError(problem, hint="set only one of them")
     token = session_token or environment.get("AWS_SESSION_TOKEN") or None
     return Credentials(name, secret, token)

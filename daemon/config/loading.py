@@ -1,22 +1,22 @@
-"""config.yml as typed values. It stops at the front door: a room gets what it needs of it.
+"""config.yml as typed values. The layer that wires the parts passes on what each one needs.
 
-The keys, their defaults and why they are there stand in config.example.yml.
+The keys and their defaults are described in config.example.yml.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from daemon.config import credentials
-from daemon.documents import reader
+from daemon.documents import nodes, reader
 from daemon.documents.fields import Fields, Findings
-from daemon.documents.text import MAX_BYTES, refusal, shown
+from daemon.documents.redaction import shown
+from daemon.documents.text import MAX_BYTES, refusal
 from daemon.errors import ConfigError, DocumentError
+from daemon.importexport import endpoint
 from daemon.importexport.credentials import Credentials
 
 ENDPOINT = "https://importexport.amazonaws.com"
@@ -46,21 +46,24 @@ class Config:
     timeout: float  # seconds, of one request
     eject: bool
     hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # event -> command, words
+    files: frozenset[Path] = field(default=frozenset(), compare=False)  # read for it
 
 
 def load(path: Path, environment: Mapping[str, str], *, with_credentials: bool = True) -> Config:
-    """The configuration in a file. `environment` is asked for credentials only.
+    """Return the configuration in a file. `environment` is used for credentials only.
 
-    Where they are not needed they are not looked for, and are empty: an operator may not read
+    Without `with_credentials` they are not looked for, and are empty: an operator must not read
     them. Raises ConfigError with all faults at once, in the order of the text.
     """
     data, mode = _read(path)
+    root = _root(data, path)
+    files = _files(root, path, environment)
     findings = Findings(str(path))
-    top = Fields(_root(data, path), KEYS, findings)
-    credentials = _credentials(top, path, mode, environment) if with_credentials else None
+    top = Fields(root, KEYS, findings)
+    account = _credentials(top, path, mode, environment) if with_credentials else None
     config = Config(
         endpoint=_endpoint(top),
-        credentials=credentials or Credentials("", ""),  # then not asked for, or a fault
+        credentials=account or Credentials("", ""),  # then not asked for, or a fault
         spool=Path(_absolute(top, "spool", top.text("spool") or SPOOL)),
         devices=_devices(top),
         require_mapping=top.flag("require_mapping", default=False),
@@ -70,29 +73,31 @@ def load(path: Path, environment: Mapping[str, str], *, with_credentials: bool =
         timeout=top.number("timeout", 1, 300) or TIMEOUT_SECONDS,
         eject=top.flag("eject", default=False),
         hooks=_hooks(top),
+        files=files,
     )
     _refuse_unknown(top)
     if findings.faults:
-        raise refusal(findings.faults, ConfigError)
+        raise _refusal(findings, files)
     return config
 
 
-def files(path: Path, environment: Mapping[str, str]) -> frozenset[Path]:
-    """The files on whose change a configuration is to be read again: itself, and its secret's.
+def _refusal(findings: Findings, files: frozenset[Path]) -> DocumentError:
+    error = refusal(findings.faults, ConfigError)
+    if isinstance(error, ConfigError):
+        error.files = files
+    return error
 
-    They need not exist, and the configuration may have any fault.
-    """
-    path = path.absolute()
-    try:
-        group = _root(_read(path)[0], path).plain().get("credentials")
-    except ConfigError:
-        group = None
+
+def _files(root: nodes.Mapping, path: Path, environment: Mapping[str, str]) -> frozenset[Path]:
+    """Return the files that are read: the configuration, and that of its secret. Any may miss."""
+    group = root.plain().get("credentials")
     given = group if isinstance(group, dict) else {}
+    path = path.absolute()
     return frozenset({path, *credentials.files(given, path.parent, environment)})
 
 
 def _read(path: Path) -> tuple[bytes, int]:
-    """The bytes of the file and its mode."""
+    """Return the bytes of the file and its mode."""
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1), os.fstat(file.fileno()).st_mode
@@ -100,11 +105,14 @@ def _read(path: Path) -> tuple[bytes, int]:
         hint = "copy config.example.yml there, or name another file with --config"
         raise ConfigError(f"{path} does not exist", hint=hint) from error
     except OSError as error:
-        hint = "let the user that driveprep runs as read it"
+        hint = (
+            "use sudo, or join the group driveprep (sudo usermod -aG driveprep NAME); if you were"
+            " just added, log out and in again"
+        )
         raise ConfigError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
 
 
-def _root(data: bytes, path: Path) -> reader.Mapping:
+def _root(data: bytes, path: Path) -> nodes.Mapping:
     try:
         return reader.read(data, str(path))
     except DocumentError as error:
@@ -117,7 +125,7 @@ def _credentials(
     group = top.group("credentials", credentials.KEYS)
     if group is None and top.has("credentials"):
         return None  # it has a fault
-    group = group or Fields(reader.Mapping((), 1, 1), credentials.KEYS, top.findings, "credentials")
+    group = group or Fields(nodes.Mapping((), 1, 1), credentials.KEYS, top.findings, "credentials")
     _refuse_unknown(group)
     try:
         if group.has("secret_access_key") or group.has("session_token"):
@@ -129,41 +137,22 @@ def _credentials(
 
 
 def _endpoint(top: Fields) -> str:
-    endpoint = top.text("endpoint") or ENDPOINT
-    try:
-        url = urlsplit(endpoint)
-        is_whole = bool(url.hostname) and url.scheme in {"http", "https"} and url.port != 0
-    except ValueError:  # of a bad port or a bad IPv6 address
-        is_whole = False
-    if not is_whole or not endpoint.isascii() or " " in endpoint:
-        top.fault("endpoint", "is no URL of a service", f"write it like {ENDPOINT}")
-    elif "@" in url.netloc:  # it may be a password: never shown
-        top.fault("endpoint", "holds a name or a password", "write them below `credentials:`")
-    elif url.query or url.fragment:
-        top.fault("endpoint", "goes on after the path", "delete all from ? or # on")
-    elif url.scheme == "http" and not _is_loopback(url.hostname or ""):
-        problem = "would send signed requests over the network in the clear"
-        top.fault("endpoint", problem, "write https://; http:// is for loopback addresses only")
-    return endpoint
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    url = top.text("endpoint") or ENDPOINT
+    if found := endpoint.fault(url):
+        top.fault("endpoint", *found)
+    return url
 
 
 def _absolute(fields: Fields, key: str, path: str) -> str:
     if not path.startswith("/"):
-        fields.fault(key, f"want an absolute path, got {shown(path)!r}", "start it with /")
+        fields.fault(key, f"expected an absolute path, got {shown(path)!r}", "start it with /")
     return path
 
 
 def _workers(top: Fields) -> int:
     workers = top.number("workers", 1, 64)
     if workers is not None and not workers.is_integer():
-        top.fault("workers", "want a whole number", "write one from 1 to 64")
+        top.fault("workers", "expected a whole number", "write a number from 1 to 64")
     return WORKERS if workers is None else int(workers)
 
 
@@ -175,9 +164,9 @@ def _devices(top: Fields) -> dict[str, dict[str, str]]:
         keys = {key: text for key in DEVICE_KEYS if (text := entry.text(key)) is not None}
         twin = seen.setdefault(frozenset(keys.items()), device_id)
         if not keys:
-            entry.lack("says nothing", f"add one of {', '.join(DEVICE_KEYS)}")
+            entry.lack("has no keys", f"add one of {', '.join(DEVICE_KEYS)}")
         elif twin != device_id:
-            problem = f"is known by the same keys as {shown(twin)}"
+            problem = f"has the same keys as {shown(twin)}"
             entry.lack(problem, "add a key in which they differ")
         devices[device_id] = keys
     return devices

@@ -1,100 +1,54 @@
-"""YAML with positions: a text becomes nodes whose every scalar is its text, or it is refused.
+"""YAML with positions: a text becomes nodes in which every scalar is text, or it is refused.
 
-What a key means, and which keys there are, is not known here.
+Which keys there are, and what they mean, is not known here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
 
 import yaml
 
 from daemon.documents import syntax
-from daemon.documents.text import UNPRINTABLE, Mark, Position, Text, decode, dotted, refusal
+from daemon.documents.nodes import Mapping, Node, Scalar, Sequence
+from daemon.documents.redaction import dotted
+from daemon.documents.text import UNPRINTABLE, Mark, Position, Text, decode, refusal
 from daemon.errors import Fault
 
-MAX_FAULTS = 100  # whoever has made so many does not read them all
+MAX_FAULTS = 100  # no one reads more of them
 
 # libyaml where it is present, which is much faster. Nodes and positions are the same.
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
-Plain: TypeAlias = "str | list[Plain] | dict[str, Plain]"
-Node: TypeAlias = "Scalar | Sequence | Mapping"
-
-
-@dataclass(frozen=True, slots=True)
-class Scalar:
-    """A text. Positions count from 1, as in every editor."""
-
-    text: str = field(repr=False)  # it may be a secret
-    line: int
-    column: int
-    source: str = field(default="", repr=False)  # its line; "" where that may hold a secret
-    is_plain: bool = False  # it stands there without quotation marks
-    comment: str = field(default="", repr=False)  # what YAML cut off its line: "#" and the rest
-
-    def plain(self) -> str:
-        """The text itself."""
-        return self.text
-
-
-@dataclass(frozen=True, slots=True)
-class Sequence:
-    """A list of nodes."""
-
-    items: tuple[Node, ...]
-    line: int
-    column: int
-    source: str = field(default="", repr=False)
-
-    def plain(self) -> list[Plain]:
-        """The items as texts, lists and dicts."""
-        return [item.plain() for item in self.items]
-
-
-@dataclass(frozen=True, slots=True)
-class Mapping:
-    """Keys and their values, in the order of the text; no key comes twice."""
-
-    entries: tuple[tuple[Scalar, Node], ...]
-    line: int
-    column: int
-    source: str = field(default="", repr=False)
-
-    def plain(self) -> dict[str, Plain]:
-        """The entries as texts, lists and dicts."""
-        return {key.text: value.plain() for key, value in self.entries}
-
 
 def read(data: bytes, name: str, *, guide_spelling: bool = False) -> Mapping:
-    """The one mapping that `data` holds; `name` is what faults call the file.
+    """Return the one mapping in `data`; faults call the file `name`.
 
-    With `guide_spelling` a key needs no blank after its colon (`deviceId:HD001`), as in AWS's
-    guide. Raises DocumentError with every fault there is, up to the first error of syntax.
+    With `guide_spelling` a key needs no space after its colon (`deviceId:HD001`), as in AWS's
+    guide. Raises DocumentError with all faults, up to the first syntax error.
     """
     text = decode(data, name)
-    reading = _read_guide(text) if guide_spelling else _Reading(text)
+    reading = _read_guide(text) if guide_spelling else _Reading.of(text)
     if isinstance(reading.root, Mapping) and not reading.faults:
         return reading.root
     raise refusal(reading.faults)
 
 
 def _read_guide(text: Text) -> _Reading:
-    """A blank stays only where it made a key: not within quotation marks or block scalars."""
+    """Keep an inserted space only where it made a key, not within quotes or block scalars."""
     wanted = text.guide_keys()
-    reading = _Reading(text.with_blanks(wanted))
-    if reading.is_broken:  # unless a text goes on in a line that only looks like a key
-        as_written = _Reading(text)
+    reading = _Reading.of(text.with_spaces(wanted))
+    if reading.is_broken:  # unless a text continues on a line that only looks like a key
+        as_written = _Reading.of(text)
         has_guide_keys = any(line in wanted for line, _ in as_written.key_ends)
         return reading if as_written.faults or has_guide_keys else as_written
     made = {line: column for line, column in wanted.items() if (line, column) in reading.key_ends}
-    return reading if made == wanted else _Reading(text.with_blanks(made))
+    return reading if made == wanted else _Reading.of(text.with_spaces(made))
 
 
 @dataclass(slots=True)
 class _Open:
-    """A mapping or a list whose end has not come yet."""
+    """A mapping or a list that has not ended yet."""
 
     path: str
     is_mapping: bool
@@ -104,60 +58,70 @@ class _Open:
     key: Scalar | None = None  # it waits for its value
 
     def path_of_next(self) -> str:
-        """The dotted key of the node that comes next."""
+        """Return the dotted key of the next node."""
         if not self.is_mapping:
             return f"{self.path}[{len(self.items)}]"
         return dotted(self.path, self.key.text) if self.key else self.path
 
     def last_key(self) -> Scalar | None:
-        """The key of the entry before, while none waits for its value."""
+        """Return the key of the entry before, unless a key waits for its value."""
         entries = tuple(self.entries.values())
         return entries[-1][0] if entries and self.key is None else None
 
     def closed(self, place: tuple[int, int, str]) -> Node:
-        """The node it has become."""
+        """Return the finished node."""
         if self.is_mapping:
             return Mapping(tuple(self.entries.values()), *place)
         return Sequence(tuple(self.items), *place)
 
 
 class _Reading:
-    """One walk over YAML's events. It nests in a list, not in calls: depth is ours to limit."""
+    """One walk over YAML's events. It nests in a list, not in calls: the depth is limited."""
 
     def __init__(self, text: Text) -> None:
         self.root: Node | None = None
         self.faults: list[Fault] = []
-        self.is_broken = False  # by an error of syntax
+        self.is_broken = False  # by a syntax error
         self.key_ends: set[tuple[int, int]] = set()  # of plain keys in the copy, colon included
         self._text = text
         self._open: list[_Open] = []
+
+    @classmethod
+    def of(cls, text: Text) -> _Reading:
+        """Read a whole text."""
+        reading = cls(text)
+        reading.run()
+        return reading
+
+    def run(self) -> None:
+        """Walk over all events. Faults are collected, not raised."""
         try:
             self._walk()
         except yaml.MarkedYAMLError as error:
             self.is_broken = True
-            self._blame_syntax(error)
+            self._report_syntax(error)
         except (ValueError, OverflowError):  # chr() in PyYAML's own parser: "\UFFFFFFFF"
             self.is_broken = True
-            problem = "a backslash and U stand before what is no character"
-            self._blame(Position(0, 0), problem, "use single quotes")
+            problem = "a backslash and U are followed by what is not a character"
+            self._report(Position(0, 0), problem, "use single quotes")
         if not self.faults and not isinstance(self.root, Mapping):
-            self._blame_root()
+            self._report_root()
 
     def _walk(self) -> None:
         has_document = False
         for event in yaml.parse(self._text.for_yaml(), Loader=_LOADER):
             mark = _mark(event.start_mark)
             if len(self.faults) >= MAX_FAULTS:
-                return None
+                return
             if isinstance(event, yaml.DocumentStartEvent):
                 if has_document:
-                    problem = "a second document starts here"
-                    return self._blame(mark, problem, "write one file for each")
+                    self._report(mark, "a second document starts here", "write one file for each")
+                    return
                 has_document = True
             if len(self._open) > syntax.MAX_DEPTH:
-                return self._blame(mark, syntax.TOO_DEEP.problem, syntax.TOO_DEEP.remedy)
+                self._report(mark, syntax.TOO_DEEP.problem, syntax.TOO_DEEP.remedy)
+                return
             self._take(event, mark)
-        return None
 
     def _take(self, event: yaml.Event, mark: Mark) -> None:
         if isinstance(event, yaml.NodeEvent):
@@ -176,20 +140,20 @@ class _Reading:
                 self._add(done.closed(self._text.place(done.mark)), done.mark)
 
     def _refuse_extras(self, event: yaml.NodeEvent, mark: Mark) -> None:
-        """Anchors, aliases and tags: another parser would make something else of them."""
+        """Refuse anchors, aliases and tags: another parser would read them differently."""
         start = "*" if isinstance(event, yaml.AliasEvent) else "&"
         if event.anchor is not None:
             problem = f"a value cannot start with {start}, YAML's sign for a repeated value"
-            self._blame(mark, problem, syntax.QUOTE_IT)
+            self._report(mark, problem, syntax.QUOTE_IT)
         if getattr(event, "tag", None) is not None:
             problem = "a value cannot start with !, YAML's sign for a type"
-            self._blame(mark, problem, syntax.QUOTE_IT)
+            self._report(mark, problem, syntax.QUOTE_IT)
 
     def _scalar(self, event: yaml.ScalarEvent, mark: Mark) -> Scalar:
         end = _mark(event.end_mark)
         if found := UNPRINTABLE.search(event.value):
-            problem = f"holds U+{ord(found[0]):04X}, a character that cannot be seen"
-            self._blame(mark, problem, "write the value without it")
+            problem = f"contains U+{ord(found[0]):04X}, an invisible character"
+            self._report(mark, problem, "write the value without it")
         rest = self._text.copied(end.line)[end.column :].lstrip()
         is_plain = event.style in {None, ""}
         comment = rest if is_plain and rest.startswith("#") else ""
@@ -210,22 +174,22 @@ class _Reading:
 
     def _as_key(self, node: Node, mark: Mark) -> Scalar:
         if not isinstance(node, Scalar):
-            self._blame(mark, "a key must be a text", "write `key: value`")
+            self._report(mark, "a key must be a text", "write `key: value`")
             return Scalar("?", node.line, node.column)
         if node.is_plain:
             self.key_ends.add((mark.line, mark.column + len(node.text) + 1))
         if first := self._open[-1].entries.get(node.text):
-            problem = f"this key stands in line {first[0].line} already"
-            self._blame(mark, problem, "delete one of the two", dotted(self._path(), node.text))
+            problem = f"this key is already on line {first[0].line}"
+            self._report(mark, problem, "delete one of the two", dotted(self._path(), node.text))
         return node
 
     def _path(self) -> str:
         return self._open[-1].path_of_next() if self._open else ""
 
-    def _blame(self, mark: Mark, problem: str, remedy: str, key: str = "") -> None:
+    def _report(self, mark: Mark, problem: str, remedy: str, key: str = "") -> None:
         self.faults.append(self._text.fault(mark, key or self._path(), problem, remedy))
 
-    def _blame_syntax(self, error: yaml.MarkedYAMLError) -> None:
+    def _report_syntax(self, error: yaml.MarkedYAMLError) -> None:
         fault = syntax.fault(error, self._text, self._path())
         last = self._open[-1].last_key() if self._open else None
         if last and (last.line, last.column) < (fault.line, fault.column) < (last.line + 1, 0):
@@ -233,16 +197,16 @@ class _Reading:
         if fault.line not in {earlier.line for earlier in self.faults}:  # one cause, one fault
             self.faults.append(fault)
 
-    def _blame_root(self) -> None:
+    def _report_root(self) -> None:
         line, column, source = 1, 1, ""
         is_empty = self.root is None or (isinstance(self.root, Scalar) and not self.root.text)
-        problem = "is empty" if is_empty else "holds no `key: value` lines"
-        remedy = "write one `key: value` a line"
+        problem = "is empty" if is_empty else "has no `key: value` lines"
+        remedy = "write one `key: value` on each line"
         if self.root is not None and not is_empty:
             line, column, source = self.root.line, self.root.column, self.root.source
         self.faults.append(Fault(self._text.name, line, column, "", problem, remedy, source))
 
 
 def _mark(mark: Mark | None) -> Mark:
-    """The mark itself. Only PyYAML's type stubs allow for none; its parsers always give one."""
+    """Return the mark. Only PyYAML's type stubs allow None; its parsers always give a mark."""
     return mark or Position(0, 0)

@@ -1,4 +1,4 @@
-"""Why a text is no YAML, in the operator's words and with what to write instead."""
+"""Why a text is not YAML, in the operator's words, and what to write instead."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _VALUE_START = re.compile(r"\s*(?:- +)*[\w.-]+: +(?P<first>[@`%&*!|>\[\]{},\"'?-
 
 
 class Reason(NamedTuple):
-    """What is wrong and what to write; `at_start` where the thing that is wrong began earlier."""
+    """What is wrong and what to write; `at_start` if what is wrong began earlier."""
 
     problem: str
     remedy: str
     at_start: bool = False
 
 
-TOO_DEEP = Reason(f"nests more than {MAX_DEPTH} deep", "nest as the example does")
+TOO_DEEP = Reason(f"nests more than {MAX_DEPTH} deep", "nest like the example")
 
 
 def fault(error: yaml.MarkedYAMLError, text: Text, key: str) -> Fault:
-    """The fault that an error of YAML's syntax stands for."""
-    mark: Mark = error.problem_mark or Position(0, 0)  # it always has one, the stubs doubt it
+    """Return the fault for a YAML syntax error."""
+    mark: Mark = error.problem_mark or Position(0, 0)  # it always has one, whatever the stubs say
     reason = _of_context(error) or _of_line(
         text.copied(mark.line), mark.column, error.problem or ""
     )
@@ -51,37 +51,37 @@ def _of_context(error: yaml.MarkedYAMLError) -> Reason | None:
     if "quoted scalar" in context:
         return Reason("this quotation mark is never closed", "close it on its line", at_start=True)
     if "flow" in context:
-        remedy = "close it; where it is a part of the text, write the value in double quotes"
+        remedy = "close it; if it is a part of the text, write the value in double quotes"
         return Reason("this [ or { begins a list that is not complete", remedy, at_start=True)
     return None
 
 
 def _of_line(line: str, column: int, problem: str) -> Reason:
     if "\t" in line[: len(line) - len(line.lstrip())]:
-        return Reason("a tab stands where blanks must be", "indent with blanks only")
+        return Reason("a tab is used for indentation", "indent with spaces only")
     if "mapping values" in problem:
         return _of_colon(line[:column])
     if "expected ':'" in problem:
-        remedy = "give every line a key and a value, with a blank after the colon"
-        return Reason("this line is no `key: value`", remedy, at_start=True)
+        remedy = "give every line a key and a value, with a space after the colon"
+        return Reason("this line is not a `key: value`", remedy, at_start=True)
     if found := _VALUE_START.match(line):
         return _of_first(found["first"])
     if "expected" in problem and "document start" not in problem:
         return Reason("this line does not fit the lines above it", ALIGN_KEYS)
-    return Reason(f"YAML cannot be read from here on ({problem})", "compare with the example")
+    return Reason(f"YAML cannot be read from here on ({problem})", "compare it with the example")
 
 
 def _of_colon(before: str) -> Reason:
     if _LONE_KEY.fullmatch(before):
         problem = "this key is indented too far, or the line above it has no `key:`"
         return Reason(problem, ALIGN_KEYS)
-    return Reason("a colon and a blank inside a value start a new key", QUOTE_IT)
+    return Reason("a colon and a space inside a value start a new key", QUOTE_IT)
 
 
 def _of_first(first: str) -> Reason:
     if first in "\"'":
         return Reason(
-            "the value goes on after its closing quotation mark",
+            "the value continues after its closing quotation mark",
             "keep all of it between the marks; inside '...' write each ' twice",
         )
     return Reason(f"a value cannot start with {first}", QUOTE_IT)

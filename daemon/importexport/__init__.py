@@ -1,4 +1,1 @@
-"""The wire of AWS Import/Export (Disk), REST API 2010-06-01, from both sides.
-
-It knows requests, answers and errors. It knows nothing of drives, spools or journals.
-"""
+"""The service's API, REST 2010-06-01, from both sides: client and emulator. Knows no drives."""

@@ -1,15 +1,17 @@
-"""Signature Version 2: a request's parameters, sealed with the account's secret key.
+"""Signature Version 2: a request's parameters, signed with the account's secret key.
 
-The client signs with it, the emulator verifies with it. No network and no clock lives here.
+The client signs with it, the emulator verifies with it. No network and no clock is used here.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlsplit
+
+from daemon.importexport.endpoint import host_header
+from daemon.system.printable import timestamp
 
 if TYPE_CHECKING:  # an idle daemon stays small: requests is loaded with the first request
     from requests import PreparedRequest
@@ -17,14 +19,14 @@ if TYPE_CHECKING:  # an idle daemon stays small: requests is loaded with the fir
     from daemon.importexport.credentials import Credentials
 
 DIGESTS = {"HmacSHA256": "sha256", "HmacSHA1": "sha1"}  # SignatureMethod -> hashlib's name
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class SignatureVersion2:
     """A `requests` auth that adds the six signing parameters to a form body and signs it.
 
-    Every parameter, of the URL and of the body, is under the signature. `now` is asked at each
-    signing, so that a request signed anew is fresh. Safe to apply twice: the seal is replaced.
+    The signature covers every parameter of the URL and of the body. `now` is called for each
+    signature, so that a request that is signed again is fresh. Safe to apply twice: the old
+    signing parameters are replaced.
     """
 
     def __init__(self, credentials: Credentials, now: Callable[[], float]) -> None:
@@ -34,9 +36,9 @@ class SignatureVersion2:
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Replace the request's body by its signed form; `requests` then sets its length."""
         url = urlsplit(request.url or "")
-        seal = self._seal()
+        signing = self._signing_parameters()
         body = request.body.decode() if isinstance(request.body, bytes) else request.body or ""
-        form = [pair for pair in _pairs(body) if pair[0] not in seal] + list(seal.items())
+        form = [pair for pair in _pairs(body) if pair[0] not in signing] + list(signing.items())
         signature = sign(
             self._credentials.secret_access_key,
             request.method or "POST",
@@ -47,16 +49,16 @@ class SignatureVersion2:
         request.body = encode([*form, ("Signature", signature)])
         return request
 
-    def _seal(self) -> dict[str, str]:
-        seal = {
+    def _signing_parameters(self) -> dict[str, str]:
+        signing = {
             "AWSAccessKeyId": self._credentials.access_key_id,
             "SignatureVersion": "2",
             "SignatureMethod": "HmacSHA256",
-            "Timestamp": datetime.fromtimestamp(self._now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "Timestamp": timestamp(self._now()),
         }
         if self._credentials.session_token:
-            seal["SecurityToken"] = self._credentials.session_token
-        return seal
+            signing["SecurityToken"] = self._credentials.session_token
+        return signing
 
 
 def sign(
@@ -68,7 +70,7 @@ def sign(
     *,
     signature_method: str = "HmacSHA256",
 ) -> str:
-    """The base64 signature over decoded parameters; a `Signature` among them does not count."""
+    """Return the base64 signature of decoded parameters, without `Signature` itself."""
     import hmac  # noqa: PLC0415 - an idle daemon stays small: it brings OpenSSL, 4 MiB
 
     text = string_to_sign(method, host, path, parameters)
@@ -77,25 +79,18 @@ def sign(
 
 
 def string_to_sign(method: str, host: str, path: str, parameters: Iterable[tuple[str, str]]) -> str:
-    """Verb, host, path and canonical query, one a line, no line break at the end."""
-    # Code points sort as their UTF-8 bytes do, which is the order the guide asks for.
+    """Return verb, host, path and canonical query, one on each line, without a final break."""
+    # Code points sort like their UTF-8 bytes, which is the order that the guide requires.
     counted = sorted((name, value) for name, value in parameters if name != "Signature")
     return "\n".join((method.upper(), host.lower(), path or "/", encode(counted)))
 
 
 def encode(parameters: Iterable[tuple[str, str]]) -> str:
-    """Percent-encoded as RFC 3986 asks: a blank is %20, only letters, digits and -_.~ stay."""
+    """Return percent-encoded parameters, RFC 3986: a space is %20; letters, digits, -_.~ stay."""
     return "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in parameters)
 
 
-def host_header(scheme: str, hostname: str, port: int | None) -> str:
-    """The Host header as HTTP clients send it: lower case, a port only where it is no default."""
-    host = f"[{hostname}]" if ":" in hostname else hostname
-    is_default = port is None or port == _DEFAULT_PORTS.get(scheme)
-    return (host if is_default else f"{host}:{port}").lower()
-
-
 def _pairs(form: str) -> list[tuple[str, str]]:
-    """Decoded parameters in their order; earlier signatures are left behind."""
+    """Return the decoded parameters in their order, without earlier signatures."""
     pairs = parse_qsl(form, keep_blank_values=True, errors="strict")
     return [(name, value) for name, value in pairs if name != "Signature"]

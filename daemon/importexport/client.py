@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from daemon.errors import ClockRefusedError, InDoubtError
+from daemon.errors import ClockRefusedError, InDoubtError, ServiceError
 from daemon.importexport import results
 from daemon.importexport.authentication import SignatureVersion2
 
@@ -32,22 +33,31 @@ _logger = logging.getLogger(__name__)
 
 _VERSION = "2010-06-01"
 _VALIDATION = "-VALIDATE-ONLY"  # ends the JobId of a job that was only validated
-_PAGE = "100"  # jobs; what is looked for is nearly always on the first page
+_PAGE = "100"  # jobs; the one that is searched for is nearly always on the first page
 _ADDRESS = (
-    *("name", "company", "phoneNumber", "country", "stateOrProvince"),
-    *("city", "postalCode", "street1", "street2", "street3"),
-)
+    "name", "company", "phoneNumber", "country", "stateOrProvince",
+    "city", "postalCode", "street1", "street2", "street3",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a service said to a question that changes nothing."""
+
+    date: float | None  # the service's clock, seconds since the epoch; None: it did not say
+    refusal: ServiceError | None
 
 
 class Client:
-    """A caller of the service. One may serve many threads at once.
+    """Calls the service. One client may be used by many threads at once.
 
     Every call raises RefusedError (a 4xx answer: the service did not act), UnreachableError
-    (nothing was sent) or InDoubtError (anything else without a usable answer), and returns or
-    raises within `timeout` seconds a request: look-up, connect, TLS, sending and reading together.
+    (nothing was sent) or InDoubtError (anything else without a usable response). Each request
+    returns or raises within `timeout` seconds: name look-up, connect, TLS, sending and reading
+    together.
 
-    A refusal of our clock teaches the client the service's time. It then asks again once by
-    itself, except for a CreateJob that is meant: that one is never sent twice by this class.
+    If the service refuses our clock, the client adopts the service's time. It then repeats the
+    request once by itself, except for a real CreateJob: this class never sends one twice.
     """
 
     def __init__(
@@ -70,13 +80,13 @@ class Client:
         self._transport: Transport | None = None
 
     def now(self) -> float:
-        """The service's time as far as known, in seconds since the epoch."""
+        """Return the service's time as far as it is known, in seconds since the epoch."""
         return self._clock() + self._offset
 
     def create_job(
         self, manifest: str, *, validate_only: bool = False, job_type: str = "Export"
     ) -> CreatedJob:
-        """Make a job; with `validate_only` only learn whether it could be made.
+        """Make a job; with `validate_only`, only learn whether it could be made.
 
         Not safe to repeat after InDoubtError: every CreateJob makes another job.
         """
@@ -90,8 +100,8 @@ class Client:
         )
         if not validate_only and created.job_id.upper().endswith(_VALIDATION):
             raise InDoubtError(
-                f"CreateJob: asked for a job, answered with the validation {created.job_id}",
-                "Look up what the service did before asking again.",
+                f"CreateJob: the response to a real request is the validation {created.job_id}",
+                "Check what the service did before trying again.",
                 code="in-doubt-validation",
             )
         return created
@@ -104,7 +114,7 @@ class Client:
         validate_only: bool = False,
         job_type: str = "Export",
     ) -> Updated:
-        """Replace a job's manifest. Safe to repeat. GetStatus tells the SIGNATURE from then on."""
+        """Replace a job's manifest. Safe to repeat. GetStatus then returns the SIGNATURE."""
         parameters = {
             "JobId": job_id,
             "JobType": job_type,
@@ -118,18 +128,18 @@ class Client:
         self._call(results.canceled, "CancelJob", {"JobId": job_id})
 
     def get_status(self, job_id: str) -> JobStatus:
-        """Where a job stands. Safe to repeat."""
+        """Return the status of a job. Safe to repeat."""
         status = self._call(results.job_status, "GetStatus", {"JobId": job_id})
         if status.job_id.upper() != job_id.upper():
             raise InDoubtError(
-                f"GetStatus: asked for {job_id}, answered with {status.job_id}",
-                "Ask again; if this persists, see what stands between this machine and service.",
+                f"GetStatus: asked for {job_id}, the response is about {status.job_id}",
+                "Try again; if this persists, check what is between this machine and the service.",
                 code="in-doubt-other-job",
             )
         return status
 
     def list_jobs(self) -> Iterator[ListedJob]:
-        """Every job of the account, newest first; a page is asked for when it is reached."""
+        """Yield every job of the account, newest first; each page is fetched when it is reached."""
         parameters = {"MaxJobs": _PAGE}
         markers: set[str] = set()
         while True:
@@ -140,22 +150,36 @@ class Client:
             marker = page.jobs[-1].job_id if page.jobs else ""
             if not marker or marker in markers:
                 raise InDoubtError(
-                    "ListJobs: there are more jobs, but the page does not lead on to them",
-                    "Ask again; if this persists, tell the operators of the service.",
+                    "ListJobs: there are more jobs, but the page has no usable marker for them",
+                    "Try again; if this persists, report it to the operators of the service.",
                     code="in-doubt-list",
                 )
             markers.add(marker)
             parameters = {"MaxJobs": _PAGE, "Marker": marker}
 
     def get_shipping_label(self, job_ids: Iterable[str], **address: str) -> ShippingLabel:
-        """The prepaid label for a parcel with these jobs' drives. Safe to repeat.
+        """Return the prepaid label for a parcel with these jobs' drives. Safe to repeat.
 
-        `address` may be a manifest's returnAddress as it stands: the same names, in AWS's
-        spelling; what the operation does not know is left out.
+        `address` can be a manifest's returnAddress: the names are the same. Keys that the
+        operation does not have are left out.
         """
         parameters = {f"jobIds.member.{i}": job_id for i, job_id in enumerate(job_ids, 1)}
         parameters |= {name: address[name] for name in _ADDRESS if address.get(name)}
         return self._call(results.shipping_label, "GetShippingLabel", parameters)
+
+    def probe(self) -> Probe:
+        """Ask for one page of ListJobs, to learn whether the service answers and accepts us.
+
+        Makes no job. Raises UnreachableError or InDoubtError when no whole response arrived; a
+        refusal is part of the result.
+        """
+        request = {"Action": "ListJobs", "Version": _VERSION, "MaxJobs": "1"}
+        answer = self._opened().post(request, self._auth)
+        try:
+            results.job_page(answer)
+        except ServiceError as error:
+            return Probe(answer.date, error)
+        return Probe(answer.date, None)
 
     def close(self) -> None:
         """Close the connections kept open. Idempotent; a later call opens new ones."""
@@ -182,12 +206,12 @@ class Client:
         return read(self._opened().post(request, self._auth))
 
     def _has_learned(self, answer: Answer) -> bool:
-        """Take the service's time from the answer that refused ours."""
+        """Adopt the service's time from the response that refused ours."""
         if answer.date is None:
             return False
         self._offset = answer.date - self._clock()
         _logger.warning(
-            "clock refused by the service: from now on its time is used, %+.0f s from ours",
+            "the service refused our clock; using its time from now on, which is %+.0f s from ours",
             self._offset,
         )
         return True

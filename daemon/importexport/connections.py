@@ -1,6 +1,6 @@
-"""Connections that tell whether a request was sent, and that can be cut from outside.
+"""Connections that record whether a request was sent, and that another thread can cut.
 
-Built on the connections of urllib3, so that pooling, TLS and proxies stay its business.
+Built on the connections of urllib3, which does pooling, TLS and proxies.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _IDLE_SECONDS = 4.0  # less than the common keep-alive limits of servers (5 s an
 
 
 class Line:
-    """The connection that carries one request: whether it was used, and the power to cut it."""
+    """The connection of one request: whether anything was sent, and a way to cut it."""
 
     def __init__(self) -> None:
         self.sent = False  # a byte of the request may have left this machine
@@ -32,28 +32,28 @@ class Line:
         self._connection: socket.socket | None = None
 
     def use(self, connection: socket.socket, *, to_send: bool) -> None:
-        """Note the connection, and whether bytes follow now. Raises TimeoutError on a cut line."""
+        """Record the connection, and whether bytes follow. Raises TimeoutError once it is cut."""
         with self._lock:
             if self._is_cut:
                 raise TimeoutError("past the deadline")
             self.sent = self.sent or to_send
             if self._connection is None:
-                # A duplicate: TLS takes the original descriptor away, and the pool may close it.
+                # A duplicate: TLS takes over the original descriptor, and the pool may close it.
                 self._connection = socket.fromfd(
                     connection.fileno(), connection.family, connection.type
                 )
 
     def cut(self) -> None:
-        """Shut the connection and let nothing more through. After `release` it only does that."""
+        """Shut the connection down and let nothing more through, also after `release`."""
         with self._lock:
             self._is_cut = True
             if self._connection is not None:
-                with suppress(OSError):  # the other side was first
+                with suppress(OSError):  # the other side has closed it already
                     self._connection.shutdown(socket.SHUT_RDWR)
         self.release()
 
     def release(self) -> None:
-        """Let go of the connection as it is."""
+        """Give up the connection without closing it down."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
@@ -64,21 +64,21 @@ current_line: ContextVar[Line] = ContextVar("line")
 
 
 class _Connection(HTTPConnection):
-    """A connection that reports to the line of the request it carries."""
+    """A connection that reports to the line of its request."""
 
-    _is_connecting = False  # a proxy's CONNECT is not yet the request
+    _is_connecting = False  # a proxy's CONNECT is not part of the request
     _used = 0.0  # monotonic seconds
 
     @property
     def is_stale(self) -> bool:
-        """Idle for so long that the other side may be closing it now.
+        """Return whether it was idle for so long that the service may be closing it now.
 
-        A request sent into a closing connection would be in doubt for no reason.
+        A request that is sent over a closing connection would be in doubt for no reason.
         """
         return time.monotonic() - self._used > _IDLE_SECONDS
 
     def connect(self) -> None:
-        """Open the connection; nothing of the request is sent by that."""
+        """Open the connection; this sends nothing of the request."""
         self._is_connecting = True
         try:
             super().connect()
@@ -111,10 +111,10 @@ class _SecureConnection(_Connection, HTTPSConnection):
 class _Pool(HTTPConnectionPool):
     ConnectionCls = _Connection
 
-    def _get_conn(self, timeout: float | None = None) -> Any:  # noqa: ANN401 - as the pool has it
+    def _get_conn(self, timeout: float | None = None) -> Any:  # noqa: ANN401 - like the pool
         connection: Any = super()._get_conn(timeout)
         if connection.is_stale:
-            connection.close()  # it opens anew with the next request
+            connection.close()  # the next request opens it again
         return connection
 
 
@@ -130,12 +130,12 @@ class Adapter(HTTPAdapter):
     def init_poolmanager(
         self, connections: int, maxsize: int, block: bool = False, **settings: object
     ) -> None:
-        """Called by `requests` once, for the direct way."""
+        """Called by `requests` once, for direct connections."""
         super().init_poolmanager(connections, maxsize, block, **settings)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **settings: object) -> ProxyManager:
-        """Called by `requests` for each request that goes by way of a proxy."""
+        """Called by `requests` for each request through a proxy."""
         manager: ProxyManager = super().proxy_manager_for(proxy, **settings)
         manager.pool_classes_by_scheme = self._pools
         return manager

@@ -1,7 +1,7 @@
-"""The service's error codes: which error each one is, and whose turn it is then.
+"""The service's error codes: which error each one is, and who has to act.
 
-The words are those of the guide's table of errors and of AWS's common query errors. A code counts
-with and without its `Exception` ending, because the guide itself writes both.
+The codes are those of the guide's table of errors and of AWS's common query errors. A code counts
+with and without the ending `Exception`, because the guide uses both.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from daemon.errors import (
     TryLaterError,
 )
 
-_MESSAGE_LIMIT = 300  # characters: a sentence, and never a request that is quoted back at length
+_MESSAGE_LIMIT = 300  # characters: a sentence, but not a long quotation of the request
 
 _SECRET = re.compile("trueCryptPassword|pinCode", re.IGNORECASE)  # keys of the manifest
 
 _DEVELOPERS = (
-    "The request itself is at fault: report it to the developers of driveprep, with the code."
+    "The request itself is wrong: report it to the developers of driveprep, with the code."
 )
 _ANOTHER_JOB = "make a new job for this drive"
-_AGAIN = "Nothing to do: it is asked again later."
+_AGAIN = "No action is needed: driveprep tries again later."
 
 _TABLE: dict[str, tuple[type[RefusedError], str]] = {
-    # whoever dropped the manifest
+    # the person who dropped the manifest
     "MalformedManifest": (ManifestRefusedError, "Correct the manifest's YAML and drop it again."),
     "MissingManifestField": (ManifestRefusedError, "Add the field to the manifest."),
     "InvalidManifestField": (ManifestRefusedError, "Correct the field in the manifest."),
@@ -53,7 +53,7 @@ _TABLE: dict[str, tuple[type[RefusedError], str]] = {
     ),
     "InvalidClientTokenId": (
         CredentialsRefusedError,
-        "Correct credentials.access_key_id in config.yml: the service does not know the key.",
+        "Correct credentials.access_key_id in config.yml: the service does not have this key.",
     ),
     "SignatureDoesNotMatch": (
         CredentialsRefusedError,
@@ -68,13 +68,19 @@ _TABLE: dict[str, tuple[type[RefusedError], str]] = {
     ),
     "RequestExpired": (
         ClockRefusedError,
-        "Set this machine's clock (timedatectl shows it): it is over 15 minutes off the service's.",
+        "Set this machine's clock (see timedatectl): it is over 15 minutes off the service's.",
     ),
-    # whoever named that JobId
-    "InvalidJobId": (JobRefusedError, "Check the JobId and the account: no such job is known."),
+    # the person who named that JobId
+    "InvalidJobId": (
+        JobRefusedError,
+        "Check the JobId and the account: the service has no such job.",
+    ),
     "ExpiredJobId": (JobRefusedError, f"The job is over 30 days old and gone: {_ANOTHER_JOB}."),
     "CanceledJobId": (JobRefusedError, f"The job was canceled: {_ANOTHER_JOB}."),
-    "UnableToCancelJobId": (JobRefusedError, "The job is too far on to be canceled: let it end."),
+    "UnableToCancelJobId": (
+        JobRefusedError,
+        "The job has progressed too far to be canceled: wait until it ends.",
+    ),
     "UnableToUpdateJobId": (JobRefusedError, "The job has started and keeps its manifest."),
     # the developers
     "MissingParameter": (RequestRefusedError, _DEVELOPERS),
@@ -84,10 +90,10 @@ _TABLE: dict[str, tuple[type[RefusedError], str]] = {
     "MissingAction": (RequestRefusedError, _DEVELOPERS),
     "IncompleteSignature": (RequestRefusedError, _DEVELOPERS),
     "MalformedQueryString": (RequestRefusedError, _DEVELOPERS),
-    # nobody
+    # no one
     "CreateJobQuotaExceeded": (
         TryLaterError,
-        "The account's jobs of the day are used up: it is asked again; tomorrow brings new ones.",
+        "The account has reached its daily job limit. driveprep retries; it resets tomorrow.",
     ),
     "Throttling": (TryLaterError, _AGAIN),
     "Throttled": (TryLaterError, _AGAIN),
@@ -95,32 +101,32 @@ _TABLE: dict[str, tuple[type[RefusedError], str]] = {
     "RequestLimitExceeded": (TryLaterError, _AGAIN),
     "ServiceUnavailable": (TryLaterError, _AGAIN),
 }
-_VARIANTS = {  # other words for the same
+_VARIANTS = {  # other codes for the same
     "InvalidAccessId": "InvalidAccessKeyId",  # the guide's own spelling
-    "RequestTimeTooSkewed": "RequestExpired",  # as services close to S3 say it
+    "RequestTimeTooSkewed": "RequestExpired",  # as used by services related to S3
 }
 
 
 def refusal(operation: str, code: str, message: str) -> RefusedError:
-    """The error for the service's word `code`; one we do not know is a RequestRefusedError.
+    """Return the error for the service's `code`; RequestRefusedError for an unknown one.
 
-    Of the service's message only the first line is kept: AWS quotes whole requests in further
-    lines (SignatureDoesNotMatch does), and a request can hold a manifest's password. A line that
-    names such a key is not shown either.
+    Only the first line of the service's message is kept: AWS quotes whole requests in further
+    lines (for SignatureDoesNotMatch), and a request can contain a manifest's password. A line
+    that names such a key is not shown either.
     """
     word = code.removesuffix("Exception")
     kind, hint = _TABLE.get(
         _VARIANTS.get(word, word),
-        (RequestRefusedError, "Look the code up in the service's guide, or ask its operators."),
+        (RequestRefusedError, "Look up the code in the service's guide, or ask its operators."),
     )
     said = one_line(message)
     if _SECRET.search(said):
-        said = "its words may hold a secret of the manifest and are not shown"
+        said = "the message may contain a secret of the manifest and is not shown"
     return kind(f"{operation} refused: {one_line(code)}{said and f': {said}'}", hint, code)
 
 
 def one_line(text: str) -> str:
-    """The first line of a stranger's text, fit to stand within a sentence."""
+    """Return the first line of an untrusted text, made fit for a sentence."""
     first = text.strip().partition("\n")[0]
     printable = "".join(letter if letter.isprintable() else " " for letter in first)
     return printable.strip()[:_MESSAGE_LIMIT]

@@ -1,7 +1,7 @@
-"""What the service answers: frozen values, one class an operation. Opens no connection.
+"""The results of the operations, as frozen values. Opens no connection.
 
-An absent or blank element is `None`: "the answer does not say", never "unknown yet". Every reader
-raises RefusedError or InDoubtError as `answer.py` has it.
+An absent or empty element is `None`: "the response does not say", never "not known yet". Every
+function raises RefusedError or InDoubtError, see `response`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ABORTED = {"DeviceError", "InvalidSignature", "MissingSignature", "MissingDevic
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A paper the service wants in the box, such as a customs form."""
+    """A paper that the service wants in the box, such as a customs form."""
 
     description: str | None
     url: str | None
@@ -28,7 +28,7 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class CreatedJob:
-    """A job the service made, or with ValidateOnly would have made."""
+    """A job that the service made or, with ValidateOnly, would have made."""
 
     job_id: str
     job_type: str | None
@@ -41,7 +41,7 @@ class CreatedJob:
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """The service took the new manifest; its SIGNATURE may have changed (ask GetStatus)."""
+    """The service accepted the new manifest; SIGNATURE may have changed (see GetStatus)."""
 
     warning_message: str | None
     artifact_list: tuple[Artifact, ...]
@@ -49,7 +49,7 @@ class Updated:
 
 @dataclass(frozen=True, slots=True)
 class ListedJob:
-    """One line of ListJobs."""
+    """One job in ListJobs."""
 
     job_id: str
     job_type: str | None
@@ -59,7 +59,7 @@ class ListedJob:
 
 @dataclass(frozen=True, slots=True)
 class JobPage:
-    """One page of ListJobs, newest first; the next one starts after its last JobId."""
+    """One page of ListJobs, newest first; the next page starts after its last JobId."""
 
     jobs: tuple[ListedJob, ...]
     is_truncated: bool
@@ -67,7 +67,7 @@ class JobPage:
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """Where a job stands."""
+    """The status of a job."""
 
     job_id: str
     job_type: str | None
@@ -89,7 +89,7 @@ class JobStatus:
 
     @property
     def is_terminal(self) -> bool:
-        """The service is done with the job. A code nobody has told us of is not an end."""
+        """Return whether the service has finished the job. An unknown code is not an end."""
         code = self.progress_code or ""
         return code in _DONE | _ABORTED or code.startswith("Unsupported")
 
@@ -103,7 +103,7 @@ class ShippingLabel:
 
 
 def created_job(answer: Answer) -> CreatedJob:
-    """Read the answer to CreateJob: JobId and SignatureFileContents must be there."""
+    """Read the response to CreateJob, which must have JobId and SignatureFileContents."""
     result = Result(answer)
     return CreatedJob(
         job_id=result.job_id(),
@@ -117,19 +117,19 @@ def created_job(answer: Answer) -> CreatedJob:
 
 
 def updated(answer: Answer) -> Updated:
-    """Read the answer to UpdateJob."""
+    """Read the response to UpdateJob."""
     result = Result(answer)
     result.require_success()
     return Updated(result.text("WarningMessage"), _artifacts(result))
 
 
 def canceled(answer: Answer) -> None:
-    """Read the answer to CancelJob."""
+    """Read the response to CancelJob."""
     Result(answer).require_success()
 
 
 def job_status(answer: Answer) -> JobStatus:
-    """Read the answer to GetStatus: only JobId must be there."""
+    """Read the response to GetStatus, which must have JobId."""
     result = Result(answer)
     return JobStatus(
         job_id=result.job_id(),
@@ -153,10 +153,10 @@ def job_status(answer: Answer) -> JobStatus:
 
 
 def job_page(answer: Answer) -> JobPage:
-    """Read the answer to ListJobs.
+    """Read the response to ListJobs.
 
-    Jobs and IsTruncated must be there: a hollow answer taken for "no jobs" would let a job whose
-    CreateJob is in doubt be made a second time.
+    It must have Jobs and IsTruncated: if an empty response were read as "no jobs", a job whose
+    CreateJob is in doubt would be made a second time.
     """
     result = Result(answer)
     jobs = result.required(result.members("Jobs"), "Jobs")
@@ -174,7 +174,7 @@ def _listed_job(member: Result) -> ListedJob:
 
 
 def shipping_label(answer: Answer) -> ShippingLabel:
-    """Read the answer to GetShippingLabel."""
+    """Read the response to GetShippingLabel."""
     result = Result(answer)
     url = result.required(result.text("ShippingLabelURL"), "ShippingLabelURL")
     return ShippingLabel(url, result.text("Warning"))

@@ -1,18 +1,17 @@
-"""The way to the service: one POST out, one whole answer in, before one deadline.
+"""One request to the service: one POST, one whole response, one deadline for both.
 
 Loaded with the first request only, because `requests` is heavy and an idle daemon stays small.
-Nothing is sent twice here: no retries, no redirects, no cookies, no .netrc.
+Nothing is sent twice: there are no retries, redirects, cookies or .netrc.
 
-How the deadline is kept: each request runs on a thread of its own, and the caller waits for it. At
-the deadline the caller shuts the connection and leaves; the thread, wherever it hangs (name
-look-up, connect, TLS handshake, a dripping header or body), ends by itself and can no longer send,
-because a line that was cut lets nothing through. So the caller knows one thing for certain: whether
-a single byte of the request may have left this machine.
+How the deadline is kept: each request runs in a thread of its own, and the caller waits for it. At
+the deadline the caller shuts the connection down and returns. The thread, wherever it hangs (name
+look-up, connect, TLS handshake, a slow header or body), ends by itself and can no longer send,
+because nothing passes a line that was cut. So the caller knows for certain whether a single byte
+of the request may have left this machine.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import ssl
 import threading
@@ -26,8 +25,8 @@ import requests
 from urllib3.exceptions import HTTPError, ProtocolError
 
 from daemon.errors import InDoubtError, ServiceError, UnreachableError
-from daemon.importexport.authentication import host_header
 from daemon.importexport.connections import Adapter, Line, current_line
+from daemon.importexport.endpoint import host_header, is_loopback
 from daemon.importexport.response import Answer
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ _POOL = 64  # connections kept; more workers than this still work, on new connec
 _HEADERS = {
     "User-Agent": "driveprep",
     "Accept": "*/*",
-    "Accept-Encoding": "identity",  # so that the limit counts what really comes
+    "Accept-Encoding": "identity",  # so that the limit counts what is really sent
     "Content-Type": "application/x-www-form-urlencoded; charset=utf-8",
 }
 _EARLIEST, _LATEST = 1.2e9, 7.2e9  # seconds since the epoch: the years from 2008 to 2198
@@ -50,10 +49,10 @@ _NOT_ANSWERED = (requests.RequestException, HTTPError, HTTPException, OSError, V
 
 
 class Transport:
-    """Connections to one endpoint, kept open between requests. May be used from many threads.
+    """Connections to one endpoint, kept open between requests. Safe to use from many threads.
 
-    TLS certificates are verified, against REQUESTS_CA_BUNDLE where the environment names one.
-    Proxies of the environment count, but never on the way to a loopback address.
+    TLS certificates are verified, with REQUESTS_CA_BUNDLE if the environment names one. Proxies
+    of the environment are used, but never for a loopback address.
     """
 
     def __init__(self, endpoint: str, timeout: float) -> None:
@@ -65,13 +64,13 @@ class Transport:
         with requests.Session() as session:
             settings = session.merge_environment_settings(endpoint, {}, True, None, None)
         self._verify = settings["verify"] or True  # a certificate is always verified
-        self._proxies = {} if _is_loopback(url.hostname or "") else settings["proxies"]
+        self._proxies = {} if is_loopback(url.hostname or "") else settings["proxies"]
 
     def post(self, parameters: Mapping[str, str], auth: SignatureVersion2) -> Answer:
-        """Send one signed request and return the whole answer, whatever it says.
+        """Send one signed request and return the whole response, whatever it says.
 
-        Raises UnreachableError when nothing of the request was sent, InDoubtError when something
-        was and no whole answer came back before the deadline.
+        Raises UnreachableError if nothing of the request was sent, InDoubtError if something was
+        sent and no whole response arrived before the deadline.
         """
         operation = parameters["Action"]
         request = requests.Request("POST", self._url, _HEADERS, data=parameters, auth=auth)
@@ -81,9 +80,9 @@ class Transport:
             exchange.start()
             exchange.join(self._timeout)
             is_late = exchange.is_alive()
-        finally:  # on an interrupt too: nobody waits for the answer any more
+        finally:  # on an interrupt too: the response is not waited for any more
             exchange.line.cut()
-        # What a late thread still comes by is only what our own cut looks like from its end.
+        # What a late thread still returns is only the effect of our own cut.
         if is_late:
             raise self._failure(operation, exchange.line, None)
         if exchange.answer is not None:
@@ -120,30 +119,30 @@ class Transport:
         cause = _root_cause(error)
         if line.sent:
             return InDoubtError(
-                f"{operation}: no whole answer from {self._host}: {self._told(cause)}",
-                "The service may or may not have acted: that is looked up before it is asked"
-                " again.",
+                f"{operation}: no complete response from {self._host}: {self._explained(cause)}",
+                "The service may or may not have acted: its list of jobs is checked before the"
+                " request is repeated.",
                 code="in-doubt-no-response",
             )
         return UnreachableError(
-            f"{operation}: cannot reach {self._host}: {self._told(cause)}",
+            f"{operation}: cannot reach {self._host}: {self._explained(cause)}",
             _hint(cause),
             code="unreachable",
         )
 
-    def _told(self, cause: BaseException | None) -> str:
+    def _explained(self, cause: BaseException | None) -> str:
         match cause:
             case None | TimeoutError():
-                return f"not within {self._timeout:g} s"
+                return f"none within {self._timeout:g} s"
             case ssl.SSLCertVerificationError():
                 return f"its certificate does not verify: {cause.verify_message}"
             case OSError(strerror=str(text)) if text:
                 return text
             case IncompleteRead() | ProtocolError() | RemoteDisconnected():
-                return "the answer was cut off"
+                return "the response was cut off"
             case HTTPException() | HTTPError() if not isinstance(cause, _EndlessError):
-                # Its text can be the other side's, and quote ours.
-                return f"the answer is no HTTP that can be read ({type(cause).__name__})"
+                # Its text can come from the service and quote our request.
+                return f"the response is not readable HTTP ({type(cause).__name__})"
             case _:
                 return str(cause)
 
@@ -155,7 +154,7 @@ def _hint(cause: BaseException | None) -> str:
                 "Check endpoint in config.yml, the clock, and the CA certificates of the machine."
             )
         case socket.gaierror():
-            return "Check endpoint in config.yml and the name look-up of this machine (DNS)."
+            return "Check endpoint in config.yml and name resolution (DNS) on this machine."
         case ConnectionRefusedError():
             return "Start the service (driveprep emulator?) or correct endpoint in config.yml."
         case _:
@@ -163,7 +162,7 @@ def _hint(cause: BaseException | None) -> str:
 
 
 class _Exchange(threading.Thread):
-    """One request under way, on a thread of its own."""
+    """One request under way, in a thread of its own."""
 
     def __init__(self, send: Callable[[], Answer]) -> None:
         super().__init__(name="importexport", daemon=True)
@@ -183,11 +182,11 @@ class _Exchange(threading.Thread):
 
 
 class _EndlessError(HTTPError):
-    """The answer is longer than any that is of use."""
+    """The response is longer than any usable one."""
 
 
 def _body(raw: HTTPResponse) -> bytes:
-    """The answer to its end. Raises _EndlessError on one without end."""
+    """Return the whole body. Raises _EndlessError if it is too long."""
     body = bytearray()
     while chunk := raw.read(1 << 16, decode_content=False):
         body += chunk
@@ -197,7 +196,7 @@ def _body(raw: HTTPResponse) -> bytes:
 
 
 def _date(header: str) -> float | None:
-    """Seconds since the epoch; None for what no clock shows, and could not be signed with."""
+    """Return seconds since the epoch; None for a date that cannot be right."""
     try:
         moment = parsedate_to_datetime(header).timestamp()
     except (ValueError, OverflowError):
@@ -206,7 +205,7 @@ def _date(header: str) -> float | None:
 
 
 def _root_cause(error: BaseException | None) -> BaseException | None:
-    """The innermost error of the operating system or of HTTP, else the outermost one."""
+    """Return the innermost error of the operating system or of HTTP, or the outermost one."""
     found, inner = error, error
     while inner is not None:
         is_cause = isinstance(inner, OSError | HTTPException | HTTPError)
@@ -214,10 +213,3 @@ def _root_cause(error: BaseException | None) -> BaseException | None:
             found = inner
         inner = inner.__cause__ or inner.__context__
     return found
-
-
-def _is_loopback(hostname: str) -> bool:
-    try:
-        return ipaddress.ip_address(hostname).is_loopback
-    except ValueError:
-        return hostname == "localhost" or hostname.endswith(".localhost")

@@ -1,6 +1,6 @@
-"""The elements of an XML document of strangers, no more of them than an answer can have.
+"""The elements of an untrusted XML document, with limits on their number.
 
-Loaded with the first answer only: an idle daemon stays small.
+Loaded with the first response only: an idle daemon stays small.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 ELEMENT_LIMIT = 10_000  # a full page of ListJobs has 500; a MiB of tags would take 100 MB
 ATTRIBUTE_LIMIT = 100  # of one element; the service writes none but namespaces
 
-_AT_WORK = threading.Lock()  # one at a time: what is refused took its memory, too
+_AT_WORK = threading.Lock()  # one at a time: a refused document needs memory, too
 
 
 def parse(body: bytes) -> Element | None:
-    """The root of an XML document; None for anything else, document types and entities included."""
+    """Return the root of an XML document; None for anything else, or with a DTD or entities."""
     with _AT_WORK:
         parser = XMLParser(target=_Builder(), forbid_dtd=True)
         try:
@@ -37,8 +37,8 @@ class _Builder(TreeBuilder):
         super().__init__()
         self._left = ELEMENT_LIMIT
 
-    def start(self, tag: Any, attrs: dict[Any, Any], /) -> Element:  # noqa: ANN401 - as there
+    def start(self, tag: Any, attrs: dict[Any, Any], /) -> Element:  # noqa: ANN401 - like the base class
         self._left -= 1
         if self._left < 0 or len(attrs) > ATTRIBUTE_LIMIT:
-            raise ValueError("more than an answer can have")
+            raise ValueError("more than a response can have")
         return super().start(tag, attrs)

@@ -1,23 +1,23 @@
 """The rules of export manifests (2010-06-01), and the text that goes to the service.
 
-Values are texts and stay as dropped. Where the service's own parser may read something else than
-we do, there is a warning.
+Values are texts and stay as they were dropped. There is a warning where the service's own parser
+may read another value.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import yaml
 
 from daemon.documents import reader
 from daemon.documents.fields import Fields, Findings
-from daemon.documents.reader import Mapping, Node, Plain, Scalar, Sequence
+from daemon.documents.nodes import Mapping, Scalar, walk
 from daemon.documents.syntax import QUOTE_IT
-from daemon.documents.text import LINE_END, dotted, refusal
+from daemon.documents.text import LINE_END, refusal
 from daemon.errors import DocumentError, Fault, ManifestError
+from daemon.manifest import access_key
 from daemon.system.file_systems import FILE_SYSTEMS
 
 SERVICE_LEVELS = ("standard", "expeditedShipping")
@@ -51,13 +51,11 @@ _PLACEHOLDERS = frozenset({
 # fmt: on
 _FREE_TEXT = frozenset({*_TEXTS, *_ADDRESS, *_ADDRESS_MORE, *_OPERATION})
 _SAME_AS_NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.(0|[0-9]*[1-9]))?")  # 98109 and 2.0, not 02142
-_GUIDE_LINE = re.compile(r"\s*\w+:\S")
-_SAFE_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9]*")  # what every access key of AWS looks like
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """An export manifest that breaks no rule known here."""
+    """An export manifest that breaks none of the rules known here."""
 
     name: str
     data: bytes = field(repr=False)  # as dropped; it may hold trueCryptPassword or pinCode
@@ -67,10 +65,11 @@ class Manifest:
     return_address: dict[str, str] = field(repr=False)
     notification_email: str | None = field(default=None, repr=False)
     warnings: tuple[Fault, ...] = ()
+    root: Mapping = field(default=Mapping((), 1, 1), repr=False, compare=False)  # `data` as read
 
 
 def read(data: bytes, name: str) -> Manifest:
-    """The manifest in `data`; `name` is what its faults call the file.
+    """Return the manifest in `data`; faults call the file `name`.
 
     Raises ManifestError with all faults at once, in the order of the text, and nothing else.
     """
@@ -85,9 +84,10 @@ def read(data: bytes, name: str) -> Manifest:
         access_key_id=top.text("accessKeyId"),
         return_address=_return_address(top),
         notification_email=top.text("notificationEmail"),
+        root=root,
     )
     _check_the_rest(top)
-    if not top.has("accessKeyId") and _with_access_key(data, name, "AKIAIOSFODNN7EXAMPLE") is None:
+    if not top.has("accessKeyId") and access_key.added(data, root, "AKIAIOSFODNN7EXAMPLE") is None:
         findings.fault(root, "accessKeyId", "is missing", "add a line `accessKeyId: ...`")
     if findings.faults:
         raise refusal(findings.faults, ManifestError)
@@ -96,20 +96,20 @@ def read(data: bytes, name: str) -> Manifest:
 
 
 def to_send(manifest: Manifest, access_key_id: str) -> str:
-    """The text for the service: as dropped, with a missing accessKeyId added as one line."""
+    """Return the text for the service: as dropped, a missing accessKeyId added as one line."""
     if manifest.access_key_id is not None:
         return manifest.data.decode()
-    text = _with_access_key(manifest.data, manifest.name, access_key_id)
-    if text is None:  # `read` has tried it with another one
+    text = access_key.added(manifest.data, manifest.root, access_key_id)
+    if text is None:  # `read` has tried it with another key
         message = f"{manifest.name}: accessKeyId is missing and cannot be added"
         raise ManifestError(message, hint="write it into the manifest")
     return text
 
 
 def is_same(sent: str, current: str) -> bool:
-    """Whether the service's CurrentManifest is the text we sent.
+    """Return whether the service's CurrentManifest is the text that was sent.
 
-    Line ends, a byte order mark and outer white space do not count: XML does not keep them.
+    Line ends, a byte order mark and surrounding white space do not count: XML changes them.
     """
     return _bare(sent) == _bare(current)
 
@@ -173,7 +173,7 @@ def _check_operations(top: Fields) -> None:
 
 
 def _warn_of_unknown(fields: Fields) -> None:
-    """Unknown keys are no faults: the service may know more of them than we do."""
+    """Unknown keys are not faults: the service may have more keys than are known here."""
     for key, path, remedy in fields.unknown():
         if path in _IMPORT_ONLY:
             fields.findings.warn(key, path, "is a key of import jobs", "delete it")
@@ -182,57 +182,25 @@ def _warn_of_unknown(fields: Fields) -> None:
 
 
 def _warn_of_values(findings: Findings, root: Mapping) -> None:
-    """What is no fault, but may not arrive as it was meant."""
-    for key, path, scalar in _scalars("", "", root):
-        if scalar.comment:
-            problem = "ends before #, since YAML takes the rest of the line for a comment"
-            findings.warn(scalar, path, problem, f"if it belongs to the value, {QUOTE_IT}")
-        if key in _FREE_TEXT and scalar.is_plain and scalar.text and _is_typed(scalar.text):
-            problem = "may be read as something else than this text by the service"
-            findings.warn(scalar, path, problem, QUOTE_IT)
-        if scalar.text in _PLACEHOLDERS:
-            findings.warn(scalar, path, "is the guide's placeholder", "write your own value")
+    """Warn of what is not a fault but may not arrive as it was meant."""
+    for entry in walk(root):
+        if isinstance(entry.value, Scalar):
+            _warn_of_value(findings, entry.path, entry.key.text if entry.key else "", entry.value)
 
 
-def _scalars(key: str, path: str, node: Node) -> Iterator[tuple[str, str, Scalar]]:
-    """Every text in the document with its key and its dotted key."""
-    match node:
-        case Scalar():
-            yield key, path, node
-        case Sequence():
-            for number, item in enumerate(node.items):
-                yield from _scalars(key, f"{path}[{number}]", item)
-        case Mapping():
-            for name, value in node.entries:
-                yield from _scalars(name.text, dotted(path, name.text), value)
+def _warn_of_value(findings: Findings, path: str, key: str, scalar: Scalar) -> None:
+    if scalar.comment:
+        problem = "ends before #, since YAML takes the rest of the line as a comment"
+        findings.warn(scalar, path, problem, f"if it belongs to the value, {QUOTE_IT}")
+    if key in _FREE_TEXT and scalar.is_plain and scalar.text and _is_typed(scalar.text):
+        problem = "the service may read this text as another value"
+        findings.warn(scalar, path, problem, QUOTE_IT)
+    if scalar.text in _PLACEHOLDERS:
+        findings.warn(scalar, path, "is the guide's placeholder", "write your own value")
 
 
 def _is_typed(text: str) -> bool:
-    """Whether YAML 1.1 makes another value of it: 02142 is 1122 there, and NO is false."""
+    """Return whether YAML 1.1 reads another value: 02142 is 1122 there, and NO is false."""
     resolvers = yaml.SafeLoader.yaml_implicit_resolvers.get(text[:1], ())
     is_typed = any(pattern.match(text) for _, pattern in resolvers)
     return is_typed and not _SAME_AS_NUMBER.fullmatch(text)
-
-
-def _with_access_key(data: bytes, name: str, access_key_id: str) -> str | None:
-    """The text with one more line above its second key; None where it would not read so."""
-    root = _root(data, name)
-    keys = [key for key, _ in root.entries[:2]]
-    if len(keys) < 2 or keys[0].line == keys[1].line:  # {manifestVersion: 2.0, ...}
-        return None
-    text = data.decode()
-    line_end = list(LINE_END.finditer(text))[keys[1].line - 2]
-    colon = ":" if _GUIDE_LINE.match(keys[0].source) else ": "
-    quoted = access_key_id.replace("'", "''")
-    value = access_key_id if _SAFE_PLAIN.fullmatch(access_key_id) else f"'{quoted}'"
-    line = f"{' ' * (keys[1].column - 1)}accessKeyId{colon}{value}{line_end[0]}"
-    added = text[: line_end.end()] + line + text[line_end.end() :]
-    wanted = root.plain() | {"accessKeyId": access_key_id}
-    return added if _reads_as(added, wanted) else None
-
-
-def _reads_as(text: str, wanted: dict[str, Plain]) -> bool:
-    try:
-        return reader.read(text.encode(), "", guide_spelling=True).plain() == wanted
-    except DocumentError:
-        return False

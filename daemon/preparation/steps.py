@@ -37,7 +37,7 @@ from daemon.jobs.job import (
 )
 from daemon.jobs.journal import Journal
 from daemon.manifest import rules
-from daemon.manifest.complaints import blame
+from daemon.manifest.complaints import locate
 from daemon.preparation import papers, reconciliation
 from daemon.preparation.polling import StatusPoller
 from daemon.preparation.signing import Signer
@@ -253,7 +253,7 @@ class Preparation:
         return self.journal.mark_filed(job)
 
     def _reject(self, job: Job, error: ManifestRefusedError, dropped: bytes) -> Job:
-        reason = printable_lines(blame(dropped, printable(job.name), error).excerpt())
+        reason = printable_lines(locate(dropped, printable(job.name), error).excerpt())
         return self.journal.record(job, Rejected(reason), manifest=dropped)
 
     # The manifest

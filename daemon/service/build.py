@@ -62,8 +62,12 @@ def build(
     spool: Spool,
     journal: Journal,
     outside: Outside,
+    on_timer: Callable[[], None] = lambda: None,
 ) -> Loop:
-    """Return the main loop, ready to run. `load` reads the configuration again."""
+    """Return the main loop, ready to run.
+
+    `load` reads the configuration again. `on_timer` is called on each timer: it may ring the bell.
+    """
     clocks = outside.clocks
     under_way = UnderWay(clocks.steady)
     hooks = HookQueue(outside.path)
@@ -98,4 +102,4 @@ def build(
     workers = Workers(lambda: bell.ring(Ring.WORK), clocks.steady, outside.thread)
     scheduler = Scheduler(journal, survey, workers, reloadable(settings), clocks.steady)
     intake = Intake(spool, journal, under_way, clocks.wall)
-    return Loop(bell, journal, spool, intake, survey, scheduler, workers, reload, clocks)
+    return Loop(bell, journal, spool, intake, survey, scheduler, workers, reload, on_timer, clocks)

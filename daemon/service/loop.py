@@ -45,6 +45,7 @@ class Loop:
         scheduler: Scheduler,
         workers: Workers,
         load: Callable[[], Reloadable],
+        on_timer: Callable[[], None],
         clocks: Clocks,
     ) -> None:
         self._bell = bell
@@ -55,6 +56,7 @@ class Loop:
         self._scheduler = scheduler
         self._workers = workers
         self._load = load
+        self._on_timer = on_timer
         self._clocks = clocks
         self._timer_at = clocks.steady() + TIMER_SECONDS
         self._scanned_at = 0.0  # seconds since the epoch
@@ -107,6 +109,7 @@ class Loop:
         self._survey.refresh(ring, self._journal.unfiled())
         if Ring.TIMER in ring:
             self._scheduler.report_hung()
+            self._on_timer()
 
     def _reload(self) -> None:
         try:

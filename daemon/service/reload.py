@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from daemon.system.watch import Watch
 # A fixed name: it is part of the interface and does not follow the file.
 log = logging.getLogger("daemon.foreground")
 
+MAX_LINKS = 40  # as the kernel follows them, path_resolution(7)
 SCAN_SECONDS = 5.0  # how long a usable configuration may go unseen where nothing can be watched
 
 
@@ -39,25 +40,53 @@ class Reloadable:
 
 
 class Sources:
-    """The configuration's files; while they are followed, a change of any of them rings CONFIG."""
+    """The configuration's files. Once it was loaded, a change of any of them rings CONFIG."""
 
     def __init__(self, path: Path, bell: Bell) -> None:
-        self._path = path
+        self._path = path.absolute()
         self._bell = bell
-        self._files: frozenset[Path] = frozenset()
+        self._files: frozenset[Path] = frozenset()  # and the links on the way to them
+        self._stamps: dict[Path, tuple[int, ...]] = {}  # of the files when they were read
         self._folders: dict[Path, int] = {}  # with their inodes: a new folder needs a new watch
         self._watch: Watch | None = None
 
-    def follow(self) -> None:
-        """Find out which files they are now. What is read after this cannot change unnoticed."""
-        self._files = loading.files(self._path, os.environ)
-        folders = _inodes({file.parent for file in self._files})
-        if folders != self._folders:
-            self.stop()
-            self._watch, self._folders = Watch(), folders
-            for folder in folders:
-                self._watch.add(folder, self._ring_for(folder))
-            self._watch.start()
+    def load(self) -> Config:
+        """Read the configuration. What was read cannot change unnoticed. Raises ConfigError.
+
+        It is read again if the watch had to be extended for it: a change before that would not
+        have been noticed.
+        """
+        while True:
+            error: ConfigError | None = None
+            try:
+                settings = loading.load(self._path, os.environ)
+                files = settings.files
+            except ConfigError as caught:
+                error, files = caught, caught.files
+            self._stamps = _stamps(files | {self._path})
+            if self._follow(files | {self._path}):
+                continue
+            if error:
+                raise error
+            return settings
+
+    def check(self) -> None:
+        """Ring CONFIG if a file has changed although no event came: events can be lost."""
+        if _stamps(self._stamps) != self._stamps:
+            self._bell.ring(Ring.CONFIG)
+
+    def _follow(self, files: frozenset[Path]) -> bool:
+        """Watch these files and every link on the way to them; return whether that is new."""
+        self._files = frozenset().union(*map(_places, files))
+        folders = _inodes({place.parent for place in self._files})
+        if folders == self._folders:
+            return False
+        self.stop()
+        self._watch, self._folders = Watch(), folders
+        for folder in folders:
+            self._watch.add(folder, self._ring_for(folder))
+        self._watch.start()
+        return True
 
     def stop(self) -> None:
         """Stop watching. Safe to repeat."""
@@ -83,9 +112,8 @@ def first_config(
     reported: tuple[str, ...] = ()
     pause = min(scan_seconds, systemd.watchdog_seconds() or scan_seconds)
     while True:
-        sources.follow()
         try:
-            return loading.load(path, os.environ)
+            return sources.load()
         except ConfigError as error:
             if not systemd.is_listening():
                 raise
@@ -101,14 +129,13 @@ def first_config(
         systemd.notify("WATCHDOG=1")
 
 
-def reload(path: Path, sources: Sources, steady: Clock) -> Config:
+def reload(sources: Sources, steady: Clock) -> Config:
     """Return the configuration as it is now, and notify systemd. Raises ConfigError."""
     # sd_notify(3): the time shows systemd to which of two reloads a READY=1 belongs.
     systemd.notify("RELOADING=1", f"MONOTONIC_USEC={int(steady() * 1e6)}")
     status = "configuration read"
     try:
-        sources.follow()
-        return loading.load(path, os.environ)
+        return sources.load()
     except ConfigError as error:
         status = f"configuration unchanged: {printable(_sentences(error)[0])}"
         raise
@@ -126,4 +153,30 @@ def _inodes(folders: set[Path]) -> dict[Path, int]:
     for folder in folders:
         with suppress(OSError, ValueError):  # ValueError: a name that no file can have
             found[folder] = folder.stat().st_ino
+    return found
+
+
+def _places(path: Path) -> set[Path]:
+    """Return the path itself and every symbolic link on the way to the file that it means."""
+    found, rest = {path}, list(path.parts[1:])
+    here = Path("/")
+    while rest and len(found) < MAX_LINKS:
+        part = rest.pop(0)
+        here = here.parent if part == ".." else here / part
+        with suppress(OSError):  # not a link, or nothing is there
+            target = here.readlink()
+            found.add(here)
+            rest = [*target.parts[target.is_absolute() :], *rest]
+            here = Path("/") if target.is_absolute() else here.parent
+    return found | {here}
+
+
+def _stamps(files: Iterable[Path]) -> dict[Path, tuple[int, ...]]:
+    """Return what changes whenever a file does; nothing for a file that is missing."""
+    found: dict[Path, tuple[int, ...]] = {}
+    for file in files:
+        with suppress(OSError, ValueError):
+            status = file.stat()
+            found[file] = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+        found.setdefault(file, ())
     return found

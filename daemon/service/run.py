@@ -55,8 +55,8 @@ def run(path: Path) -> None:
         watch = _watch(bell, spool, polled=is_remote)
         stack.callback(watch.stop)
         journal.publish(folder="polled" if is_remote else "watched")
-        load = partial(reload, path, sources, outside.clocks.steady)
-        loop = build(settings, load, bell, spool, journal, outside)
+        load = partial(reload, sources, outside.clocks.steady)
+        loop = build(settings, load, bell, spool, journal, outside, sources.check)
         log.info("driveprep watches %s for %s", spool.pending, settings.endpoint)
         loop.run()
 

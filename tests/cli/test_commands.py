@@ -145,7 +145,7 @@ def test_check_of_a_bad_manifest_is_65(person, tmp_path):
     done = person.types("check", bad, GUIDE)
 
     assert done.returncode == 65
-    assert "bad.yml:3:1: deviceId: is missing; did you mean deviceID" in done.stderr
+    assert "bad.yml:3:1: deviceId: is missing; did you mean deviceId" in done.stderr
     assert "bad.yml:4:12: fileSystem" in done.stderr
     assert "^" in done.stderr
     assert "good, for HD001" in done.stdout

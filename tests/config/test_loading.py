@@ -102,23 +102,23 @@ def test_all_faults_come_at_once(folder: Path) -> None:
     )
 
     assert [fault.split("; ")[0] for fault in faults] == [
-        "1:11: endpoint: would send signed requests over the network in the clear",
+        "1:11: endpoint: would send signed requests over the network unencrypted",
         "2:1: worker: is not a known key",
-        "3:8: spool: want an absolute path, got 'spool'",
-        "4:9: settle: want a number from 0 to 3600, got '1s'",
-        "5:10: workers: want a whole number",
-        "6:10: timeout: want a number from 1 to 300, got '0'",
-        "7:8: eject: want true or false, got 'maybe'",
+        "3:8: spool: expected an absolute path, got 'spool'",
+        "4:9: settle: expected a number from 0 to 3600, got '1s'",
+        "5:10: workers: expected a whole number",
+        "6:10: timeout: expected a number from 1 to 300, got '0'",
+        "7:8: eject: expected true or false, got 'maybe'",
         "9:3: hooks.prepard: is not a known key",
-        "10:13: hooks.rejected: want an absolute path, got 'x'",
-        "11:13: hooks.obstacle: want a list of texts",
-        "14:3: devices.B: is known by the same keys as A",
+        "10:13: hooks.rejected: expected an absolute path, got 'x'",
+        "11:13: hooks.obstacle: expected a list of texts",
+        "14:3: devices.B: has the same keys as A",
         "15:3: devices.C: says nothing",
-        "16:6: devices.D: want a group of keys",
+        "16:6: devices.D: expected a group of keys",
         "17:3: devices.E: says nothing",
         "17:7: devices.E.labl: is not a known key",
         "17:22: devices.E.uuid: is empty",
-        "18:18: require_mapping: want a text, got a list",
+        "18:18: require_mapping: expected a text, got a list",
     ]
     assert faults[1].endswith("did you mean workers?")
     assert faults[7].endswith("did you mean prepared?")
@@ -150,7 +150,7 @@ def test_other_endpoints_are_refused(folder: Path, endpoint: str) -> None:
 def test_syntax_and_duplicates_are_faults(folder: Path) -> None:
     """The faults of the text itself come as ConfigError too."""
     assert faults_of(folder, "spool: /a\nspool: /b\n")[0].startswith("2:1: spool: ")
-    assert "blank after the colon" in faults_of(folder, "spool: /a\nworkers:8\neject: no\n")[0]
+    assert "space after the colon" in faults_of(folder, "spool: /a\nworkers:8\neject: no\n")[0]
 
 
 def test_missing_file_says_what_to_do(folder: Path) -> None:
@@ -180,12 +180,12 @@ def test_secret_file_is_found_beside_the_config(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "mode", "words"),
     [
-        ("s3cret\n", 0o644, "is open to every user (mode 0644); chmod o= "),
-        ("s3cret\n", 0o642, "is open to every user"),
+        ("s3cret\n", 0o644, "is accessible to every user (mode 0644); chmod o= "),
+        ("s3cret\n", 0o642, "is accessible to every user"),
         ("", 0o600, "is empty"),
         ("\n", 0o600, "is empty"),
         ("s3cret\ns3cret\n", 0o600, "has 2 lines"),
-        (" s3cret\n", 0o600, "outer blanks"),
+        (" s3cret\n", 0o600, "spaces around the secret"),
     ],
 )
 def test_unfit_secret_file_is_refused(folder: Path, text: str, mode: int, words: str) -> None:
@@ -206,7 +206,7 @@ def test_secret_that_is_no_readable_file_is_refused(folder: Path) -> None:
     for name, words in (
         ("none", "does not exist"),
         (".", "Is a directory"),
-        ("pipe", "is no file"),
+        ("pipe", "is not a regular file"),
     ):
         text = f"credentials:\n  access_key_id: A\n  secret_access_key_file: {name}\n"
         (fault,) = faults_of(folder, text)
@@ -231,7 +231,7 @@ def test_contradicting_credentials_are_faults(folder: Path) -> None:
     )
     assert [fault.split("; ")[0] for fault in faults] == [
         "1:1: credentials.access_key_id: is missing",
-        "3:27: credentials.secret_access_key_file: stands beside secret_access_key",
+        "3:27: credentials.secret_access_key_file: cannot be combined with secret_access_key",
     ]
 
 
@@ -256,7 +256,7 @@ def test_profile_is_read_from_awss_file(folder: Path) -> None:
         )
         assert words in fault
     path.write_text("aws_secret_access_key = s3cret\n")
-    assert "is no INI file" in faults_of(folder, text, {"HOME": str(folder)})[0]
+    assert "is not an INI file" in faults_of(folder, text, {"HOME": str(folder)})[0]
     path.chmod(0o644)
     assert "chmod o=" in faults_of(folder, text, {"HOME": str(folder)})[0]
 
@@ -286,7 +286,7 @@ def test_environment_is_the_last_place(folder: Path) -> None:
     )
 
     (fault,) = faults_of(folder, "credentials: {access_key_id: AKIAOTHER}\n")
-    assert "AWS_ACCESS_KEY_ID is another one" in fault
+    assert "AWS_ACCESS_KEY_ID and access_key_id differ" in fault
     (fault,) = faults_of(folder, "eject: no\n", {})
     assert "add secret_access_key_file" in fault
 
@@ -307,7 +307,7 @@ def test_example_shows_every_key_with_its_default(folder: Path) -> None:
 
     loaded = load(folder, text)
 
-    shown = {field.name for field in dataclasses.fields(loading.Config)}
+    shown = {field.name for field in dataclasses.fields(loading.Config)} - {"files"}
     assert {name for name in shown if re.search(rf"^{name}:", text, re.MULTILINE)} == shown
     for key in loading.credentials.KEYS:
         assert re.search(rf"^  #?{key}:", EXAMPLE.read_text(), re.MULTILINE), key

@@ -81,12 +81,12 @@ def test_positions_are_the_editors() -> None:
         ("a: [x] y\n", 1, 8, "a", QUOTE),
         ("a: [x\nb: c\n", 1, 4, "a[1]", "close it"),
         ("a: {x\nb: c\n", 1, 4, "a", "close it"),
-        ("a:\n\tb: c\n", 2, 1, "a", "indent with blanks only"),
-        ("\ta: c\n", 1, 1, "", "indent with blanks only"),
+        ("a:\n\tb: c\n", 2, 1, "a", "indent with spaces only"),
+        ("\ta: c\n", 1, 1, "", "indent with spaces only"),
         ('a: 1\nb: "x\nc: d\n', 2, 4, "b", "never closed"),
         ("a: 'it's'\n", 1, 8, "a", "write each ' twice"),
-        ("a: 1\nb\nc: d\n", 2, 1, "", "a blank after the colon"),
-        ("a: 1\nb:2\nc: d\n", 2, 1, "", "a blank after the colon"),
+        ("a: 1\nb\nc: d\n", 2, 1, "", "a space after the colon"),
+        ("a: 1\nb:2\nc: d\n", 2, 1, "", "a space after the colon"),
         ("a: 1\n  b: 2\n", 2, 4, "", "same column"),
         ("a:\n  b: 1\n c: 2\n", 3, 2, "", "same column"),
         ("a: b\n---\nc: d\n", 2, 1, "", "second document"),
@@ -125,8 +125,8 @@ def test_escape_in_double_quotes_is_explained() -> None:
     [
         ("a: b\n".encode("utf-16"), "UTF-16"),
         ("a: b\n".encode("utf-16-le"), "UTF-16"),
-        (b"a: b\nc: caf\xe9\n", "0xe9 is no UTF-8"),
-        (b"a: b\n" * 13_108, "has more than 65536 bytes"),
+        (b"a: b\nc: caf\xe9\n", "0xe9 is not UTF-8"),
+        (b"a: b\n" * 13_108, "larger than the limit of 65536 bytes"),
     ],
 )
 def test_what_is_no_text_is_refused(data: bytes, words: str) -> None:
@@ -250,7 +250,7 @@ def test_guide_spelling_does_not_hide_a_second_colon() -> None:
 
 def test_guide_spelling_is_off_unless_asked_for() -> None:
     """config.yml is plain YAML."""
-    assert "a blank after the colon" in str(faults_of("a: b\nendpoint:x\nc: d\n")[0])
+    assert "a space after the colon" in str(faults_of("a: b\nendpoint:x\nc: d\n")[0])
 
 
 def test_comment_that_cuts_a_value_is_kept() -> None:

@@ -161,7 +161,6 @@ def test_any_text_is_a_configuration_or_a_list_of_faults(
         told = repr(loading.load(path, {}))
     except DriveprepError as error:
         told = repr(error) + "".join(fault.excerpt() for fault in getattr(error, "faults", ()))
-        loading.files(path, {})
     assert told
 
 

@@ -225,7 +225,7 @@ def test_a_secret_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
     keys = f"{{access_key_id: A, secret_access_key_file: {secret}}}"
     path.write_text(f"credentials: {keys}\n")
 
-    with pytest.raises(loading.ConfigError, match="open to every user") as refused:
+    with pytest.raises(loading.ConfigError, match="accessible to every user") as refused:
         loading.load(path, {})
 
     assert SECRET_ACCESS_KEY not in str(refused.value)

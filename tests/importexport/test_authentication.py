@@ -13,8 +13,9 @@ from botocore.credentials import Credentials as BotocoreCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.importexport.authentication import SignatureVersion2, host_header, sign, string_to_sign
+from daemon.importexport.authentication import SignatureVersion2, sign, string_to_sign
 from daemon.importexport.credentials import Credentials
+from daemon.importexport.endpoint import host_header
 
 KEY_ID = "AKIAIOSFODNN7EXAMPLE"
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"

@@ -23,7 +23,7 @@ STATES = {
     "submitting": Submitting(1.0, "https://service", "AKIA", {"serial": "WX11"}),
     "submitted": Submitted("K7M3X", "text", "address", "", 1.0, {}),
     "signed": Signed("K7M3X", "text", "address", "", 1.0, 2.0, {}),
-    "rejected": Rejected("fileSystem: want NTFS"),
+    "rejected": Rejected("fileSystem: expected NTFS"),
 }
 STEPS = {
     ("pending", "pending"),  # read again, or found valid

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from daemon.errors import ManifestRefusedError
-from daemon.manifest.complaints import blame
+from daemon.manifest.complaints import locate
 
 GUIDE = (Path(__file__).parents[1] / "data" / "guide-manifest.yml").read_bytes()
 
@@ -25,7 +25,7 @@ def test_complaint_has_a_place(code, words, place, key):
     """A key in the service's words is blamed; else the code's usual one; else the whole text."""
     error = ManifestRefusedError(f"CreateJob refused: {code}: {words}", "Mend it.", code)
 
-    fault = blame(GUIDE, "HD001.yml", error)
+    fault = locate(GUIDE, "HD001.yml", error)
 
     assert (fault.line, fault.column) == place
     assert fault.key == key
@@ -37,4 +37,4 @@ def test_text_that_cannot_be_read_is_blamed_as_a_whole():
     """A complaint about a text that is no manifest any more is still told."""
     error = ManifestRefusedError("CreateJob refused: X", "Mend it.", "InvalidAddress")
 
-    assert blame(b"\0", "x.yml", error).line == 1
+    assert locate(b"\0", "x.yml", error).line == 1

@@ -95,14 +95,14 @@ def test_all_faults_come_at_once() -> None:
     told = [str(fault) for fault in caught.value.faults]
     assert [line.removeprefix("bad.yml:").split("; ")[0] for line in told] == [
         "2:1: deviceId: is missing",
-        "3:13: fileSystem: want NTFS or EXT4, got 'ntfs'",
-        "4:12: logBucket: want a text, got a list",
-        "5:15: serviceLevel: want standard or expeditedShipping, got 'fast'",
-        "6:20: trueCryptPassword: want a text, got a list",
+        "3:13: fileSystem: expected NTFS or EXT4, got 'ntfs'",
+        "4:12: logBucket: expected a text, got a list",
+        "5:15: serviceLevel: expected standard or expeditedShipping, got 'fast'",
+        "6:20: trueCryptPassword: expected a text, got a list",
         "8:5: operations[0].exportBucket: is missing",
-        "9:5: operations[1]: want keys and values",
+        "9:5: operations[1]: expected keys and values",
         "10:1: returnAddress.phoneNumber: is missing",
-        "12:11: returnAddress.street1: is empty, since YAML takes # for a comment",
+        "12:11: returnAddress.street1: is empty, since YAML reads # as a comment",
         "15:3: returnAddress.postalCode: is missing",
     ]
     assert told[0].endswith("did you mean deviceID -> deviceId in line 2?")
@@ -139,13 +139,13 @@ def test_each_line_of_the_address_is_required(key: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        (b"fileSystem:NTFS", b"fileSystem:ntfs", "4:12: fileSystem: want NTFS or EXT4"),
+        (b"fileSystem:NTFS", b"fileSystem:ntfs", "4:12: fileSystem: expected NTFS or EXT4"),
         (b"fileSystem:NTFS", b"fileSystem:FAT32", "write one of these"),
         (b"deviceId:HD001", b"deviceId:", "deviceId: is empty"),
         (b"deviceId:HD001", b'deviceId:" HD001"', "in one line"),
         (b"deviceId:HD001", b'deviceId:"HD\\n001"', "in one line"),
         (b"deviceId:HD001", b"deviceId: " + b"9" * 256, "has 256 characters"),
-        (b"  - exportBucket:mybucket", b"  exportBucket:mybucket", "operations: want a list"),
+        (b"  - exportBucket:mybucket", b"  exportBucket:mybucket", "operations: expected a list"),
         (b"accessKeyId:AKIAIOSFODNN7EXAMPLE", b"accessKeyId:", "accessKeyId: is empty"),
         (b"fileSystem", b"logPrefix: " + b"x" * 1009 + b"\nfileSystem", "1024 bytes"),
         (b"fileSystem", b"logPrefix: " + "ü".encode() * 505 + b"\nfileSystem", "1024 bytes"),
@@ -167,10 +167,10 @@ def test_log_key_of_1024_bytes_is_allowed() -> None:
     ("old", "new", "words"),
     [
         (b"city:Your City", b"city:Seattle # WA", "city: ends before #"),
-        (b"postalCode:Your Postal/Zip Code", b"postalCode:02142", "something else than this text"),
-        (b"country:Your Country", b"country:NO", "something else than this text"),
-        (b"deviceId:HD001", b"deviceId:0x1F", "something else than this text"),
-        (b"deviceId:HD001", b"deviceId:12:30", "something else than this text"),
+        (b"postalCode:Your Postal/Zip Code", b"postalCode:02142", "as another value"),
+        (b"country:Your Country", b"country:NO", "as another value"),
+        (b"deviceId:HD001", b"deviceId:0x1F", "as another value"),
+        (b"deviceId:HD001", b"deviceId:12:30", "as another value"),
         (b"deviceId:HD001", b"colour:red\ndeviceId:HD001", "colour: is not a known key"),
         (b"deviceId:HD001", b"recoverDirectory:x\ndeviceId:HD001", "mean recoveryDirectory?"),
         (b"deviceId:HD001", b"eraseDevice:yes\ndeviceId:HD001", "is a key of import jobs"),

@@ -7,11 +7,12 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
+from daemon.errors import ConfigError
 from daemon.service.bell import Bell, Ring
 from daemon.service.run import Sources, first_config
 
@@ -176,7 +177,8 @@ def test_only_its_own_files_ring(bell, tmp_path):
     put(tmp_path / "config.yml", configuration(tmp_path, credentials=credentials))
 
     with closing_sources(tmp_path / "config.yml", bell) as sources:
-        sources.follow()
+        with suppress(ConfigError):  # the secret is missing
+            sources.load()
         put(tmp_path / "notes", "x")
         assert bell.wait(0.2) == Ring.NOTHING
 
@@ -190,10 +192,52 @@ def test_a_faulty_configuration_is_still_followed(bell, tmp_path, text):
     put(tmp_path / "config.yml", text)
 
     with closing_sources(tmp_path / "config.yml", bell) as sources:
-        sources.follow()
+        with pytest.raises(ConfigError):
+            sources.load()
         put(tmp_path / "config.yml", configuration(tmp_path))
 
         assert bell.wait(20) == Ring.CONFIG
+
+
+def test_every_link_on_the_way_is_watched(bell, tmp_path):
+    """A link to the file, a link to its folder, and the target itself: each change is noticed."""
+    real, other = tmp_path / "real", tmp_path / "other"
+    for folder in (real, other):
+        folder.mkdir()
+        put(folder / "config.yml", configuration(tmp_path))
+        put(folder / "secret", "key")
+    (tmp_path / "etc").symlink_to(real)
+    (tmp_path / "config.yml").symlink_to("etc/config.yml")
+    put(tmp_path / "secret", "key")
+
+    with closing_sources(tmp_path / "config.yml", bell) as sources:
+        sources.load()
+        put(real / "config.yml", configuration(tmp_path, workers="4"))
+        assert bell.wait(20) == Ring.CONFIG
+
+        (tmp_path / "new").symlink_to(other)
+        (tmp_path / "new").rename(tmp_path / "etc")
+        assert bell.wait(20) == Ring.CONFIG
+
+        sources.load()
+        put(other / "config.yml", configuration(tmp_path, workers="5"))
+        assert bell.wait(20) == Ring.CONFIG
+
+
+def test_a_change_without_an_event_is_found_by_the_timer(bell, tmp_path):
+    """Events can be lost: `check` compares the files with what was read."""
+    put(tmp_path / "config.yml", configuration(tmp_path))
+    put(tmp_path / "secret", "key")
+    sources = Sources(tmp_path / "config.yml", bell)
+    sources.load()
+    sources.stop()
+
+    sources.check()
+    assert bell.wait(0) == Ring.NOTHING
+
+    put(tmp_path / "config.yml", configuration(tmp_path, workers="4"))
+    sources.check()
+    assert bell.wait(0) == Ring.CONFIG
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give capabilities away")

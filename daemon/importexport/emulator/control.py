@@ -1,4 +1,4 @@
-"""The emulator's control: look at jobs, move them on, tell faults. JSON in, JSON out.
+"""The emulator's control: show jobs, move them on, set faults. JSON in, JSON out.
 
 GET    /_emulator/jobs         every job, oldest first, without manifest and signature
 POST   /_emulator/jobs/JOBID   {"LocationCode": "AtAWS", "ProgressCode": "InProgress", ...}
@@ -43,7 +43,7 @@ _FIELDS = {  # AWS's name -> ours, and the type that JSON has it in
 def control(
     service: Service, faults: Faults, method: str, path: str, body: bytes
 ) -> tuple[int, bytes]:
-    """Do what is asked and return HTTP status and JSON; what cannot be done changes nothing."""
+    """Carry out a request and return HTTP status and JSON; a failed request changes nothing."""
     try:
         return 200, json.dumps(_done(service, faults, f"{method} {path}", body)).encode()
     except LookupError:
@@ -76,7 +76,7 @@ def _changes(fields: dict[str, Json]) -> dict[str, Json]:
     for name, value in fields.items():
         field, kind = _FIELDS[name]
         if not isinstance(value, kind):
-            raise TypeError(f"{name} wants a {kind.__name__}")
+            raise TypeError(f"{name} must be a {kind.__name__}")
         changes[field] = read_time(str(value)) if field == "creation_date" else value
     return changes
 

@@ -71,7 +71,7 @@ class Server(ThreadingHTTPServer):
         self.closing = threading.Event()
         self._connections: set[socket.socket] = set()
         self._changed = threading.Condition()
-        super().__init__(address, Face)
+        super().__init__(address, RequestHandler)
 
     def server_bind(self) -> None:
         """Bind, and look up no names: the standard server would ask DNS for its own."""
@@ -118,7 +118,7 @@ class Server(ThreadingHTTPServer):
         self.server_close()
 
 
-class Face(BaseHTTPRequestHandler):
+class RequestHandler(BaseHTTPRequestHandler):
     """One connection."""
 
     server: Server

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import NoReturn, TypeAlias
 
 from daemon.documents import reader
+from daemon.documents.nodes import Plain
 from daemon.errors import DocumentError
 from daemon.importexport.emulator.xml import Refusal
 from daemon.system.file_systems import FILE_SYSTEMS
 
-Values: TypeAlias = Mapping[str, reader.Plain]
+Values: TypeAlias = Mapping[str, Plain]
 
 ERAS = ("classic", "strict2015")
 NO_RIGHTS = "denied"  # in place of a bucket's region: it exists, and is somebody else's
@@ -136,7 +137,7 @@ def _operations(manifest: Values) -> list[Values]:
     return [_mapping(each, code, "each of operations") for each in operations]
 
 
-def _mapping(value: reader.Plain, code: str, name: str) -> Values:
+def _mapping(value: Plain, code: str, name: str) -> Values:
     if not isinstance(value, dict):
         raise Refusal(code, f"{name} must hold names and values")
     return value

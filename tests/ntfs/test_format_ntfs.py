@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import MIB, attach, detach, run, wait_until
+from loop_drives import MIB, attach, detach, run, wait_until
 
 from daemon.cli import format as format_command
 from daemon.drives import formatting

@@ -26,8 +26,8 @@ from as_operator import (
     unmount,
     wait_until,
 )
-from conftest import attach
 from daemon_process import DaemonProcess
+from loop_drives import attach
 
 from daemon.importexport.emulator import Emulator
 

@@ -9,31 +9,20 @@ import json
 import os
 import secrets
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
+
+from loop_drives import wait_until
 
 if TYPE_CHECKING:
-    from conftest import RealDrive
     from daemon_process import DaemonProcess
+    from loop_drives import RealDrive
 
     from daemon.importexport.emulator import Emulator
     from daemon.importexport.emulator.store import Job
 
-T = TypeVar("T")
-
 GUIDE = (Path(__file__).parents[1] / "data" / "guide-manifest.yml").read_bytes()
-PATIENCE_SECONDS = 20.0  # most of what is waited for comes within 0.2; the machine may be busy
-
-
-def wait_until(what: str, condition: Callable[[], T], deadline: float = PATIENCE_SECONDS) -> T:
-    """What the condition returned when it came true; the test fails where it does not."""
-    end = time.monotonic() + deadline
-    while not (value := condition()):
-        assert time.monotonic() < end, f"not within {deadline} s: {what}"
-        time.sleep(0.01)
-    return value
 
 
 def new_device_id() -> str:

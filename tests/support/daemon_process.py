@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import pytest
-from as_operator import PATIENCE_SECONDS, manifest_for, wait_until
+from as_operator import manifest_for
+from loop_drives import PATIENCE_SECONDS, wait_until
 
 from daemon.importexport.emulator import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Emulator
 

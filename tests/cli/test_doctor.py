@@ -37,7 +37,7 @@ def service():
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """A machine in order, as far as it is not the one that tests run on; its spool."""
+    """The spool of a machine in order, whatever is mounted where the tests run."""
     group = grp.getgrgid(os.getegid()).gr_name
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -54,6 +54,8 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setattr(machine_room, "UDEV_CONTROL", tmp_path)
     monkeypatch.setattr(machine_room, "SYSTEMD", tmp_path)
     monkeypatch.setattr(sandbox, "MOUNT_ROOTS", (tmp_path,))
+    monkeypatch.setattr(mounts, "PROC_MOUNTINFO", tmp_path / "mountinfo")
+    (tmp_path / "mountinfo").write_text("27 1 0:30 / / rw - overlay none rw\n")
     Spool(tmp_path / "spool", 1, time.monotonic)
     Journal(tmp_path / "spool", time.time).close()
     return tmp_path / "spool"

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from as_operator import new_device_id
 
 from daemon.drives import mounts
 from daemon.drives.checks import check_usable, has_file_system
@@ -17,6 +18,9 @@ from daemon.drives.inventory import Drives, capacity, is_still
 from daemon.drives.probes import Blkid, Identities
 from daemon.drives.recognition import Recognition
 from daemon.errors import DriveError
+
+# Labels that no other drive of this machine has.
+FIRST, SECOND, THIRD = (new_device_id() for _ in range(3))
 
 
 def found(drives: Drives, real) -> Drive:
@@ -37,32 +41,32 @@ def pick_among(drives: Drives, reals, device_id: str, file_system: str = "NTFS",
 )
 def test_two_witnesses(plug, kind, mount_type, answers):
     """Superblock and mount type are both read from the real thing, and agree only where right."""
-    real = plug("HD001", kind).mount()
+    real = plug(FIRST, kind).mount()
 
     drive = found(Drives(), real)
 
     assert (drive.identity.file_system, drive.mount.mount_type) == (kind, mount_type)
     assert {name for name in ("NTFS", "EXT4") if has_file_system(drive, name)} == answers
     assert drive.device_number == real.mount_point.stat().st_dev
-    assert (drive.device_node, drive.identity.label) == (real.device, "HD001")
+    assert (drive.device_node, drive.identity.label) == (real.device, FIRST)
     assert capacity(drive)[1] <= drive.device.size == real.image.stat().st_size
 
 
 def test_the_wrong_file_system_is_named_with_the_right_one(plug):
     """An ext4 drive with the right label is refused, and told how to become NTFS."""
-    real = plug("HD001", "ext4").mount()
+    real = plug(FIRST, "ext4").mount()
 
-    with pytest.raises(DriveError, match=r"asks for NTFS, but .*HD001.* has ext4") as caught:
-        pick_among(Drives(), [real], "HD001")
+    with pytest.raises(DriveError, match=rf"asks for NTFS, but .*{FIRST}.* has ext4") as caught:
+        pick_among(Drives(), [real], FIRST)
 
-    assert caught.value.hint.endswith(f" && driveprep format {real.device} HD001")
+    assert caught.value.hint.endswith(f" && driveprep format {real.device} {FIRST}")
 
 
 def test_read_only_has_three_causes_with_three_remedies(plug):
     """The device, the file system and the mount alone are told apart."""
-    protected = plug("HD001", read_only=True).mount("ro")
-    mounted_so = plug("HD002").mount("ro")
-    sandboxed = plug("HD003").mount()
+    protected = plug(FIRST, read_only=True).mount("ro")
+    mounted_so = plug(SECOND).mount("ro")
+    sandboxed = plug(THIRD).mount()
     subprocess.run(["mount", "-o", "remount,bind,ro", sandboxed.mount_point], check=True)
     drives = Drives()
 
@@ -72,16 +76,16 @@ def test_read_only_has_three_causes_with_three_remedies(plug):
             check_usable(found(drives, real), "NTFS")
         told[real.label] = (str(caught.value), caught.value.hint)
 
-    assert "write-protected" in told["HD001"][0]
-    assert "file system was mounted read-only" in told["HD002"][0]
-    assert "remove_hiberfile" in told["HD002"][1]
-    assert "at this mount alone" in told["HD003"][0]
-    assert "ReadWritePaths=-" in told["HD003"][1]
+    assert "write-protected" in told[FIRST][0]
+    assert "file system was mounted read-only" in told[SECOND][0]
+    assert "remove_hiberfile" in told[SECOND][1]
+    assert "at this mount alone" in told[THIRD][0]
+    assert "ReadWritePaths=-" in told[THIRD][1]
 
 
 def test_a_hibernated_windows_drive_is_refused_with_the_command(plug):
     """ntfs-3g mounts it read-only without a word; the operator hears why, and nothing is run."""
-    real = plug("HD001").mount()
+    real = plug(FIRST).mount()
     (real.mount_point / "hiberfil.sys").write_bytes(b"hibr".ljust(4096, b"\0"))
     real.unmount()
     real.mount()
@@ -96,17 +100,17 @@ def test_a_hibernated_windows_drive_is_refused_with_the_command(plug):
 
 def test_twins_are_refused_and_both_named(plug):
     """Two drives with one label: neither is taken, whatever file system each has."""
-    twins = [plug("HD001").mount(), plug("HD001", "ext4").mount()]
+    twins = [plug(FIRST).mount(), plug(FIRST, "ext4").mount()]
 
-    with pytest.raises(DriveError, match="2 drives match HD001") as caught:
-        pick_among(Drives(), twins, "HD001")
+    with pytest.raises(DriveError, match=f"2 drives match {FIRST}") as caught:
+        pick_among(Drives(), twins, FIRST)
 
     assert all(twin.device in str(caught.value) for twin in twins)
 
 
 def test_a_bound_subfolder_is_no_drive(plug, tmp_path):
     """What shows a folder of the drive is not the drive's root, even when the drive left."""
-    real = plug("HD001").mount()
+    real = plug(FIRST).mount()
     (real.mount_point / "folder").mkdir()
     real.bind(tmp_path / "bound", "folder")
     subprocess.run(["umount", real.mount_point], check=True)
@@ -118,7 +122,7 @@ def test_a_bound_subfolder_is_no_drive(plug, tmp_path):
 
 def test_a_drive_mounted_twice_is_one_drive_at_the_writable_place(plug, tmp_path):
     """A bind mount of the root adds no drive; of the two places the writable one is used."""
-    real = plug("HD001").mount()
+    real = plug(FIRST).mount()
     real.bind(tmp_path / "again")
     subprocess.run(["mount", "-o", "remount,bind,ro", real.mount_point], check=True)
     number = real.mount_point.stat().st_dev
@@ -131,7 +135,7 @@ def test_a_drive_mounted_twice_is_one_drive_at_the_writable_place(plug, tmp_path
 
 def test_verify_returns_the_drive_as_long_as_nothing_changed(plug):
     """Idempotent, and is_still() agrees until the drive is unmounted."""
-    real = plug("HD001").mount()
+    real = plug(FIRST).mount()
     drives = Drives()
     drive = found(drives, real)
 
@@ -146,7 +150,7 @@ def test_verify_returns_the_drive_as_long_as_nothing_changed(plug):
 
 def test_another_drive_in_the_same_place_is_noticed(plug):
     """Same mount point, same device node, same label: the kernel's diskseq tells them apart."""
-    first, second = plug("HD001").mount(), plug("HD001")
+    first, second = plug(FIRST).mount(), plug(FIRST)
     drives = Drives()
     drive = found(drives, first)
     first.replug(second)
@@ -160,7 +164,7 @@ def test_another_drive_in_the_same_place_is_noticed(plug):
 
 def test_the_same_drive_put_back_is_noticed_then_taken(plug):
     """Between the looks somebody had it in hand; the next look takes it as what it is now."""
-    real = plug("HD001").mount()
+    real = plug(FIRST).mount()
     drives = Drives()
     drive = found(drives, real)
     real.replug(real)
@@ -174,23 +178,23 @@ def test_the_same_drive_put_back_is_noticed_then_taken(plug):
 
 def test_a_new_file_system_on_the_same_medium_is_noticed_once(plug):
     """mkfs keeps node, diskseq and even the mount id; verify() sees it, and corrects the memory."""
-    real = plug("HD001").mount()
+    real = plug(FIRST).mount()
     drives = Drives()
     drive = found(drives, real)
     real.unmount()
-    real.make("HD002")
+    real.make(SECOND)
     real.mount()
 
-    with pytest.raises(DriveError, match="label was HD001, and is now HD002"):
+    with pytest.raises(DriveError, match=f"label was {FIRST}, and is now {SECOND}"):
         drives.verify(drive, "NTFS")
 
-    assert found(drives, real).identity.label == "HD002"
+    assert found(drives, real).identity.label == SECOND
 
 
 @pytest.mark.parametrize("levels_up", [0, 1])
 def test_a_covered_mount_point_is_refused(plug, levels_up):
     """SIGNATURE would land in what covers the drive, or its parent folder."""
-    real = plug("HD001").mount()
+    real = plug(FIRST).mount()
     drives = Drives()
     drive = found(drives, real)
     real.cover([real.mount_point, *real.mount_point.parents][levels_up])
@@ -202,7 +206,7 @@ def test_a_covered_mount_point_is_refused(plug, levels_up):
 
 def test_a_mount_rings_within_moments(plug):
     """The poll that was quiet raises POLLPRI for a mount and for its end."""
-    real = plug("HD001")
+    real = plug(FIRST)
     with mounts.MountTable() as table:
         poll = select.poll()
         poll.register(table, select.POLLPRI | select.POLLERR)
@@ -231,7 +235,7 @@ def test_labels_are_read_as_they_are(plug, label):
 
 def test_a_mount_point_with_odd_bytes_is_found(plug, tmp_path):
     """Blanks, newlines and bytes that are no UTF-8 survive the mount table."""
-    real = plug("HD001")
+    real = plug(FIRST)
     real.mount_point = tmp_path / os.fsdecode(b"a b\n\t\\040\r#\xff")
     real.mount()
 
@@ -268,8 +272,8 @@ def test_two_partitions_of_one_file_system_are_ambiguous_by_serial(plug_disk):
 
 def test_a_drive_that_is_not_mounted_is_named(plug, plug_disk):
     """Present but not mounted is an obstacle with its device; a disk in parts is no candidate."""
-    real = plug("HD001")
-    parts = plug_disk(("ntfs", "HD002"))
+    real = plug(FIRST)
+    parts = plug_disk(("ntfs", SECOND))
     drives = Drives()
 
     present = drives.present()
@@ -279,7 +283,7 @@ def test_a_drive_that_is_not_mounted_is_named(plug, plug_disk):
     assert parts[0].device.rpartition("p")[0] not in nodes
     ours = [one for one in present if one.device.node == real.device]
     with pytest.raises(DriveError, match=f"present but not mounted: {real.device}") as caught:
-        Recognition().pick("HD001", "NTFS", [], present=ours)
+        Recognition().pick(FIRST, "NTFS", [], present=ours)
     assert f"udisksctl mount -b {real.device}" in caught.value.hint
     real.mount()
     assert real.device not in {one.device.node for one in drives.present()}
@@ -289,7 +293,7 @@ def test_identities_are_remembered_between_looks(plug):
     """A second look asks nobody; a mount that went away is forgotten and asked again."""
     asked = []
     identities = Identities(udev=lambda number: {}, blkid=lambda node: _count(asked, node))
-    real = plug("HD001").mount()
+    real = plug(FIRST).mount()
     drives = Drives(identities)
 
     first, second = found(drives, real), found(drives, real)
@@ -299,7 +303,7 @@ def test_identities_are_remembered_between_looks(plug):
     real.unmount()
     drives.mounted()
     real.mount()
-    assert found(drives, real).identity.label == "HD001"
+    assert found(drives, real).identity.label == FIRST
     assert asked.count(real.device) == 2
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from as_operator import new_device_id
 from loop_drives import MIB, attach, detach, run, wait_until
 
 from daemon.cli import format as format_command
@@ -25,7 +26,7 @@ from daemon.drives.recognition import Recognition
 from daemon.errors import DriveError
 from daemon.system import programs
 
-LABEL = f"FMT{os.getpid()}"  # no other drive of this machine has it
+LABEL = new_device_id()
 
 
 @dataclass

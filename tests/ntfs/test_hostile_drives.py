@@ -105,10 +105,11 @@ def test_a_foreign_signature_is_never_overwritten(plug, service, start, twin) ->
     assert os.listdir(double.mount_point) == [twin]
 
 
+TOUCHED = Path("/tmp", new_device_id())  # a label is too short for a path in tmp_path
 LABELS = {
     "terminal code": "\x1b]0;own\x07\x1b[2J",
     "line break": "A\nB: SIGNATURE written",
-    "shell text": "$(touch /tmp/x);`reboot`",
+    "shell text": f"$(touch {TOUCHED});`reboot`",
     "right to left": "\u202eDH\u2066\u200b",
     "32 wide characters": "\u6f22" * 32,
     "markup": "[bold]</table><script>",
@@ -121,7 +122,7 @@ def test_no_label_speaks_to_anybody(plug, service, start, tmp_path) -> None:
     """Whatever a label holds is escaped in log, status, drives, slip; the drive is still usable."""
     drives = {}
     for kind, label in LABELS.items():
-        drives[kind] = plug("HD")
+        drives[kind] = plug(new_device_id())
         subprocess.run(["ntfslabel", drives[kind].device, label], capture_output=True, check=True)
         give_own_uuid(drives[kind])
         drives[kind].mount_point = tmp_path / "media" / f"{kind} $(x)"
@@ -141,7 +142,7 @@ def test_no_label_speaks_to_anybody(plug, service, start, tmp_path) -> None:
         assert all(line.isprintable() for line in text.split("\n"))
     assert not any(line.startswith("B: SIGNATURE") for line in daemon.log.split("\n"))
     assert "<script>" not in (papers / "slip.html").read_text()
-    assert not Path("/tmp/x").exists()
+    assert not TOUCHED.exists()
 
 
 IMPATIENT = (

@@ -35,8 +35,7 @@ service, start = daemon_process.service, daemon_process.start
 def test_the_guides_example(plug, service, start):
     """The guide's manifest, byte for byte, and then a drive HD001: the whole story."""
     drive = plug("HD001")
-    # Another HD001 may be on this machine; for this daemon only ours is it.
-    daemon = start(devices={"HD001": {"label": "HD001", "uuid": uuid_of(drive)}})
+    daemon = start()  # it sees no other HD001 that may be on this machine
     daemon.drop("HD001", GUIDE)
     daemon.obstacle("HD001", "HD001 is present but not mounted")
 
@@ -223,7 +222,9 @@ def test_a_faulty_manifest(service, start):
     name = f"{new_device_id()}.yml"
 
     daemon.drop(
-        "", manifest_for("HD001").replace(b"NTFS", b"NFTS").replace(b"deviceId", b"devId"), name
+        "",
+        manifest_for(new_device_id()).replace(b"NTFS", b"NFTS").replace(b"deviceId", b"devId"),
+        name,
     )
 
     reason = daemon.rejected(name)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import private_mounts
 import pytest
@@ -31,3 +33,19 @@ def pytest_report_header(config: pytest.Config) -> str:
     """Show whether the tests see the mounts of this machine."""
     reason = config.stash[WHY_NOT_PRIVATE]
     return f"mounts: this machine's ({reason})" if reason else "mounts: private"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Iterator[Any]:
+    """Let a worker of pytest-xdist report output with file names that are not UTF-8."""
+    return _encodable((yield))
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_encodable, value))
+    return value

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 PROBES_AT_ONCE = 8  # so that one drive that never answers does not delay the others
 
-# A result this recent can be reused: it takes longer to unmount, reformat and remount a drive while
-# its device number, diskseq and mount id stay the same.
+# A result this recent can be reused if nothing was mounted or unmounted since. The time alone
+# proves nothing: a drive can be unmounted, relabelled and mounted again within 5 ms, and can keep
+# its device number, diskseq and mount id.
 FRESH_SECONDS = 0.02
 
 # What changes when another medium or another mount takes the place. All four can stay the same if
@@ -49,6 +50,7 @@ class Drives:
     ) -> None:
         self._identities = identities or Identities()
         self._steady = steady
+        self._last_change = mounts.LastChange(steady)
         self._remembered: dict[_Key, Identity] = {}
 
     def mounted(self, *, ask_again: bool = True) -> tuple[Drive, ...]:
@@ -58,12 +60,13 @@ class Drives:
         `ask_again`, drives about which something is still unknown are asked again. Raises
         DriveError only if the mount table itself cannot be read.
         """
+        self._last_change.noticed_at()  # a later change is one that the table may not show
+        now = self._steady()
         table = mounts.read()
         found: dict[_Key, tuple[Device, Mount]] = {}
         for mount in _one_each(table):
             device = sysfs.read(mount.device_number)
             found[_key(device, mount)] = device, mount
-        now = self._steady()
         known = self._known(found.keys(), ask_again=ask_again)
         new = self._identify({key: found[key][0] for key in found.keys() - known.keys()})
         drives = []
@@ -96,10 +99,10 @@ class Drives:
         from before this call until after is_still(): an open folder pins the file system, so the
         kernel cannot give its device number to another drive meanwhile.
         """
-        is_fresh = self._steady() - drive.probed_at < FRESH_SECONDS
-        if is_fresh and drive.device.diskseq is not None and is_still(drive):
+        if self._is_fresh(drive) and drive.device.diskseq is not None and is_still(drive):
             check_usable(drive, file_system)
             return drive
+        now = self._steady()
         table = mounts.read()
         mount = _same_place(drive, table)
         device = sysfs.read(mount.device_number)
@@ -107,10 +110,15 @@ class Drives:
             raise _changed(drive, "it, or its medium, was removed in the meantime")
         identity = self._identities.probed(device.number, device.disk, device.node)
         self._remembered[_key(device, mount)] = identity
-        fresh = Drive(device, identity, mount, mounts.is_covered(mount, table), self._steady())
+        fresh = Drive(device, identity, mount, mounts.is_covered(mount, table), now)
         check_usable(fresh, file_system)
         _check_same_identity(drive, identity)
         return fresh
+
+    def _is_fresh(self, drive: Drive) -> bool:
+        """Return whether the drive was probed just now, with no change of the mounts since."""
+        is_recent = self._steady() - drive.probed_at < FRESH_SECONDS
+        return is_recent and self._last_change.noticed_at() < drive.probed_at
 
     def is_still(self, drive: Drive) -> bool:
         """Return whether nothing has happened to the drive since it was scanned, see `is_still`."""

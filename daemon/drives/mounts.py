@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import os
 import re
+import select
+import threading
+import weakref
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -20,7 +23,7 @@ from typing import TYPE_CHECKING, Self
 from daemon.errors import DriveError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 PROC_MOUNTINFO = Path("/proc/self/mountinfo")
 REMOTE = frozenset(
@@ -77,6 +80,39 @@ class MountTable:
         self.close()
 
 
+class LastChange:
+    """Knows when the mount table was last seen to change. May be used from several threads."""
+
+    def __init__(self, steady: Callable[[], float]) -> None:
+        self._steady = steady
+        self._lock = threading.Lock()
+        self._poll: select.poll | None = None
+        self._noticed_at = 0.0
+
+    def noticed_at(self) -> float:
+        """The time, by the clock given, at which the latest change was noticed by this method.
+
+        At the first call everything is a change. Raises DriveError if there is no mount table.
+        """
+        with self._lock:
+            if self._poll is None:
+                self._poll = self._open()
+                self._noticed_at = self._steady()
+            elif self._poll.poll(0):
+                self._noticed_at = self._steady()
+            return self._noticed_at
+
+    def _open(self) -> select.poll:
+        try:
+            table = MountTable()
+        except OSError as error:
+            raise _unreadable(error) from error
+        weakref.finalize(self, table.close)
+        poll = select.poll()
+        poll.register(table, select.POLLPRI | select.POLLERR)
+        return poll
+
+
 def read() -> tuple[Mount, ...]:
     """The mount table of this process as it is now. Raises DriveError if it cannot be read.
 
@@ -85,12 +121,16 @@ def read() -> tuple[Mount, ...]:
     try:
         text = PROC_MOUNTINFO.read_bytes()
     except OSError as error:
-        raise DriveError(
-            f"the mount table cannot be read: {error}",
-            "Make sure that /proc is mounted where driveprep runs.",
-            code="mount-table-unreadable",
-        ) from error
+        raise _unreadable(error) from error
     return parse(text)
+
+
+def _unreadable(error: OSError) -> DriveError:
+    return DriveError(
+        f"the mount table cannot be read: {error}",
+        "Make sure that /proc is mounted where driveprep runs.",
+        code="mount-table-unreadable",
+    )
 
 
 @lru_cache(maxsize=1)  # a job reads the table three times; only the first read can find a change

@@ -6,6 +6,8 @@ import os
 import select
 import subprocess
 import sys
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -177,9 +179,12 @@ def test_the_same_drive_put_back_is_noticed_then_taken(plug):
 
 
 def test_a_new_file_system_on_the_same_medium_is_noticed_once(plug):
-    """mkfs keeps node, diskseq and even the mount id; verify() sees it, and corrects the memory."""
+    """mkfs keeps node, diskseq and even the mount id; verify() sees it, and corrects the memory.
+
+    By the clock hardly any time passes: what can happen within milliseconds is noticed too.
+    """
     real = plug(FIRST).mount()
-    drives = Drives()
+    drives = Drives(steady=hardly_moving())
     drive = found(drives, real)
     real.unmount()
     real.make(SECOND)
@@ -189,6 +194,21 @@ def test_a_new_file_system_on_the_same_medium_is_noticed_once(plug):
         drives.verify(drive, "NTFS")
 
     assert found(drives, real).identity.label == SECOND
+
+
+def test_a_drive_is_not_probed_twice_within_moments(plug):
+    """Unless something was mounted in between, be it another drive."""
+    asked = []
+    identities = Identities(udev=lambda number: {}, blkid=lambda node: _count(asked, node))
+    drives = Drives(identities, steady=hardly_moving())
+    real, other = plug(FIRST).mount(), plug(SECOND)
+    drive = found(drives, real)
+
+    assert drives.verify(drive, "NTFS") == drive
+    assert asked.count(real.device) == 1
+    other.mount()
+    assert drives.verify(drive, "NTFS") == drive
+    assert asked.count(real.device) == 2
 
 
 @pytest.mark.parametrize("levels_up", [0, 1])
@@ -353,6 +373,12 @@ def _with_serial(serial: str) -> Identities:
     """Loop devices have no serial: udev's half of the story is told here, blkid's is real."""
     udev = {"SUBSYSTEM": "block", "ID_SERIAL_SHORT": serial}
     return Identities(udev=lambda number: udev)
+
+
+def hardly_moving() -> Callable[[], float]:
+    """Return a clock by which a microsecond passes between any two readings."""
+    readings = count(1)
+    return lambda: next(readings) / 1e6
 
 
 def _count(asked: list[str], node: str):

@@ -16,6 +16,7 @@ TOP = Path(__file__).parents[2]
 TOOLS = ("systemd-sysusers", "systemd-tmpfiles", "systemctl")
 
 pytestmark = [
+    pytest.mark.xdist_group("install"),  # one process makes what all of them need
     pytest.mark.skipif(os.getuid() != 0, reason="only root can install"),
     pytest.mark.skipif(not all(map(shutil.which, TOOLS)), reason="systemd is not installed"),
 ]

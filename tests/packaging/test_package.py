@@ -22,6 +22,7 @@ TOOLS = ("dh", "dh_python3", "systemd-sysusers", "systemd-tmpfiles")
 RULE = "usr/lib/udev/rules.d/90-driveprep-automount.rules"
 
 pytestmark = [
+    pytest.mark.xdist_group("package"),  # one process makes what all of them need
     pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away"),
     pytest.mark.skipif(not all(map(shutil.which, TOOLS)), reason="debhelper is not installed"),
 ]

@@ -1,4 +1,4 @@
-"""How an error leaves the front door: its words for a person, its exit code for a program."""
+"""How an error is printed for a person, and its exit code for a program (sysexits(3))."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EXIT_STATUS = {
 
 
 def complain(error: DriveprepError) -> None:
-    """Tell an error on standard error: each fault with its line, or the sentence, and the hint."""
+    """Print an error on standard error: each fault with its line, or the sentence, and the hint."""
     faults = error.faults if isinstance(error, DocumentError) else ()
     for fault in faults:
         click.echo(f"error: {printable_lines(fault.excerpt())}", err=True)
@@ -44,5 +44,5 @@ def complain(error: DriveprepError) -> None:
 
 
 def exit_code(error: DriveprepError) -> int:
-    """What sysexits(3) calls it."""
+    """Return the exit code of an error."""
     return next(code for kind, code in EXIT_CODES if isinstance(error, kind))

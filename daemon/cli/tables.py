@@ -1,6 +1,6 @@
-"""A report for eyes: tables of rich on a terminal, plain columns into a pipe, for grep and cut.
+"""A report for people: tables on a terminal, plain columns into a pipe, for grep and cut.
 
-What strangers wrote is escaped, and nothing is cut off.
+Untrusted text is escaped, and nothing is cut off.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class _Table:
 
 
 def lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """A report for a pipe, a row a line."""
+    """Yield a report for a pipe, one row per line."""
     for part in _parts(report):
         if isinstance(part, str):
             yield part
@@ -45,8 +45,8 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def tables(report: Mapping[str, Any]) -> Group:
-    """A report for a terminal of any width."""
-    # Loaded where there is a terminal: it takes as long as half of all else.
+    """Return a report for a terminal of any width."""
+    # Loaded only for a terminal: it takes half as long as everything else.
     from rich.console import Group  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -66,7 +66,7 @@ def tables(report: Mapping[str, Any]) -> Group:
 
 
 def _parts(report: Mapping[str, Any]) -> Iterator[str | _Table]:
-    """The report's lines and tables, in the order of the screen."""
+    """Yield the report's lines and tables, in the order in which they are shown."""
     if "daemon" in report:
         yield _daemon_line(report["daemon"])
         yield ""
@@ -76,12 +76,12 @@ def _parts(report: Mapping[str, Any]) -> Iterator[str | _Table]:
                 job["deviceId"] or job["manifest"],
                 job["jobId"],
                 STATES[job["state"]],
-                _going_on(job),
+                _happening(job),
                 job["since"],
             )
             for job in report["jobs"]
         ]
-        yield _table("deviceId|JobId|state|what is going on|since", rows)
+        yield _table(("deviceId", "JobId", "state", "what is happening", "since"), rows)
         yield ""
     rows = [
         (
@@ -94,26 +94,26 @@ def _parts(report: Mapping[str, Any]) -> Iterator[str | _Table]:
         for drive in [*report["drives"], *report.get("present", ())]
     ]
     last = "what it is for" if "present" in report else "recognised as"
-    yield _table(f"drive|mounted at|holds|identities|{last}", rows)
+    yield _table(("drive", "mounted at", "contents", "identities", last), rows)
 
 
-def _table(headings: str, rows: Sequence[Sequence[object]]) -> _Table:
+def _table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> _Table:
     shown = [[printable("" if cell is None else str(cell)) for cell in row] for row in rows]
-    return _Table(headings.split("|"), shown)
+    return _Table(headings, shown)
 
 
 def _daemon_line(daemon: Mapping[str, Any]) -> str:
     if not daemon["running"]:
         return "daemon: NOT RUNNING (systemctl start driveprep)"
     pid, folder, scan = (daemon.get(key, "?") for key in ("pid", "folder", "lastScan"))
-    return f"daemon: running, process {pid}; pending/ is {folder}, last looked at {scan}"
+    return f"daemon: running, process {pid}; pending/ is {folder}, last scan {scan}"
 
 
-def _going_on(job: Mapping[str, Any]) -> str:
-    """One job in one sentence: the obstacle and what to do, or what comes next."""
+def _happening(job: Mapping[str, Any]) -> str:
+    """Return one job in one sentence: the obstacle and what to do, or what comes next."""
     if job["state"] == "Rejected":
         reason = job["obstacle"].splitlines()[0]
-        return f"{reason} (all of it: rejected/{job['manifest']}.reason.txt)"
+        return f"{reason} (complete: rejected/{job['manifest']}.reason.txt)"
     if job["obstacle"]:
         retry = f" Next try at {job['retryAt']}." if job["retryAt"] else ""
         return f"{job['obstacle']}. {job['hint'] or ''}{retry}"
@@ -124,4 +124,4 @@ def _going_on(job: Mapping[str, Any]) -> str:
         if job["late"]:
             return f"SHIP IT NOW: it must arrive before {job['expiresAt']}"
         return f"safe to remove; ship it, it must arrive before {job['expiresAt']}"
-    return "in work"
+    return "in progress"

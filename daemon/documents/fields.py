@@ -116,7 +116,7 @@ class Fields:
         head = self.head
         if meant := nearest(key, self._unknown()):
             head = self._entries[meant][0]
-            remedy = f"did you mean {key} where line {head.line} has {shown(meant)}?"
+            remedy = f"did you mean {shown(meant)} -> {key} on line {head.line}?"
         self.findings.fault(head, self.dotted(key), "is missing", remedy)
 
     def choice(self, key: str, value: str | None, allowed: Collection[str]) -> str:

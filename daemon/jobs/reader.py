@@ -20,9 +20,10 @@ def recent(folder: Path, since: float) -> list[Job]:
 
 
 def find(folder: Path, word: str) -> Job | None:
-    """Return the job with that JobId, or the newest of that deviceId."""
+    """Return the job with that JobId; of a deviceId its open job, or else its newest."""
     where = (
-        "job_id = upper(?) OR device_id = ? ORDER BY job_id IS upper(?) DESC, number DESC LIMIT 1"
+        "job_id = upper(?) OR device_id = ?"
+        f" ORDER BY job_id IS upper(?) DESC, ({OPEN}) DESC, number DESC LIMIT 1"
     )
     return next(iter(_read(folder, where, word, word, word)), None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from contextlib import suppress
@@ -14,6 +15,8 @@ from daemon.system import durable
 SUFFIXES = (".yml", ".yaml", ".manifest", ".txt")
 UNFINISHED = (".part", ".tmp", ".swp")
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+# What link(2) says where the file system has no hard links.
+NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 RETRY = ".retry-"  # an empty file of this name asks for a deviceId to be tried again at once
 
 
@@ -37,7 +40,9 @@ def safe_name(text: str) -> str:
 def drop(pending: Path, name: str, data: bytes) -> Path:
     """Put a manifest into pending/: written whole, synced, then linked to its name.
 
-    Raises FileExistsError when the name is taken, and OSError.
+    On a file system without hard links it is written under its name at once; closing the file
+    then shows the daemon that it is complete. Raises FileExistsError when the name is taken, and
+    OSError.
     """
     with durable.folder(pending) as folder:
         partial = f".{os.getpid()}.part"  # another process may drop the same name just now
@@ -45,6 +50,10 @@ def drop(pending: Path, name: str, data: bytes) -> Path:
         durable.create(folder, partial, data, 0o660)
         try:
             os.link(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            durable.create(folder, name, data, 0o660)
         finally:
             durable.discard(folder, partial)
         durable.sync(folder)

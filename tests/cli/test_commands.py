@@ -145,7 +145,7 @@ def test_check_of_a_bad_manifest_is_65(person, tmp_path):
     done = person.types("check", bad, GUIDE)
 
     assert done.returncode == 65
-    assert "bad.yml:3:1: deviceId: is missing; did you mean deviceId" in done.stderr
+    assert "bad.yml:3:1: deviceId: is missing; did you mean deviceID" in done.stderr
     assert "bad.yml:4:12: fileSystem" in done.stderr
     assert "^" in done.stderr
     assert "good, for HD001" in done.stdout
@@ -169,7 +169,7 @@ def test_submit_drops_whole(person, ledger):
     assert first.returncode == 0
     assert (person.spool / "pending" / GUIDE.name).read_bytes() == GUIDE.read_bytes()
     assert second.returncode == 75
-    assert "already there" in second.stderr
+    assert "already exists" in second.stderr
 
 
 def test_submit_without_a_spool_is_75(person):

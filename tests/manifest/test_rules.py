@@ -105,7 +105,7 @@ def test_all_faults_come_at_once() -> None:
         "12:11: returnAddress.street1: is empty, since YAML reads # as a comment",
         "15:3: returnAddress.postalCode: is missing",
     ]
-    assert told[0].endswith("did you mean deviceID -> deviceId in line 2?")
+    assert told[0].endswith("did you mean deviceID -> deviceId on line 2?")
     assert told[1].endswith("write NTFS")
     assert str(caught.value) == f"{told[0]} (and 9 more)"
     assert "hunter2" not in "".join(fault.excerpt() for fault in caught.value.faults)

@@ -1,0 +1,104 @@
+"""Manifests before they are jobs: check, submit, retry."""
+# ruff: noqa: PLC0415 - modules are imported where they are used: `--help` must not wait for them
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from daemon.cli.exit_codes import complain, exit_code
+from daemon.cli.options import client, read, settings, with_config
+from daemon.errors import ConfigError, DriveprepError, ManifestError, ManifestRefusedError
+
+if TYPE_CHECKING:
+    from daemon.config.loading import Config
+    from daemon.manifest.rules import Manifest
+
+
+@click.command()
+@with_config
+@click.option("--online", is_flag=True, help="Also ask the service (ValidateOnly; makes no job).")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path, dir_okay=False))
+def check(config_path: Path, online: bool, files: tuple[Path, ...]) -> None:
+    """Check the configuration, and manifests if FILES are given. Changes nothing."""
+    errors: list[DriveprepError] = []
+    config: Config | None = None
+    try:
+        config = settings(config_path, with_credentials=True)
+        click.echo(f"{config_path}: good")
+    except ConfigError as error:
+        complain(error)
+        errors.append(error)
+    for file in files:
+        try:
+            _check(file, config if online else None)
+        except DriveprepError as error:
+            complain(error)
+            errors.append(error)
+    if errors:
+        sys.exit(exit_code(errors[0]))
+
+
+@click.command()
+@with_config
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def submit(config_path: Path, file: Path) -> None:
+    """Check the manifest FILE and drop it into pending/ in one step."""
+    from daemon import spool
+    from daemon.manifest import rules
+
+    pending = settings(config_path).spool / "pending"
+    manifest = rules.read(read(file), str(file))
+    name = file.name if spool.is_manifest_name(file.name) else f"{spool.safe_name(file.stem)}.yml"
+    try:
+        place = spool.drop(pending, name, manifest.data)
+    except FileExistsError as error:
+        raise DriveprepError(
+            f"{pending / name} already exists", "Rename your file, or remove the other one."
+        ) from error
+    except FileNotFoundError as error:
+        raise DriveprepError(
+            f"there is no folder {pending}",
+            "The daemon creates it when it starts: systemctl start driveprep",
+        ) from error
+    click.echo(f"dropped as {place}; it is for the drive {manifest.device_id}")
+
+
+@click.command()
+@with_config
+@click.argument("device_id")
+def retry(config_path: Path, device_id: str) -> None:
+    """Make the daemon try DEVICE_ID again at once."""
+    from daemon import spool
+
+    spool.ask_to_retry(settings(config_path).spool / "pending", device_id)
+    click.echo(f"the daemon is asked to try {device_id} again; see `driveprep status`")
+
+
+def _check(file: Path, config: Config | None) -> None:
+    """Check one manifest, with a configuration also at the service. Raises DriveprepError."""
+    from daemon.manifest import rules
+    from daemon.system.printable import printable_lines
+
+    manifest = rules.read(read(file), str(file))
+    for warning in manifest.warnings:
+        click.echo(f"warning: {printable_lines(warning.excerpt())}")
+    if config:
+        _validate(manifest, config)
+    click.echo(f"{file}: good, for {manifest.device_id} ({manifest.file_system})")
+
+
+def _validate(manifest: Manifest, config: Config) -> None:
+    """Have the service check a manifest; its complaint becomes a fault. Makes no job."""
+    from daemon.manifest import rules
+    from daemon.manifest.complaints import locate
+
+    text = rules.to_send(manifest, config.credentials.access_key_id)
+    try:
+        client(config).create_job(text, validate_only=True)
+    except ManifestRefusedError as error:
+        fault = locate(manifest.data, manifest.name, error)
+        raise ManifestError(str(fault), (fault,)) from error

@@ -1,0 +1,88 @@
+"""What several commands share: their options, the configuration, and how a report is printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from daemon.errors import ManifestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from daemon.config.loading import Config
+    from daemon.drives.recognition import Recognition
+    from daemon.importexport.client import Client
+
+DEFAULT_CONFIG = "/etc/driveprep/config.yml"
+
+with_config = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="DRIVEPREP_CONFIG",
+    default=DEFAULT_CONFIG,
+    show_default=True,
+    help="The configuration file.",
+)
+as_json = click.option(
+    "--json", "as_json", is_flag=True, help="Print stable, versioned JSON for other programs."
+)
+# What click cannot know about arguments; scripts/manual prints it.
+ARGUMENTS = {
+    "JOB": "A JobId or a deviceId. A deviceId means its open job, or else its newest one.",
+    "FILE": "A manifest.",
+    "FILES": "Manifests. Without any, only the configuration is checked.",
+    "DEVICE": "The node of a whole disk, such as /dev/sdb.",
+    "DEVICE_ID": "The deviceId of a manifest, such as HD001.",
+}
+
+
+def settings(path: Path, *, with_credentials: bool = False) -> Config:
+    """Return the configuration; without credentials it needs no permission to read them."""
+    # Modules are imported where they are used: `--help` must not wait for them.
+    from daemon.config import loading  # noqa: PLC0415
+
+    return loading.load(path, os.environ, with_credentials=with_credentials)
+
+
+def client(config: Config) -> Client:
+    """Return a client for the configured service."""
+    from daemon.importexport.client import Client  # noqa: PLC0415 - see above
+
+    return Client(config.endpoint, config.credentials, config.timeout)
+
+
+def recognition(config: Config) -> Recognition:
+    """Return the rules by which drives are recognised."""
+    from daemon.drives.recognition import Recognition  # noqa: PLC0415 - see above
+
+    return Recognition(config.devices, config.require_mapping)
+
+
+def read(file: Path) -> bytes:
+    """Return the bytes of a manifest. Raises ManifestError."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ManifestError(f"{file}: {error.strerror}") from error
+
+
+def show(report: Mapping[str, object], *, is_json: bool) -> None:
+    """Print a report: as JSON, as tables on a terminal, or as lines into a pipe."""
+    if is_json:
+        click.echo(json.dumps(report, indent=2))
+        return
+    from daemon.cli import tables  # noqa: PLC0415 - see above
+
+    if not sys.stdout.isatty():
+        click.echo("\n".join(tables.lines(report)))
+        return
+    from rich.console import Console  # noqa: PLC0415 - see above
+
+    Console(highlight=False).print(tables.tables(report))

@@ -1,0 +1,118 @@
+"""The daemon, the emulated service and this machine: run, status, doctor, emulator, demo."""
+# ruff: noqa: PLC0415 - modules are imported where they are used: `--help` must not wait for them
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from daemon.cli.exit_codes import EX_TEMPFAIL
+from daemon.cli.options import as_json, settings, show, with_config
+
+WATCH_SECONDS = 1.0  # between two refreshes of `status --watch`
+
+
+@click.command()
+@with_config
+@click.option("--verbose", is_flag=True, help="Log details that help to find a fault.")
+def run(config_path: Path, verbose: bool) -> None:
+    """Run the daemon in the foreground until SIGTERM."""
+    import logging
+
+    from daemon import service
+    from daemon.system import logs
+
+    logs.to_stderr(logging.DEBUG if verbose else logging.INFO)
+    service.run(config_path)
+
+
+@click.command()
+@with_config
+@as_json
+@click.option("--watch", is_flag=True, help="Keep refreshing until Ctrl-C.")
+def status(config_path: Path, as_json: bool, watch: bool) -> None:
+    """Show every job and drive: what is happening, or why nothing is."""
+    from daemon.cli import report
+    from daemon.drives.inventory import Drives
+
+    config, inventory = settings(config_path), Drives()
+    if not watch:
+        show(report.status(config, inventory.mounted()), is_json=as_json)
+        return
+    import time
+
+    from rich.live import Live
+
+    from daemon.cli import tables
+
+    with Live(screen=True, auto_refresh=False) as live:
+        while True:
+            now = report.status(config, inventory.mounted())
+            live.update(tables.tables(now), refresh=True)
+            time.sleep(WATCH_SECONDS)
+
+
+@click.command()
+@with_config
+def doctor(config_path: Path) -> None:
+    """Check that this machine can do the work, and show what to do where it cannot.
+
+    What this user must not see is reported as unseen: run it as root for the whole picture.
+    """
+    from daemon.cli import doctor as examination
+    from daemon.cli.doctor import Verdict
+    from daemon.system.printable import printable
+
+    colours = {Verdict.OK: "green", Verdict.PROBLEM: "red", Verdict.UNSEEN: "yellow"}
+    is_sound = True
+    for finding in examination.examine(config_path, os.environ):
+        is_sound = is_sound and finding.verdict is not Verdict.PROBLEM
+        verdict = click.style(f"{finding.verdict.value:>7}", fg=colours[finding.verdict])
+        click.echo(f"{verdict}  {finding.subject + ':':12} {printable(finding.fact)}")
+        if finding.remedy:
+            click.echo(f"{'':22} {printable(finding.remedy)}")
+    if not is_sound:
+        sys.exit(EX_TEMPFAIL)
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8470, show_default=True, help="The port; 0 takes a free one.")
+@click.option(
+    "--access-key-id",
+    default="AKIAIOSFODNN7EXAMPLE",
+    show_default=True,
+    help="The access key that may call the emulator.",
+)
+@click.option(
+    "--secret-access-key",
+    default="wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    help="Its secret key. Default: the one of AWS's own examples.",
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A file that keeps the jobs between two starts.",
+)
+def emulator(
+    host: str, port: int, access_key_id: str, secret_access_key: str, state: Path | None
+) -> None:
+    """Run a local service that speaks the same API, for trials and tests."""
+    from daemon.importexport.credentials import Credentials
+    from daemon.importexport.emulator import serve
+    from daemon.system import logs
+
+    logs.to_stderr()
+    account = Credentials(access_key_id, secret_access_key)
+    serve(host, port, accounts=[account], state=state)
+
+
+@click.command()
+def demo() -> None:
+    """Show the main job on a real NTFS image: emulator, daemon, manifest, drive (root)."""
+    from daemon.cli import demo as story
+
+    story.tell()

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from daemon.cli.main import COMMANDS
+from daemon.cli.options import ARGUMENTS
 from daemon.importexport.client import Client
 from daemon.importexport.emulator import EXAMPLE, Emulator
 from daemon.jobs.job import NewJob, Obstacle, Pending, Rejected, Signed, Submitted, Submitting
@@ -326,3 +328,12 @@ def test_a_torn_journal_is_told(person, ledger):
     assert done.returncode == 75
     assert NAME in done.stderr
     assert "backup" in done.stderr
+
+
+def test_everything_has_a_description():
+    """Each command, option and argument is described, in --help or in the manual page."""
+    for command in COMMANDS:
+        assert command.help, command.name
+        for parameter in command.params:
+            name = (parameter.metavar or parameter.human_readable_name).upper()
+            assert getattr(parameter, "help", None) or name in ARGUMENTS, parameter.name

@@ -170,7 +170,7 @@ def test_install(machine):
     assert shown(machine, "StatusText").startswith(f"waiting for {CONFIG}: ")
     assert "no secret access key is found" in shown(machine, "StatusText")
     assert "Active: active (running)" in machine.sh("systemctl status driveprep")
-    machine.sh("man -w driveprep driveprep.yml")
+    machine.sh("man -w driveprep driveprep-config")
     assert ("problem", "config") in doctor(machine, "root")
     assert ("problem", "config") in doctor(machine, "driveprep")
     assert ("unseen", "config") in doctor(machine, OPERATOR)

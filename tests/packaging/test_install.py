@@ -104,7 +104,7 @@ def test_completions(root, place):
     assert "_DRIVEPREP_COMPLETE" in (root / "usr/share" / place).read_text()
 
 
-@pytest.mark.parametrize("page", ["man1/driveprep.1", "man5/driveprep.yml.5"])
+@pytest.mark.parametrize("page", ["man1/driveprep.1", "man5/driveprep-config.5"])
 def test_manual(root, page):
     """`man` finds the pages."""
     assert (root / "usr/share/man" / page).read_bytes() == (
@@ -151,3 +151,18 @@ def test_life_after_the_first_day(root, wheels, tmp_path):
 def test_wrong_usage_changes_nothing(name, words):
     """A misspelt option is refused, with the exit code of sysexits(3)."""
     assert script(name, *words).returncode == 64
+
+
+def test_what_an_earlier_version_installed_is_removed(tmp_path):
+    """An upgrade and an uninstall remove the page that was called driveprep.yml(5), packed or not."""
+    commands = f'. "{TOP}/scripts/layout"; root={tmp_path}; remove_obsolete'
+    for name in ("driveprep.yml.5", "driveprep.yml.5.gz"):
+        old = tmp_path / "usr/share/man/man5" / name
+        old.parent.mkdir(parents=True, exist_ok=True)
+        old.touch()
+
+    subprocess.run(["sh", "-ec", commands], check=True)
+
+    assert list((tmp_path / "usr/share/man/man5").iterdir()) == []
+    for program in ("install", "uninstall"):
+        assert "remove_obsolete" in (TOP / "scripts" / program).read_text()

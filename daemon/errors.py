@@ -180,6 +180,6 @@ class JournalError(DriveprepError):
 
 
 class JournalFullError(JournalError):
-    """There is no room to record a step, so it is not taken. Try again when there is."""
+    """There is no room to record a step, so the step is not taken. Try again later."""
 
     code = "journal-full"

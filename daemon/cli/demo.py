@@ -1,4 +1,4 @@
-"""`driveprep demo`: the main job on a real NTFS image, told as it happens, then cleaned up.
+"""`driveprep demo`: the main job on a real NTFS image, shown step by step, then cleaned up.
 
 Emulator and daemon are real processes, the drive is a loop device mounted with ntfs-3g. What is
 shown is read back from the drive, the spool and the service, never assumed.
@@ -61,15 +61,15 @@ returnAddress:
 """  # the guide's own example, to the letter
 
 
-def tell() -> None:
+def run() -> None:
     """Run the whole story. Raises DriveprepError where this machine cannot; leaves nothing."""
     _check_machine()
     # Ctrl-C and SIGTERM end the story early, but never without the clean-up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with ExitStack() as clean_up:
         folder = Path(clean_up.enter_context(tempfile.TemporaryDirectory(prefix="driveprep-demo-")))
-        _Story(clean_up, folder).tell()
-    _say("Everything that the demo made is gone again.")
+        _Story(clean_up, folder).run()
+    _heading("Everything that the demo made is gone again.")
 
 
 class _Story:
@@ -85,45 +85,45 @@ class _Story:
         self._uuid = ""
         self._processes: dict[str, programs.Background] = {}
 
-    def tell(self) -> None:
-        _say("1. A service on this machine that speaks the API (driveprep emulator)")
+    def run(self) -> None:
+        _heading("1. A service on this machine that speaks the API (driveprep emulator)")
         endpoint = f"http://127.0.0.1:{_free_port()}"
         self._start("emulator", "--port", endpoint.rpartition(":")[2])
         self._until("the emulator listens", lambda: _listens(endpoint))
-        _tell(f"listens on {endpoint}")
+        _detail(f"listens on {endpoint}")
 
-        _say("2. The daemon (driveprep run)")
+        _heading("2. The daemon (driveprep run)")
         self._make_image()
         self._write_config(endpoint)
         self._start("run", "--config", str(self._config))
         self._until("the daemon is up", lambda: "watches" in self._log("run").read_text())
         pending = self._spool / "pending"
-        _tell(f"watches {pending}")
+        _detail(f"watches {pending}")
 
-        _say("3. The operator drops the guide's example manifest into pending/")
+        _heading("3. The operator drops the guide's example manifest into pending/")
         partial = pending / ".HD001.yml.part"
         partial.write_text(MANIFEST)
         partial.rename(pending / "HD001.yml")
         job = self._until("the manifest is taken in", lambda: self._job("Pending"))
-        _tell(f"job for {job['deviceId']}: {job['state']}; {job['obstacle'] or 'being checked'}")
+        _detail(f"job for {job['deviceId']}: {job['state']}; {job['obstacle'] or 'being checked'}")
 
-        _say("4. The operator plugs in the drive HD001 (NTFS on a loop device)")
+        _heading("4. The operator plugs in the drive HD001 (NTFS on a loop device)")
         device = self._attach()
         self._mount(device)
         mounted_at = time.monotonic()
-        _tell(f"{device} is mounted at {self._mount_point}")
+        _detail(f"{device} is mounted at {self._mount_point}")
         self._until("SIGNATURE is on the drive", (self._mount_point / "SIGNATURE").exists)
-        _tell(f"SIGNATURE was there {time.monotonic() - mounted_at:.2f} s later")
+        _detail(f"SIGNATURE was there {time.monotonic() - mounted_at:.2f} s later")
         job = self._until("the papers are filed", self._filed)
 
-        _say("5. What there is now")
+        _heading("5. What there is now")
         _quote("SIGNATURE, in the drive's root", (self._mount_point / "SIGNATURE").read_text())
         _quote("ship it to", str(job["shippingAddress"]))
-        _tell("in the spool:")
+        _detail("in the spool:")
         for paper in sorted((self._spool / "prepared").rglob("*")):
-            _tell(f"   {paper.relative_to(self._spool)}")
+            _detail(f"   {paper.relative_to(self._spool)}")
         jobs = list(Client(endpoint, ACCOUNT, DEMO_STEP_SECONDS).list_jobs())
-        _tell(f"jobs at the service: {len(jobs)} ({', '.join(one.job_id for one in jobs)})")
+        _detail(f"jobs at the service: {len(jobs)} ({', '.join(one.job_id for one in jobs)})")
 
     def _write_config(self, endpoint: str) -> None:
         secret = self._folder / "secret-access-key"
@@ -231,15 +231,15 @@ def _listens(endpoint: str) -> bool:
         return probe.connect_ex(("127.0.0.1", int(endpoint.rpartition(":")[2]))) == 0
 
 
-def _say(text: str) -> None:
+def _heading(text: str) -> None:
     click.secho(f"\n{text}", bold=True)
 
 
-def _tell(text: str) -> None:
+def _detail(text: str) -> None:
     click.echo(f"   {text}")
 
 
 def _quote(title: str, text: str) -> None:
-    _tell(f"{title}:")
+    _detail(f"{title}:")
     for line in text.splitlines():
-        _tell(f"   | {line}")
+        _detail(f"   | {line}")

@@ -1,4 +1,4 @@
-"""What each drive here is for, or why it is for nothing, in one sentence: for `driveprep drives`.
+"""What each drive will be used for, or why it will not be used, in one sentence.
 
 Looks only; may run `ntfs-3g.probe`, which writes nothing. What it may not see, it says.
 """
@@ -30,15 +30,15 @@ PROBED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Verdicts:
-    """The judge of the drives of one look. `jobs` are those that are not over."""
+class DriveReport:
+    """Describes the drives of one scan. `jobs` are those that are not finished."""
 
     jobs: Sequence[Job]
     pairing: Pairing
     held: Mapping[str, Sequence[holders.Holder]] = field(default_factory=dict)  # by mount point
 
     def of(self, drive: Drive) -> str:
-        """What a mounted drive is for, or why it is for nothing, and which processes use it."""
+        """Return what a mounted drive will be used for or why not, and which processes use it."""
         held = self.held.get(drive.mount_point)
         return f"{self._of(drive)}; {holders.describe(held)}" if held else self._of(drive)
 
@@ -49,7 +49,7 @@ class Verdicts:
         return "; ".join(self._of_job(drive, job) for job in asked) or self._unasked(drive)
 
     def of_unmounted(self, device: Unmounted) -> str:
-        """What keeps a device from being used."""
+        """Return what prevents a device from being used."""
         asked = [job for job in self.jobs if job.device_id in self._device_ids(device)]
         over = [job for job in asked if isinstance(job.state, Signed)]
         if over and over == asked:
@@ -71,8 +71,8 @@ class Verdicts:
                 except (DriveError, ManifestError) as error:
                     return f"{error}. {error.hint}"
                 if job.obstacle and not job.obstacle.is_absence:  # its sandbox is not ours
-                    told = f"{job.obstacle.reason}. {job.obstacle.hint}"
-                    return f"for {printable(job.name)}, but the service says: {told}"
+                    reason = f"{job.obstacle.reason}. {job.obstacle.hint}"
+                    return f"for {printable(job.name)}, but the service reports: {reason}"
                 return f"for {printable(job.name)}"
 
     def _unasked(self, drive: Drive) -> str:

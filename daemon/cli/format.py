@@ -58,9 +58,9 @@ def run(
 
 
 def ask_terminal(question: str) -> str:
-    """What a person types at the terminal; DriveError where there is none."""
+    """Return what a person types at the terminal. Raises DriveError without a terminal."""
     if not sys.stdin.isatty():
-        raise DriveError("format asks a person, and there is no terminal", formatting.UNTOUCHED)
+        raise DriveError("format needs a person at a terminal", formatting.UNTOUCHED)
     answer: str = click.prompt(question, default="", show_default=False)
     return answer
 
@@ -86,14 +86,14 @@ def check_recognisable(disk: Unmounted, device_id: str, recognition: Recognition
 
 
 def is_agreed(answer: str, disk: Unmounted) -> bool:
-    """Whether the answer is the disk's serial or, only where it has none, its size in bytes."""
+    """Return whether the answer is the disk's serial or, without a serial, its size in bytes."""
     if disk.identity.serial:
         return answer.strip() == printable(disk.identity.serial).strip()
     return re.sub(r"[\s,.'_]", "", answer) == str(disk.device.size)
 
 
 def readable(size: int) -> str:
-    """Such as "1.0 TB (1,000,204,886,016 bytes)": as on a drive's sticker, and exactly."""
+    """Return such as "1.0 TB (1,000,204,886,016 bytes)": like on a sticker, and exactly."""
     unit, power = next(
         (unit, power)
         for unit, power in (("TB", 12), ("GB", 9), ("MB", 6), ("kB", 3), ("B", 0))

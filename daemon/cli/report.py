@@ -1,4 +1,4 @@
-"""What `status` and `drives` know: the journal's jobs and the machine's drives, as JSON has them.
+"""What `status` and `drives` report, as JSON: the journal's jobs and the machine's drives.
 
 Reads only; works beside a running daemon and without one.
 """
@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from daemon.cli.drive_report import Verdicts
+from daemon.cli.drive_report import DriveReport
 from daemon.config.loading import Config
 from daemon.drives import holders
 from daemon.drives.drive import Drive, Unmounted
@@ -21,18 +21,19 @@ from daemon.preparation.pairing import Pairing, named
 from daemon.system.printable import timestamp
 
 VERSION = 1  # of the JSON; it changes when a field goes or changes its meaning
-SHOWN_SECONDS = 7 * 24 * 3600  # how long a job that is over stays in view
+SHOWN_SECONDS = 7 * 24 * 3600  # how long a finished job stays visible
 
+# None where a drive has none.
 IDENTITIES = (
-    *("deviceNode", "mountPoint", "mountType", "fileSystem", "label"),
-    *("uuid", "partuuid", "serial", "wwn", "model"),
-)  # None where a drive has none
+    "deviceNode", "mountPoint", "mountType", "fileSystem", "label",
+    "uuid", "partuuid", "serial", "wwn", "model",
+)  # fmt: skip
 
 Report = dict[str, object]
 
 
 def status(settings: Config, mounted: Sequence[Drive]) -> Report:
-    """Everything `status` knows, as JSON has it."""
+    """Return everything that `status` reports."""
     daemon = reader.daemon_info(settings.spool)
     recent = reader.recent(settings.spool, time.time() - SHOWN_SECONDS)
     return {
@@ -44,7 +45,7 @@ def status(settings: Config, mounted: Sequence[Drive]) -> Report:
 
 
 def drives(settings: Config, mounted: Sequence[Drive], present: Sequence[Unmounted]) -> Report:
-    """Every mounted drive, and every device that could be mounted, as JSON has it."""
+    """Return every mounted drive and every device that could be mounted."""
     jobs = [
         job
         for job in reader.recent(settings.spool, time.time())
@@ -52,7 +53,7 @@ def drives(settings: Config, mounted: Sequence[Drive], present: Sequence[Unmount
     ]
     pairing = Pairing(named(jobs), mounted, present, _recognition(settings))
     ours = [drive.mount_point for drive in mounted if _device_ids(drive, settings)]
-    verdicts = Verdicts(jobs, pairing, holders.find(ours))
+    verdicts = DriveReport(jobs, pairing, holders.find(ours))
     return {
         "version": VERSION,
         "drives": [
@@ -72,7 +73,7 @@ def drives(settings: Config, mounted: Sequence[Drive], present: Sequence[Unmount
 
 
 def _capacity(drive: Drive, settings: Config) -> Report:
-    """Asked only of drives that are ours: a drive of somebody else may hang."""
+    """Return the capacity of a recognised drive; any other drive is left alone, it may hang."""
     if not _device_ids(drive, settings):
         return {"freeBytes": None, "sizeBytes": None}
     free, size = capacity(drive)
@@ -87,6 +88,7 @@ def _job(job: Job, *, is_running: bool) -> Report:
         "manifest": job.name,
         "since": timestamp(job.since),
         "obstacle": None,
+        "code": None,
         "hint": None,
         "retryAt": None,
         "safeToRemove": isinstance(job.state, Signed),
@@ -99,12 +101,14 @@ def _job(job: Job, *, is_running: bool) -> Report:
         entry["expiresAt"] = timestamp(expires_at(job.state))
         entry["late"] = is_late(job)
     if isinstance(job.state, Rejected):
-        entry["obstacle"] = job.state.reason
+        entry["obstacle"], entry["code"] = job.state.reason, "rejected"
     elif not job.filed and not is_running:
         entry["obstacle"] = "the driveprep daemon is not running"
+        entry["code"] = "daemon-not-running"
         entry["hint"] = "Start it: systemctl start driveprep"
     elif job.obstacle:
         entry["obstacle"], entry["hint"] = job.obstacle.reason, job.obstacle.hint
+        entry["code"] = job.obstacle.code or None
         entry["retryAt"] = timestamp(job.obstacle.retry_at) if job.obstacle.retry_at else None
     return entry
 

@@ -115,4 +115,4 @@ def demo() -> None:
     """Show the main job on a real NTFS image: emulator, daemon, manifest, drive (root)."""
     from daemon.cli import demo as story
 
-    story.tell()
+    story.run()

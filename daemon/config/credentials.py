@@ -47,7 +47,7 @@ def find(fields: Fields, folder: Path, environment: Mapping[str, str]) -> Creden
 
 
 def files(given: Mapping[str, object], folder: Path, environment: Mapping[str, str]) -> list[Path]:
-    """Return the files in which `find` looks for a secret; they and `given` may have any fault."""
+    """Return the files in which `find` searches for a secret. They and `given` may be faulty."""
     if given.get("profile"):
         return [_profiles(environment)]
     secret_file = given.get("secret_access_key_file")

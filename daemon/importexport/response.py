@@ -136,9 +136,9 @@ def _result(answer: Answer) -> Element:
     if 400 <= answer.status < 500:
         _raise_refusal(answer, root)
     if answer.status != 200:
-        in_doubt(answer, "the response is not usable")
+        in_doubt(answer, "the service sent no usable response")
     if root is None:
-        in_doubt(answer, "the response is not readable XML")
+        in_doubt(answer, "the response is not XML that can be read")
     result = _child(root, f"{answer.operation}Result")
     if _name(root) != f"{answer.operation}Response" or result is None:
         in_doubt(answer, f"the response is not a {answer.operation}Response")

@@ -142,7 +142,7 @@ class Transport:
                 return "the response was cut off"
             case HTTPException() | HTTPError() if not isinstance(cause, _EndlessError):
                 # Its text can come from the service and quote our request.
-                return f"the response is not readable HTTP ({type(cause).__name__})"
+                return f"the response is not HTTP that can be read ({type(cause).__name__})"
             case _:
                 return str(cause)
 

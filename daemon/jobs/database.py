@@ -109,7 +109,7 @@ def open_for_writing(path: Path, form: Form, *, is_new: bool) -> sqlite3.Connect
 @contextmanager
 def open_for_reading(path: Path) -> Iterator[sqlite3.Connection]:
     """Open the database beside its writer; nothing can be written."""
-    # Without a writer there is no log. SQLite would make one to read, and leave it to our user.
+    # Without a writer there is no log. SQLite would create one to read, owned by our user.
     how = "mode=ro" if path.with_name(path.name + "-wal").exists() else "mode=ro&immutable=1"
     database = sqlite3.connect(f"{path.as_uri()}?{how}", uri=True, timeout=BUSY_SECONDS)
     try:
@@ -169,5 +169,5 @@ def _mode(path: Path) -> int:
 def _lost(path: Path) -> JournalError:
     return JournalError(
         f"{path.parent} holds prepared jobs, but the journal {path} is missing or empty",
-        "Restore it from a backup, or move the folder prepared/ aside to begin anew.",
+        "Restore it from a backup, or move the folder prepared/ aside to start from the beginning.",
     )

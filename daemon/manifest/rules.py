@@ -128,7 +128,7 @@ def _root(data: bytes, name: str) -> Mapping:
 def _device_id(top: Fields) -> str:
     device_id = top.require("deviceId")
     if device_id != device_id.strip() or (device_id and not device_id.isprintable()):
-        problem = "has line breaks, unseen characters or outer blanks"
+        problem = "has line breaks, invisible characters, or leading or trailing spaces"
         top.fault("deviceId", problem, "write the drive's name in one line")
     if len(device_id) > MAX_DEVICE_ID:
         problem = f"has {len(device_id)} characters"

@@ -1,4 +1,4 @@
-"""The bell: whatever happens outside rings it, and it carries nothing but which half to look at."""
+"""The bell: whatever happens outside rings it, and it carries only what may have changed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import deque
 
 
 class Ring(enum.Flag):
-    """What may have changed, so that a look refreshes only its own half."""
+    """What may have changed, so that a scan refreshes only that part."""
 
     NOTHING = 0
     MOUNTS = enum.auto()  # the kernel's mount table
@@ -22,7 +22,7 @@ class Ring(enum.Flag):
 
 
 class Bell:
-    """Rung from any thread or signal handler, any number of times; heard once, by one thread."""
+    """Rung by any thread or signal handler, any number of times; one thread waits for it."""
 
     def __init__(self) -> None:
         self._counter = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -36,12 +36,12 @@ class Bell:
         self._poll.register(descriptor, select.POLLPRI)
 
     def ring(self, what: Ring) -> None:
-        """Say that something may have changed. Safe to repeat; a hundred rings are one."""
+        """Signal that something may have changed. Safe to repeat; a hundred rings count as one."""
         self._rung.append(what)
         os.eventfd_write(self._counter, 1)
 
     def wait(self, seconds: float) -> Ring:
-        """What was rung since the last call; waits for it up to `seconds`."""
+        """Return what was rung since the last call; wait for it up to `seconds`."""
         heard = Ring.NOTHING
         for descriptor, _ in self._poll.poll(max(0.0, seconds) * 1000):
             if descriptor == self._counter:
@@ -53,5 +53,5 @@ class Bell:
         return heard
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         os.close(self._counter)

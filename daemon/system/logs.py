@@ -1,4 +1,4 @@
-"""Lines for the person on duty: deviceId and JobId first, then one sentence."""
+"""Log lines for the person on duty: deviceId and JobId first, then one sentence."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ FIELDS = {
 }  # what a record knows -> the name by which `journalctl NAME=...` finds it
 
 
-class Lines(logging.Formatter):
-    """One line a record, whatever a label or a name holds; tracebacks below it as they are."""
+class LineFormatter(logging.Formatter):
+    """Formats a record as one line, whatever a label or name contains; tracebacks follow it."""
 
     def __init__(self, form: str = "%(message)s", *, prefixed: bool = False) -> None:
         super().__init__(form)
-        self._prefixed = prefixed  # as sd-daemon(3) has it, for a stream that leads to journald
+        self._prefixed = prefixed  # with the level, sd-daemon(3), for journald
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """The line without a traceback."""
+        """Return the line without a traceback."""
         about = (getattr(record, "device_id", ""), getattr(record, "job_id", ""))
         subject = " ".join(printable(one) for one in about if one)
         record.message = printable(f"{subject}: {record.message}" if subject else record.message)
@@ -35,17 +35,17 @@ class Lines(logging.Formatter):
         return prefix + super().formatMessage(record)
 
 
-class Entries(logging.Handler):
-    """Entries with fields, straight to journald; one that it does not take becomes a line."""
+class JournalHandler(logging.Handler):
+    """Sends records with fields to journald; one that it does not accept becomes a line."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
-        self.setFormatter(Lines())
+        self.setFormatter(LineFormatter())
         self._lines = logging.StreamHandler(stream)
-        self._lines.setFormatter(Lines(prefixed=True))
+        self._lines.setFormatter(LineFormatter(prefixed=True))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send the record; never raises, as logging wants it."""
+        """Send the record; never raises, as logging requires."""
         try:
             known = {name: getattr(record, key, "") for key, name in FIELDS.items()}
             systemd.log(
@@ -54,22 +54,22 @@ class Entries(logging.Handler):
                 SYSLOG_IDENTIFIER="driveprep",
                 **{name: printable(text) for name, text in known.items() if text},
             )
-        except OSError:  # it is being restarted, or the entry is too long for a datagram
+        except OSError:  # journald is being restarted, or the entry is too long for a datagram
             self._lines.emit(record)
-        except Exception:  # noqa: BLE001 - a fault of the caller's words, for logging to tell
+        except Exception:  # noqa: BLE001 - a mistake in the log call, for logging to report
             self.handleError(record)
 
 
 def to_stderr(level: int = logging.INFO) -> None:
-    """Send all log lines to standard error; to journald itself if that is where it leads."""
+    """Send all log lines to standard error, or to journald directly if that is where it leads."""
     handler: logging.Handler
     if _leads_to_journald(sys.stderr):
-        handler = Entries(sys.stderr)
+        handler = JournalHandler(sys.stderr)
     else:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(Lines("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # They tell of answers that we tell of, and of the very log file that is written.
+    # urllib3 logs responses we already log; watchdog would log every write to our own log file.
     for chatty in ("urllib3", "watchdog"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
 
@@ -79,7 +79,7 @@ def _level(record: logging.LogRecord) -> int:
 
 
 def _leads_to_journald(stream: TextIO) -> bool:
-    """Whether JOURNAL_STREAM names this stream; a terminal's shell may have inherited it."""
+    """Return whether JOURNAL_STREAM names this stream; a shell may have inherited the variable."""
     try:
         status = os.fstat(stream.fileno())
     except (OSError, ValueError):  # closed, or no file at all

@@ -1,4 +1,4 @@
-"""Text of strangers, such as file system labels, made safe to show on a terminal or in a log."""
+"""Untrusted text, such as file system labels, made safe to show on a terminal or in a log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def printable(text: str) -> str:
     r"""`text` with every character escaped that could move, hide or reorder others.
 
     Control characters, terminal escapes, bidirectional marks, line separators, invisible and
-    undecodable characters become `\x1b` or `\u202e`; letters of any script and the blank stay.
+    undecodable characters become `\x1b` or `\u202e`; letters of any script and the space stay.
     """
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")

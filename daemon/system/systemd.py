@@ -1,4 +1,4 @@
-"""What systemd is told, by sd_notify(3), and journald, by its native protocol."""
+"""Messages to systemd, by sd_notify(3), and to journald, by its native protocol."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import os
 import socket
 import struct
 
-PATIENCE_SECONDS = 1.0  # for a manager that does not read; its queue is short
+SEND_SECONDS = 1.0  # for a service manager that does not read; its queue is short
 JOURNAL_SOCKET = "/run/systemd/journal/socket"
 
 
 def is_listening() -> bool:
-    """Whether a manager has asked to be told."""
+    """Return whether a service manager wants to be notified."""
     return bool(os.environ.get("NOTIFY_SOCKET"))
 
 
 def notify(*assignments: str) -> None:
-    """Send assignments such as `READY=1`. Safe to repeat; a deaf socket is not our trouble.
+    """Send assignments such as `READY=1`. Safe to repeat; errors of the socket are ignored.
 
     Without systemd it does nothing.
     """
@@ -26,7 +26,7 @@ def notify(*assignments: str) -> None:
     if address.startswith("@"):  # the abstract name space, sd_notify(3)
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-        sender.settimeout(PATIENCE_SECONDS)
+        sender.settimeout(SEND_SECONDS)
         try:
             sender.sendto("\n".join(assignments).encode(), address)
         except OSError:
@@ -48,12 +48,12 @@ def log(**fields: str) -> None:
         _field(name, text.encode("utf-8", "backslashreplace")) for name, text in fields.items()
     )
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-        sender.settimeout(PATIENCE_SECONDS)
+        sender.settimeout(SEND_SECONDS)
         sender.sendto(entry, JOURNAL_SOCKET)
 
 
 def _field(name: str, value: bytes) -> bytes:
-    # systemd.io/JOURNAL_NATIVE_PROTOCOL: a value with a newline is told by its length.
+    # systemd.io/JOURNAL_NATIVE_PROTOCOL: a value with a newline is sent with its length.
     if b"\n" in value:
         return name.encode() + b"\n" + struct.pack("<Q", len(value)) + value + b"\n"
     return name.encode() + b"=" + value + b"\n"

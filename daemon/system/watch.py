@@ -1,4 +1,4 @@
-"""Folders that ring when something in them changes. Events get lost; the timer makes up for it."""
+"""Watches folders and calls back when something in them changes. Events can be lost."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ from watchdog.observers.polling import PollingObserver
 
 log = logging.getLogger("daemon.watch")
 
-QUIET = frozenset({"opened", "closed_no_write"})  # somebody reads; reading changes nothing
-# The kernel need not even tell of it: our own looks would wake us. (Older watchdogs cannot say so.)
+QUIET = frozenset({"opened", "closed_no_write"})  # a program reads; reading changes nothing
+# The kernel need not report reads: our own scans would wake us. (Older watchdogs have no filter.)
 LOUD = [
-    *(DirCreatedEvent, DirDeletedEvent, DirModifiedEvent, DirMovedEvent, FileClosedEvent),
-    *(FileCreatedEvent, FileDeletedEvent, FileModifiedEvent, FileMovedEvent),
-]
+    DirCreatedEvent, DirDeletedEvent, DirModifiedEvent, DirMovedEvent, FileClosedEvent,
+    FileCreatedEvent, FileDeletedEvent, FileModifiedEvent, FileMovedEvent,
+]  # fmt: skip
 FILTER: dict[str, Any] = (
     {"event_filter": LOUD} if "event_filter" in signature(BaseObserver.schedule).parameters else {}
 )
-POLL_SECONDS = 5.0  # on network file systems, whose servers tell no one
+POLL_SECONDS = 5.0  # on network file systems, whose servers report no changes
 
 
 class Watch:
     """Watches single folders, without their subfolders; calls back from a thread of its own."""
 
     def __init__(self, *, polled: bool = False) -> None:
-        # Full events tell a rename from another folder (IN_MOVED_TO) from a file just begun.
+        # Full events distinguish a rename from another folder (IN_MOVED_TO) from a new file.
         self._observer: BaseObserver = (
             PollingObserver(timeout=POLL_SECONDS)
             if polled
@@ -65,10 +65,10 @@ class Watch:
         """Begin to watch. Where the kernel allows no more watches, only a warning is logged."""
         self._observer.start()
         for folder, handler in self._folders:
-            try:  # only a running observer asks the kernel as it is told, and one by one
+            try:  # only a running observer adds watches at once, one by one
                 self._observer.schedule(handler, str(folder), **FILTER)
             except OSError as error:
-                log.warning("%s cannot be watched, only looked at now and then: %s", folder, error)
+                log.warning("%s cannot be watched, only scanned on a timer: %s", folder, error)
 
     def stop(self) -> None:
         """End the thread."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from pairs import PENDING, SIGNED, SUBMITTING, device, drive, job, pairing
 
-from daemon.cli.drive_report import Verdicts
+from daemon.cli.drive_report import DriveReport
 from daemon.drives.drive import Unmounted
 from daemon.drives.holders import Holder
 from daemon.drives.identity import Identity
@@ -19,7 +19,7 @@ from daemon.jobs.job import Obstacle
 
 def verdict(one, jobs, *drives):
     """What is said of a mounted drive among others."""
-    return Verdicts(jobs, pairing(jobs, *drives)).of(one)
+    return DriveReport(jobs, pairing(jobs, *drives)).of(one)
 
 
 def test_a_drive_that_a_job_waits_for():
@@ -47,7 +47,7 @@ def test_a_drive_that_only_the_service_cannot_use():
 
     said = verdict(one, [hindered], one)
 
-    assert said == "for a.yml, but the service says: HD001 is read-only at this mount. x"
+    assert said == "for a.yml, but the service reports: HD001 is read-only at this mount. x"
 
 
 def test_a_drive_that_a_process_uses():
@@ -55,7 +55,7 @@ def test_a_drive_that_a_process_uses():
     one = drive("HD001")
     held = {one.mount_point: [Holder(4711, "vlc")]}
 
-    said = Verdicts([job(SIGNED)], pairing([job(SIGNED)], one), held).of(one)
+    said = DriveReport([job(SIGNED)], pairing([job(SIGNED)], one), held).of(one)
 
     assert said == "prepared as K7M3X: safe to remove; in use by vlc (process 4711)"
 
@@ -104,7 +104,7 @@ def test_a_device_that_is_not_mounted(tmp_path):
     )
     jobs = [job(PENDING)]
 
-    said = Verdicts(jobs, pairing(jobs, present=[one])).of_unmounted(one)
+    said = DriveReport(jobs, pairing(jobs, present=[one])).of_unmounted(one)
 
     assert said.startswith("a job waits for it as HD001; not mounted: mount it")
 
@@ -114,7 +114,7 @@ def test_a_device_that_is_prepared_and_unmounted():
     one = Unmounted(device(1), Identity(file_system="ntfs", label="HD001"))
     jobs = [job(SIGNED)]
 
-    said = Verdicts(jobs, pairing(jobs, present=[one])).of_unmounted(one)
+    said = DriveReport(jobs, pairing(jobs, present=[one])).of_unmounted(one)
 
     assert said == "prepared as K7M3X: safe to remove"
 
@@ -123,4 +123,4 @@ def test_a_device_with_another_file_system():
     """What it holds is named."""
     one = Unmounted(device(1), Identity(file_system="exfat", label="HD001"))
 
-    assert Verdicts([], pairing([])).of_unmounted(one) == "not mounted: it holds exfat"
+    assert DriveReport([], pairing([])).of_unmounted(one) == "not mounted: it holds exfat"

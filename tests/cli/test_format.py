@@ -240,7 +240,7 @@ def test_without_a_terminal_nobody_is_asked(monkeypatch):
     """A pipe's answer is no person's."""
     with Path(os.devnull).open() as nobody, monkeypatch.context() as patch:
         patch.setattr(sys, "stdin", nobody)
-        with pytest.raises(DriveError, match="no terminal"):
+        with pytest.raises(DriveError, match="at a terminal"):
             format_command.ask_terminal("really")
 
 

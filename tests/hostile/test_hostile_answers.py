@@ -71,11 +71,11 @@ ENTITIES = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 30
 DATE = formatdate(253402300799, usegmt=True)  # the last second of the year 9999
 
 ANSWERS: dict[str, tuple[Act, str]] = {  # what is answered, and a word of the obstacle
-    "a JobId with slashes": (says(created("../../etc/cron.d/x")), "JobId is none"),
-    "a JobId of dots": (says(created("..")), "JobId is none"),
-    "a JobId of 10 kB": (says(created("A" * 10_240)), "JobId is none"),
-    "a JobId with a line break": (says(created("K7\nM3X")), "JobId is none"),
-    "no JobId": (says(created("")), "holds no JobId"),
+    "a JobId with slashes": (says(created("../../etc/cron.d/x")), "characters other than letters"),
+    "a JobId of dots": (says(created("..")), "characters other than letters"),
+    "a JobId of 10 kB": (says(created("A" * 10_240)), "characters other than letters"),
+    "a JobId with a line break": (says(created("K7\nM3X")), "characters other than letters"),
+    "no JobId": (says(created("")), "has no JobId"),
     "another job's SIGNATURE": (
         says(created("K7M3X", SIGNATURE.format("OTHER"))),
         "is not that of job K7M3X",
@@ -92,7 +92,7 @@ ANSWERS: dict[str, tuple[Act, str]] = {  # what is answered, and a word of the o
         says(created("K7M3X", SIGNATURE.format("K7M3X") + "\nx:" + "y" * 100_000)),
         "is not that of job K7M3X",
     ),
-    "a validation": (says(created("K7M3X-VALIDATE-ONLY")), "answered with the validation"),
+    "a validation": (says(created("K7M3X-VALIDATE-ONLY")), "is the validation"),
     "entities": (says(f"<!DOCTYPE a [<!ENTITY a0 'lol'>{ENTITIES}]><a>&a29;</a>"), "not XML"),
     "a document type": (
         says(f'<!DOCTYPE a SYSTEM "file:///etc/passwd">{created()}'),
@@ -114,8 +114,8 @@ ANSWERS: dict[str, tuple[Act, str]] = {  # what is answered, and a word of the o
         "longer than 1 MiB",
     ),
     "a body compressed a thousandfold": (says("\x1f\x8b", "Content-Encoding: gzip"), "not XML"),
-    "endless headers": (endless(OK, b"X-A: b\r\n" * 1000), "no HTTP that can be read"),
-    "an endless header": (endless(OK + b"X-A: ", b"b" * 65536), "no HTTP that can be read"),
+    "endless headers": (endless(OK, b"X-A: b\r\n" * 1000), "not HTTP that can be read"),
+    "an endless header": (endless(OK + b"X-A: ", b"b" * 65536), "not HTTP that can be read"),
     "endless hints": (endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100), "none within"),
     "a slow drip": (endless(OK + b"Content-Length: 9999\r\n\r\n", b"<", 0.05), "none within"),
     "a slow header": (endless(b"", b"H", 0.05), "none within"),
@@ -125,7 +125,7 @@ ANSWERS: dict[str, tuple[Act, str]] = {  # what is answered, and a word of the o
         says(created(), "Location: https://192.0.2.1/", status="307 Temporary Redirect"),
         "no usable response",
     ),
-    "no HTTP at all": (says(b"\x16\x03\x01" * 100 + b"\r\n\r\n"), "no HTTP that can be read"),
+    "no HTTP at all": (says(b"\x16\x03\x01" * 100 + b"\r\n\r\n"), "not HTTP that can be read"),
     "a clock at the end of time": (
         says(
             "<ErrorResponse><Error><Code>RequestExpired</Code></Error></ErrorResponse>",
@@ -201,7 +201,7 @@ def test_a_server_that_quotes_the_request_shows_no_secret(plug, start) -> None:
     with serving(echo) as server:
         daemon = start(server.endpoint, timeout=1)
         daemon.drop(drive.label, data)
-        told(daemon, drive.label, "no HTTP that can be read")
+        told(daemon, drive.label, "not HTTP that can be read")
 
         shown = daemon.log + daemon.command("status", "--json").stdout
         assert "hunter2" not in shown

@@ -154,7 +154,7 @@ def test_wrong_usage_changes_nothing(name, words):
 
 
 def test_what_an_earlier_version_installed_is_removed(tmp_path):
-    """An upgrade and an uninstall remove the page that was called driveprep.yml(5), packed or not."""
+    """An upgrade and an uninstall remove the page driveprep.yml(5), packed or not."""
     commands = f'. "{TOP}/scripts/layout"; root={tmp_path}; remove_obsolete'
     for name in ("driveprep.yml.5", "driveprep.yml.5.gz"):
         old = tmp_path / "usr/share/man/man5" / name

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from daemon.system import logs, systemd
-from daemon.system.logs import Entries, Lines
+from daemon.system.logs import JournalHandler, LineFormatter
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def log():
     """A logger, and the text it has written for journald."""
     written = io.StringIO()
     handler = logging.StreamHandler(written)
-    handler.setFormatter(Lines(prefixed=True))
+    handler.setFormatter(LineFormatter(prefixed=True))
     logger = logging.getLogger("driveprep.test")
     logger.propagate = False
     logger.setLevel(logging.DEBUG)
@@ -153,7 +153,7 @@ def test_journald_is_told_lines_when_it_takes_no_entry():
 
 
 def test_a_traceback_is_one_entry(journald, monkeypatch):
-    """Lines below lines belong to one entry, and cannot forge fields."""
+    """LineFormatter below lines belong to one entry, and cannot forge fields."""
     monkeypatch.setattr(systemd, "JOURNAL_SOCKET", journald.getsockname())
     stream = io.StringIO()
     try:
@@ -161,7 +161,7 @@ def test_a_traceback_is_one_entry(journald, monkeypatch):
     except RuntimeError:
         record = logging.LogRecord("x", logging.ERROR, "", 1, "ended", (), sys.exc_info())
 
-    Entries(stream).handle(record)
+    JournalHandler(stream).handle(record)
 
     entry = fields(journald.recv(10_000))
     assert entry.keys() == {"MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER"}
@@ -176,7 +176,9 @@ def test_an_entry_that_is_too_long(journald, monkeypatch):
     monkeypatch.setattr(systemd, "JOURNAL_SOCKET", journald.getsockname())
     stream = io.StringIO()
 
-    Entries(stream).handle(logging.LogRecord("x", logging.INFO, "", 1, "x" * 10**7, (), None))
+    JournalHandler(stream).handle(
+        logging.LogRecord("x", logging.INFO, "", 1, "x" * 10**7, (), None)
+    )
 
     assert stream.getvalue() == "<6>" + "x" * 10**7 + "\n"
 

@@ -61,7 +61,7 @@ def test_notify_to_a_manager_that_does_not_read(manager, tmp_path, monkeypatch):
     """A manager with a full queue is given a moment, and the daemon goes on."""
     manager.bind(str(tmp_path / "notify"))
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-    monkeypatch.setattr(systemd, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(systemd, "SEND_SECONDS", 0.01)
 
     for _ in range(2000):  # net.unix.max_dgram_qlen is 10 to 512
         started = time.monotonic()

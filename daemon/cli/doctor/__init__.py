@@ -1,6 +1,6 @@
 """`driveprep doctor`: whether this machine can do the work, and what to do where it cannot.
 
-Only looks: no job is made and no file written. What this user may not see is said to be unseen,
+Makes no job and writes no file. What this user has no permission to see is reported as unseen,
 never taken for good.
 """
 
@@ -31,4 +31,4 @@ def examine(path: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
     if settings:
         yield from endpoint.service(settings)
     else:
-        yield Finding(Verdict.UNSEEN, "service", "not asked: there is no usable configuration")
+        yield Finding(Verdict.UNSEEN, "service", "not checked: there is no usable configuration")

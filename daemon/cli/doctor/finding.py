@@ -1,4 +1,4 @@
-"""What a look comes to: a line of the doctor's screen."""
+"""One finding of `driveprep doctor`: a line of its output."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ ACCOUNT = "driveprep"  # the service's user, and the group of those who may drop
 
 
 class Verdict(enum.Enum):
-    """What came of a look."""
+    """The result of a check."""
 
     OK = "ok"
     PROBLEM = "problem"
-    UNSEEN = "unseen"  # this user may not look, or there is nothing to look at
+    UNSEEN = "unseen"  # this user has no permission, or there is nothing to check
 
 
 @dataclass(frozen=True, slots=True)

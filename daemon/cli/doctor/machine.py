@@ -31,7 +31,7 @@ def drivers() -> Iterator[Finding]:
 
 
 def identities() -> Iterator[Finding]:
-    """Whether anything here can tell who a drive is."""
+    """Check whether anything on this machine can identify a drive."""
     blkid = programs.find("blkid", programs.SYSTEM)
     if UDEV_CONTROL.exists():
         yield ok("udev", "runs" + (", and blkid is there" if blkid else ""))
@@ -79,7 +79,7 @@ def group() -> Iterator[Finding]:
     try:
         group = grp.getgrnam(ACCOUNT)
     except KeyError:
-        yield problem("group", f"there is no group {ACCOUNT}", "sudo scripts/install makes it")
+        yield problem("group", f"there is no group {ACCOUNT}", "sudo scripts/install creates it")
         return
     if os.geteuid() == 0 or group.gr_gid in {os.getegid(), *os.getgroups()}:
         yield ok("group", f"{me} may drop manifests")

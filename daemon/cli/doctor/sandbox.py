@@ -28,8 +28,8 @@ PROC = Path("/proc")
 def table(settings: Config) -> tuple[Mount, ...] | None:
     """The service's own mount table, if it runs and this user may see it."""
     try:
-        told = reader.daemon_info(settings.spool) or {}
-        return mounts.parse((PROC / str(told.get("pid")) / "mountinfo").read_bytes())
+        info = reader.daemon_info(settings.spool) or {}
+        return mounts.parse((PROC / str(info.get("pid")) / "mountinfo").read_bytes())
     except (OSError, JournalError, DriveError):
         return None
 

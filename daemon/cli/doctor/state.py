@@ -1,4 +1,4 @@
-"""What driveprep was told, and what it keeps: configuration, spool, journal."""
+"""What driveprep reads and keeps: configuration, spool, journal."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def spool(settings: Config) -> Iterator[Finding]:
         if spool.exists():
             yield unseen("spool", f"{whoami()} may not look into {spool}")
         else:
-            start = "systemctl start driveprep makes it"
+            start = "systemctl start driveprep creates it"
             yield problem("spool", f"there is no folder {spool}", start)
         return
     if not pending.is_dir():

@@ -2,7 +2,7 @@
 
 `house` builds it, `http` is its door, `gate` lets requests in, `service` has the operations and
 their rules, `manifest` what is asked of a manifest, `ledger` the jobs, `answers` the XML,
-`control` and `faults` what tests and demos tell it.
+`control` and `faults` what tests and demos make it do.
 """
 
 from daemon.importexport.emulator.emulator import (

@@ -1,7 +1,7 @@
 """A local service that speaks AWS Import/Export's API: for demos, for tests, for trying things out.
 
 It forgets its jobs when it stops, unless it is given a file. Drives it has never seen do not worry
-it: a job is moved on by hand (`control`), and things go wrong as told (`faults`).
+it: a job is moved on by hand (`control`), and errors occur on request (`faults`).
 """
 
 from __future__ import annotations

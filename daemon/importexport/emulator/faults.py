@@ -1,4 +1,4 @@
-"""Faults that the emulator commits when it is told to, so that a client can be tried on them."""
+"""Faults that the emulator commits on request, so that a client can be tested with them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ServiceFault:
     times: int | None = 1  # how many requests it strikes; None is every one
     seconds: float = 0.0
     code: str = "InternalFailure"
-    message: str = "The emulator was told to refuse."
+    message: str = "The emulator was asked to refuse."
     status: int = 400
 
     def __post_init__(self) -> None:
@@ -51,7 +51,7 @@ class ServiceFault:
 
 
 class Faults:
-    """The faults to come, in the order in which they were told. May be used from many threads."""
+    """The faults to come, in the order of the requests. Safe to use from many threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

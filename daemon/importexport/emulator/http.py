@@ -1,4 +1,4 @@
-"""The emulated service's face: HTTP in, HTTP out, and the faults it was told to commit."""
+"""The emulated service's HTTP side, and the faults that it commits on request."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _PORTAL = b"<html><body>Please log in to the network.</body></html>"
 _BOMB = b"""<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">
 <!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;"><!ENTITY d "&c;&c;&c;&c;&c;&c;&c;&c;&c;&c;">]>
 <CreateJobResponse><CreateJobResult><JobId>&d;</JobId></CreateJobResult></CreateJobResponse>"""
-_FAILURE = error(Refusal("InternalFailure", "The emulator was told to fail.", 500))
+_FAILURE = error(Refusal("InternalFailure", "The emulator was asked to fail.", 500))
 # Kind of fault -> status, body, content type, further headers.
 _CANNED: dict[str, tuple[int, bytes, *tuple[str, ...]]] = {
     "500-before": (500, _FAILURE, "text/xml"),
@@ -155,7 +155,7 @@ class RequestHandler(BaseHTTPRequestHandler):
 
     def _control(self, body: bytes) -> tuple[int, bytes]:
         is_local = ipaddress.ip_address(self.client_address[0]).is_loopback
-        if not is_local or "Origin" in self.headers:  # a web page in a browser here is a stranger
+        if not is_local or "Origin" in self.headers:  # of a web page in a local browser
             return 403, b'{"error": "control is for programs on this machine"}'
         return control(self.server.service, self.server.faults, self.command, self.path, body)
 

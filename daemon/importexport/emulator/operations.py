@@ -135,7 +135,7 @@ class Service:
             str(manifest["deviceId"]),
             text,
             signature,
-            creation_date=float(int(now)),  # the service tells whole seconds
+            creation_date=float(int(now)),  # the service reports whole seconds
         )
         if not is_validation:
             self._ledger.put(job)
@@ -237,7 +237,7 @@ class Service:
 
 
 def job_signature(secret_access_key: str, job_id: str, manifest: str) -> str:
-    """SIGNATURE's signature by the formula of 2009; that of version 2.0 was never told."""
+    """SIGNATURE's signature by the formula of 2009; that of version 2.0 was never published."""
     text = f"{job_id}\n{manifest}".replace("\r\n", "\n")
     digest = hmac.digest(secret_access_key.encode(), text.encode(), "sha1")
     return base64.b64encode(digest).decode()

@@ -100,7 +100,7 @@ class Ledger:
 
 
 def _opened(state: Path) -> sqlite3.Connection:
-    # Manifests can hold passwords: nobody else may read them.
+    # Manifests can hold passwords: no other user may read them.
     os.close(os.open(state, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
     # The service's lock lets one thread in at a time, whichever it is.
     database = sqlite3.connect(state, check_same_thread=False)

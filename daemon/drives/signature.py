@@ -19,6 +19,11 @@ SIGNATURE_KEYS = frozenset({"version", "signingMethod", "jobId", "signature"})
 MAX_SIGNATURE_BYTES = 64 * 1024  # the service's text has about 100
 MAX_TWINS = 10  # names that are listed; there can be 2 ** 9
 CODES = {errno.ENOSPC: "drive-full", errno.EROFS: "read-only"}
+DAMAGED = (
+    "A power cut can leave the name of a file in its folder but not in its own record (NTFS). Let"
+    " Windows check the drive (`chkdsk /f`), or make it again with `driveprep format`, which"
+    " ERASES it."
+)
 PROOF = FILE_NAME.encode() * 456  # 4,104 bytes: more than NTFS stores in a file's own record
 
 
@@ -73,32 +78,55 @@ class Root:
         """
         with self._translated("read"):
             with os.scandir(self._descriptor) as entries:  # one by one: a root can hold millions
-                twins = [entry.name for entry in entries if entry.name.upper() == FILE_NAME]
-            if not twins:
-                return None
-            if twins != [FILE_NAME]:
-                names = ", ".join(sorted(twins[:MAX_TWINS]))
-                raise DriveError(
-                    f"{self._mount_point} contains {names}: it is unclear which one the service"
-                    " would read",
-                    f"Remove the files that you do not need from {self._mount_point}.",
-                    code="signature-case-twin",
-                )
-            return self._read(FILE_NAME)
+                names = [entry.name for entry in entries if entry.name.upper() == FILE_NAME]
+            inode = self._inode(FILE_NAME)
+            if twins := [name for name in names if name != FILE_NAME]:
+                self._check_twins(twins, inode)
+            # A listing does not prove absence: mount options can hide the file.
+            return None if inode is None else self._read(FILE_NAME)
 
-    def prove_writable(self) -> None:
-        """Write, sync and remove a temporary file that is larger than SIGNATURE. Idempotent."""
+    def _inode(self, name: str) -> int | None:
+        """Return the inode number of a name in the root; None if there is no such name."""
+        try:
+            return os.stat(name, dir_fd=self._descriptor, follow_symlinks=False).st_ino
+        except FileNotFoundError:
+            return None
+
+    def _check_twins(self, twins: list[str], inode: int | None) -> None:
+        """Raise DriveError unless the only twin is SIGNATURE itself.
+
+        A mount that ignores case (lowntfs-3g) can list SIGNATURE under another spelling.
+        """
+        if len(twins) == 1 and inode is not None and self._inode(twins[0]) == inode:
+            return
+        names = ", ".join(sorted(twins[:MAX_TWINS] + [FILE_NAME] * (inode is not None)))
+        raise DriveError(
+            f"{self._mount_point} contains {names}: it is unclear which one the service would read",
+            f"Remove the files that you do not need from {self._mount_point}.",
+            code="signature-case-twin",
+        )
+
+    def prove_writable(self, replaces: bytes | None = None) -> None:
+        """Prove that SIGNATURE can be written in place of `replaces`. Idempotent.
+
+        A temporary file that is larger than SIGNATURE is written, synced and removed. An old
+        SIGNATURE is replaced by its own text, because a damaged one cannot be.
+        """
         with self._translated("write to"):
             self._clear_partial()
             durable.create(self._descriptor, PARTIAL_NAME, PROOF)
             durable.discard(self._descriptor, PARTIAL_NAME)
             durable.sync(self._descriptor)
+            if replaces is not None:
+                self._check_device()
+                self._replace(replaces)
             self._check_device()
 
     def sign(self, signature: str, replaces: bytes | None) -> None:
         """Write SIGNATURE in place of `replaces` (None: there is none), sync it and read it back.
 
-        Idempotent: if the same text is already there, it is synced and read back, not rewritten.
+        Idempotent. The same text is written again, too: after a power cut the text of a file is no
+        proof that its record is right.
         """
         data = signature.encode()
         found = self.found()
@@ -111,10 +139,10 @@ class Root:
         with self._translated("write SIGNATURE to"):
             self._clear_partial()
             self._check_device()
-            if found == data:
-                self._sync_existing()
+            if found is None:
+                durable.add(self._descriptor, FILE_NAME, data, partial=PARTIAL_NAME, mode=0o644)
             else:
-                durable.replace(self._descriptor, FILE_NAME, data, partial=PARTIAL_NAME, mode=0o644)
+                self._replace(data)
             self._check_device()
             if self._read(FILE_NAME) != data:
                 raise DriveError(
@@ -134,13 +162,9 @@ class Root:
             )
         return durable.read(self._descriptor, name, MAX_SIGNATURE_BYTES)
 
-    def _sync_existing(self) -> None:
-        descriptor = os.open(FILE_NAME, durable.READ, dir_fd=self._descriptor)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        durable.sync(self._descriptor)
+    def _replace(self, data: bytes) -> None:
+        with self._damage_noticed(FILE_NAME):
+            durable.replace(self._descriptor, FILE_NAME, data, partial=PARTIAL_NAME, mode=0o644)
 
     def _clear_partial(self) -> None:
         """Remove what a crash of ours left; anything but a regular file is not ours."""
@@ -148,18 +172,38 @@ class Root:
             self._read(PARTIAL_NAME)
         except FileNotFoundError:
             return
-        durable.discard(self._descriptor, PARTIAL_NAME)
+        with self._damage_noticed(PARTIAL_NAME):
+            os.unlink(PARTIAL_NAME, dir_fd=self._descriptor)
 
     def _check_device(self) -> None:
         """Check that the path still leads to the same file system that the descriptor holds."""
-        here = os.stat(self._mount_point, follow_symlinks=False)
-        held = os.fstat(self._descriptor)
-        if (here.st_dev, here.st_ino) != (held.st_dev, held.st_ino):
+        if not self._is_here():
             raise DriveError(
                 f"{self._mount_point} is no longer the same drive as a moment ago",
                 "Leave the drive plugged in until driveprep reports it as safe to remove.",
                 code="drive-changed",
             )
+
+    def _is_here(self) -> bool:
+        held = os.fstat(self._descriptor)
+        try:
+            here = os.stat(self._mount_point, follow_symlinks=False)
+        except FileNotFoundError:  # the folder has gone with the mount
+            return False
+        return (here.st_dev, here.st_ino) == (held.st_dev, held.st_ino)
+
+    @contextmanager
+    def _damage_noticed(self, name: str) -> Iterator[None]:
+        """Report a file that can be read, but not removed or replaced (ENOENT)."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise DriveError(
+                f"the file system at {self._mount_point} is damaged: {name} can be read, but not"
+                " removed or replaced",
+                DAMAGED,
+                code="drive-damaged",
+            ) from error
 
     @contextmanager
     def _translated(self, verb: str) -> Iterator[None]:

@@ -37,8 +37,7 @@ class Signer:
         """
         with self._root(job, drive) as root:
             verified = self.drives.verify(drive, job.file_system)
-            self._replaceable(root, verified)
-            root.prove_writable()
+            root.prove_writable(self._replaceable(root, verified))
         return verified
 
     def sign(self, job: Job, state: Submitted, drive: Drive) -> Drive:
@@ -91,7 +90,8 @@ class Signer:
         raise DriveError(
             f"{drive.describe()} already has a SIGNATURE"
             + (f" of job {printable(job_id)}" if job_id else ""),
-            f"If it is not needed, remove {drive.mount_point}/{signature.FILE_NAME} by hand.",
+            f"If it is not needed, remove {drive.mount_point}/{signature.FILE_NAME} by hand;"
+            " mount options can hide it from `ls`.",
             code="foreign-signature",
         )
 

@@ -6,8 +6,11 @@ underneath cannot lead a write elsewhere. Errors are the kernel's own `OSError`.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +20,9 @@ CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 CHUNK = 1 << 20  # bytes: read(2) gets a buffer of the size that is asked for
 # O_NONBLOCK: opening a FIFO in the place of a file must not wait for a writer.
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+RENAME_NOREPLACE = 1  # linux/fs.h
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 @contextmanager
@@ -70,6 +76,24 @@ def replace(parent: int, name: str, data: bytes, *, partial: str, mode: int = 0o
     sync(parent)
 
 
+def add(parent: int, name: str, data: bytes, *, partial: str, mode: int = 0o600) -> None:
+    """Put `data` at the free `name`, whole or not at all, by way of the name `partial`.
+
+    The last step cannot replace a file. Raises FileExistsError when the name is taken, even if no
+    listing shows it. Synced like `replace`.
+    """
+    discard(parent, partial)
+    create(parent, partial, data, mode)
+    try:
+        _rename_to_free(parent, partial, name)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(partial, dir_fd=parent)
+        raise
+    _sync_file(parent, name)
+    sync(parent)
+
+
 def read(parent: int, name: str, limit: int) -> bytes:
     """The first `limit` bytes of a regular file.
 
@@ -104,6 +128,22 @@ def discard(parent: int, name: str) -> None:
 def sync(parent: int) -> None:
     """Make the names in a folder durable."""
     os.fsync(parent)
+
+
+def _rename_to_free(parent: int, old: str, new: str) -> None:
+    """Rename within a folder, but never over a file: renameat2(2) with RENAME_NOREPLACE.
+
+    ntfs-3g rejects that flag. There a second name is made, which fails where one exists, and the
+    first is removed; a crash in between leaves two names of one file.
+    """
+    sys.audit("os.rename", old, new, parent, parent)  # like os.rename, PEP 578
+    if _LIBC.renameat2(parent, os.fsencode(old), parent, os.fsencode(new), RENAME_NOREPLACE) == 0:
+        return
+    code = ctypes.get_errno()
+    if code not in {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}:
+        raise OSError(code, os.strerror(code), new)
+    os.link(old, new, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
+    os.unlink(old, dir_fd=parent)
 
 
 def _sync_file(parent: int, name: str) -> None:

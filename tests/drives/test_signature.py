@@ -2,7 +2,7 @@
 
 import errno
 import os
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import count
 
 import pytest
@@ -220,15 +220,58 @@ def test_sign(drive):
 
 
 def test_sign_twice(drive):
-    """The same text is synced where it lies, file and folder, and not written again."""
+    """The same text is written again: after a power cut, text alone proves nothing."""
     with opened(drive) as root:
         root.sign(TEXT, None)
-        before = (drive / FILE_NAME).stat()
 
         for replaces in (None, TEXT.encode()):
-            assert recorded(lambda: root.sign(TEXT, replaces)) == ["fsync", "fsync"]  # noqa: B023
+            calls = recorded(lambda: root.sign(TEXT, replaces))  # noqa: B023
+            assert calls == ["unlink", "open", "write", "fsync", "rename", "fsync", "fsync"]
 
-    assert (drive / FILE_NAME).stat().st_ino == before.st_ino
+    assert (drive / FILE_NAME).read_text() == TEXT
+    assert os.listdir(drive) == [FILE_NAME]
+
+
+def test_a_file_that_no_listing_shows_is_not_replaced(drive, monkeypatch):
+    """A mount can hide it: it is found by its name, and the last step cannot replace it either."""
+    (drive / FILE_NAME).write_text(OLD)
+    monkeypatch.setattr(os, "scandir", lambda descriptor: nullcontext(()))
+
+    with opened(drive) as root:
+        assert root.found() == OLD.encode()
+        monkeypatch.setattr(root, "found", lambda: None)
+        with pytest.raises(DriveError, match="File exists"):
+            root.sign(TEXT, None)
+
+    assert (drive / FILE_NAME).read_text() == OLD
+    monkeypatch.undo()
+    assert os.listdir(drive) == [FILE_NAME]
+
+
+def test_a_damaged_signature_is_found_before_a_job_is_made(drive):
+    """One that can be read but not replaced (ENOENT) is named, with what mends it."""
+    (drive / FILE_NAME).write_text(OLD)
+    with opened(drive) as root:
+        calls = recorded(lambda: root.prove_writable(OLD.encode()))
+        number = calls.index("rename") + 1 + 1  # and an open for reading
+        with failing(number, errno.ENOENT), pytest.raises(DriveError, match="is damaged") as caught:
+            root.prove_writable(OLD.encode())
+
+    assert caught.value.code == "drive-damaged"
+    assert "chkdsk" in caught.value.hint
+    assert (drive / FILE_NAME).read_text() == OLD
+
+
+def test_an_old_signature_is_proved_replaceable(drive):
+    """Before a job is made for the drive, it is replaced by its own text."""
+    (drive / FILE_NAME).write_text(OLD)
+
+    with opened(drive) as root:
+        calls = recorded(lambda: root.prove_writable(OLD.encode()))
+
+    assert calls[-5:] == ["write", "fsync", "rename", "fsync", "fsync"]
+    assert (drive / FILE_NAME).read_text() == OLD
+    assert os.listdir(drive) == [FILE_NAME]
 
 
 def test_sign_replaces_only_what_was_said(drive):

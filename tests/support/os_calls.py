@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from itertools import count
 from unittest import mock
 
+from daemon.system import durable
+
 CALLS = ("open", "write", "fsync", "rename", "unlink", "mkdir", "link")
 KILLED, FAILED = 77, 78  # exit codes
 
@@ -29,7 +31,8 @@ def watched(before: Before) -> Iterator[None]:
         return call
 
     replaced = {name: replacement(name, getattr(os, name)) for name in CALLS}
-    with mock.patch.multiple(os, **replaced):
+    rename = replacement("rename", durable._rename_to_free)  # below Python, as ctypes calls it
+    with mock.patch.multiple(os, **replaced), mock.patch.object(durable, "_rename_to_free", rename):
         yield
 
 

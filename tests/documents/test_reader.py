@@ -162,12 +162,12 @@ def test_faults_before_an_error_of_syntax_are_kept() -> None:
 )
 def test_deep_nesting_is_refused_at_once(text: str) -> None:
     """A text that nests 20,000 deep costs no time and breaks nothing."""
-    started = time.monotonic()
+    started = time.process_time()
 
     (fault,) = faults_of(text)
 
     assert "deep" in fault.problem
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_secret_is_never_shown() -> None:

@@ -97,7 +97,7 @@ def test_a_foreign_signature_is_never_overwritten(plug, service, start, twin) ->
         daemon.drop(drive.label)
     daemon.obstacle(foreign.label, "already has a SIGNATURE of job OTHER")
     daemon.obstacle(linked.label, "already has a SIGNATURE")
-    daemon.obstacle(double.label, f"has {twin}")
+    daemon.obstacle(double.label, f"contains {twin}")
 
     assert service.jobs == ()
     assert (foreign.mount_point / "SIGNATURE").read_text() == FOREIGN

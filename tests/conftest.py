@@ -9,6 +9,7 @@ from typing import Any
 
 import private_mounts
 import pytest
+from hypothesis import settings
 
 pytest.register_assert_rewrite("as_operator", "daemon_process", "loop_drives")
 
@@ -16,6 +17,10 @@ pytest.register_assert_rewrite("as_operator", "daemon_process", "loop_drives")
 # runs would act on.
 FOREIGN = ("AWS_", "LANG", "LC_", "NOTIFY_SOCKET", "WATCHDOG_", "CREDENTIALS_DIRECTORY")
 FOREIGN += ("DRIVEPREP_CONFIG", "JOURNAL_STREAM", "LISTEN_", "COLUMNS", "LINES", "NO_COLOR")
+
+# How long an example takes says nothing on a busy machine; pytest-timeout ends what hangs.
+settings.register_profile("driveprep", deadline=None)
+settings.load_profile("driveprep")
 
 WHY_NOT_PRIVATE = pytest.StashKey[str]()
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from daemon.drives import holders
+from daemon.drives import holders, resemblance, signature
 from daemon.drives.checks import check_usable
 from daemon.drives.drive import Drive, Unmounted
 from daemon.errors import DriveError, ManifestError
@@ -53,7 +53,7 @@ class DriveReport:
         asked = [job for job in self.jobs if job.device_id in self._device_ids(device)]
         over = [job for job in asked if isinstance(job.state, Signed)]
         if over and over == asked:
-            return "; ".join(_prepared(job) for job in over)
+            return "; ".join(_prepared(device, job) for job in over)
         wanted = ", ".join(sorted({job.device_id for job in asked if job not in over}))
         waiting = f"a job waits for it as {printable(wanted)}; " if wanted else ""
         return f"{waiting}not mounted: {_why_not_mounted(device)}"
@@ -61,7 +61,7 @@ class DriveReport:
     def _of_job(self, drive: Drive, job: Job) -> str:
         match job.state:
             case Signed():
-                return _prepared(job)
+                return _prepared(drive, job)
             case Submitting() | Rejected():
                 return f"{type(job.state).__name__.lower()} as {printable(job.device_id)}"
             case Pending() | Submitted():
@@ -85,7 +85,19 @@ class DriveReport:
         return self.pairing.recognition.device_ids(drive)
 
 
-def _prepared(job: Job) -> str:
+def _prepared(drive: Drive | Unmounted, job: Job) -> str:
+    """A job belongs to a drive, not to a deviceId: its twin is not prepared."""
+    if not isinstance(job.state, Signed):
+        return ""
+    state = job.state
+    _, differing = resemblance.compare(state.drive, drive.identities())
+    if differing:
+        return (
+            f"recognised as {printable(job.device_id)}, but job {job.job_id} was made for another"
+            f" drive ({', '.join(differing)} differ)"
+        )
+    if isinstance(drive, Drive) and (problem := signature.problem(drive, state.signature)):
+        return f"NOT prepared: {problem}"
     return f"prepared as {job.job_id}: safe to remove"
 
 

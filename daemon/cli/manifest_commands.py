@@ -69,12 +69,18 @@ def submit(config_path: Path, file: Path) -> None:
 
 @click.command()
 @with_config
+@click.option(
+    "--same-drive",
+    is_flag=True,
+    help="Confirm that its drive is the one the job was made for, behind another USB bridge.",
+)
 @click.argument("device_id")
-def retry(config_path: Path, device_id: str) -> None:
+def retry(config_path: Path, same_drive: bool, device_id: str) -> None:
     """Make the daemon try DEVICE_ID again at once."""
     from daemon import spool
 
-    spool.ask_to_retry(settings(config_path).spool / "pending", device_id)
+    pending = settings(config_path).spool / "pending"
+    spool.ask_to_retry(pending, device_id, same_drive=same_drive)
     click.echo(f"the daemon is asked to try {device_id} again; see `driveprep status`")
 
 

@@ -100,6 +100,7 @@ def _job(job: Job, *, is_running: bool) -> Report:
         entry["drive"] = dict(job.state.drive)
         entry["expiresAt"] = timestamp(expires_at(job.state))
         entry["late"] = is_late(job)
+        entry["eject"] = job.eject
     if isinstance(job.state, Rejected):
         entry["obstacle"], entry["code"] = job.state.reason, "rejected"
     elif not job.filed and not is_running:

@@ -123,5 +123,6 @@ def _happening(job: Mapping[str, Any]) -> str:
     if job["state"] == "Signed":
         if job["late"]:
             return f"SHIP IT NOW: it must arrive before {job['expiresAt']}"
-        return f"safe to remove; ship it, it must arrive before {job['expiresAt']}"
+        ejected = f" ({job['eject']})" if job.get("eject") else ""
+        return f"safe to remove{ejected}; ship it, it must arrive before {job['expiresAt']}"
     return "in progress"

@@ -52,6 +52,7 @@ class Drives:
         self._steady = steady
         self._last_change = mounts.LastChange(steady)
         self._remembered: dict[_Key, Identity] = {}
+        self._present: dict[tuple[int, int | None, int], Identity] = {}  # not mounted
 
     def mounted(self, *, ask_again: bool = True) -> tuple[Drive, ...]:
         """Every mounted drive, each once, in the order of the mount table.
@@ -77,12 +78,19 @@ class Drives:
             drives.append(Drive(device, identity, mount, is_covered, probed_at))
         return tuple(drives)
 
-    def present(self) -> tuple[Unmounted, ...]:
-        """The devices that could be mounted but are not, if anything is known about them."""
+    def present(self, *, ask_again: bool = True) -> tuple[Unmounted, ...]:
+        """The devices that could be mounted but are not, if anything is known about them.
+
+        Without `ask_again`, only devices that were not there at the last call are asked.
+        """
         busy = {mount.device_number for mount in mounts.read()}
-        found = []
+        found, known = [], self._present
+        self._present = {}
         for device in sysfs.idle(busy):
-            identity = self._known_to_udev_or_probed(device)
+            key = device.number, device.diskseq, device.size
+            identity = None if ask_again else known.get(key)
+            identity = identity or self._known_to_udev_or_probed(device)
+            self._present[key] = identity
             if identity.file_system or identity.serial:
                 found.append(Unmounted(device, identity))
         return tuple(found)

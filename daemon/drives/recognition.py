@@ -13,14 +13,17 @@ from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from daemon.drives import resemblance
 from daemon.drives.checks import has_file_system, wrong_file_system
-from daemon.drives.drive import Drive, Unmounted
+from daemon.drives.drive import Drive, Unmounted, Volume
 from daemon.errors import DriveAbsentError, DriveError
+from daemon.system.file_systems import FILE_SYSTEMS
 from daemon.system.printable import printable
 
 if TYPE_CHECKING:
     from daemon.drives.identity import Identity
 
+MOUNTABLE = frozenset(superblock for superblock, _ in FILE_SYSTEMS.values())
 Devices = Mapping[str, Mapping[str, str]]  # deviceId -> {label, serial, wwn, uuid, partuuid}
 
 
@@ -59,18 +62,20 @@ class Recognition:
         """Return the one drive for `device_id`; raise a DriveError that says why there is none.
 
         `waiting` are the deviceIds of all waiting jobs. `present` are the devices that are not
-        mounted; they are considered only when no mounted drive matches.
+        mounted: a match among them makes the deviceId ambiguous, too. Two partitions of one disk
+        are not two drives.
         """
+        present = tuple(present)
         matching = [drive for drive in drives if self.matches(drive, device_id)]
         if not matching:
             raise self.explain_absent(device_id, drives, present)
-        if len({drive.device.disk for drive in matching}) > 1:
-            raise _ambiguous(device_id, matching)
+        self._check_one_disk(device_id, matching, present)
         fitting = [drive for drive in matching if has_file_system(drive, file_system)]
         if len(fitting) > 1:
             raise _ambiguous(device_id, fitting)
         if not fitting:
-            raise wrong_file_system(file_system, matching, device_id)
+            siblings = [one for one in present if one.device.disk == matching[0].device.disk]
+            raise _no_file_system(file_system, matching, siblings, device_id)
         matches = self.device_ids(fitting[0]) - {device_id}
         if others := sorted(one for one in matches if one in waiting):
             raise _shared(fitting[0], [device_id, *others])
@@ -80,20 +85,33 @@ class Recognition:
         self, device_id: str, drives: Iterable[Drive], present: Iterable[Unmounted] = ()
     ) -> DriveError:
         """Return the reason why no mounted drive matches `device_id`, to raise or to show."""
-        name = printable(device_id)
+        name, present = printable(device_id), tuple(present)
         unmounted = [one for one in present if self.matches(one, device_id)]
+        if len({one.device.disk for one in unmounted}) > 1:
+            return _ambiguous(device_id, unmounted)
         if unmounted:
             return DriveError(
                 f"{name} is present but not mounted: {_listed(unmounted)}",
-                f"Mount it in the desktop, or with: udisksctl mount -b {unmounted[0].device.node}",
+                _how_to_mount(unmounted),
                 code="not-mounted",
             )
         drives = tuple(drives)
+        near = resemblance.nearly(device_id, [*drives, *present])
         return DriveAbsentError(
-            f"no mounted drive matches {name}{_unidentified(drives)}",
-            self._how_recognised(device_id) + self._without_udev(device_id, drives),
-            code="drive-absent",
+            f"no mounted drive matches {name}{_unidentified(drives)}{_near(near)}",
+            self._how_recognised(device_id) + self._without_udev(device_id, drives) + _lines(near),
+            code="nearly-fits" if near else "drive-absent",
         )
+
+    def _check_one_disk(
+        self, device_id: str, matching: Sequence[Drive], present: Iterable[Unmounted]
+    ) -> None:
+        """Raise DriveError if drives on several disks match, mounted or not."""
+        disks = {drive.device.disk for drive in matching}
+        unmounted = (one for one in present if self.matches(one, device_id))
+        others = [one for one in unmounted if one.device.disk not in disks]
+        if len(disks) + len(others) > 1:
+            raise _ambiguous(device_id, [*matching, *others])
 
     def _how_recognised(self, device_id: str) -> str:
         name = printable(device_id)
@@ -114,6 +132,17 @@ class Recognition:
         return f" Only udev knows serial and wwn, and it has not described {_listed(undescribed)}."
 
 
+def _near(near: Sequence[tuple[Volume, str]]) -> str:
+    return "".join(f"; it nearly fits {one.describe()}" for one, _ in near)
+
+
+def _lines(near: Sequence[tuple[Volume, str]]) -> str:
+    if not near:
+        return ""
+    lines = " or ".join(f"`{line}`" for _, line in near)
+    return f" If that drive is meant, write below `devices:` in config.yml: {lines}"
+
+
 def _unidentified(drives: Iterable[Drive]) -> str:
     unknown = [
         f"{drive.describe()} could not be identified ({drive.identity.trouble})"
@@ -123,7 +152,44 @@ def _unidentified(drives: Iterable[Drive]) -> str:
     return "".join(f"; {one}" for one in unknown)
 
 
-def _ambiguous(device_id: str, drives: Sequence[Drive]) -> DriveError:
+def _how_to_mount(unmounted: Sequence[Unmounted]) -> str:
+    """Return what mounts one of these volumes of one disk; only advice that can work."""
+    for one in unmounted:
+        if one.identity.file_system in MOUNTABLE:
+            return f"Mount it in the desktop, or with: udisksctl mount -b {one.device.node}"
+    if any(one.identity.file_system == "BitLocker" for one in unmounted):
+        return "It is locked by BitLocker: decrypt it in Windows, or use another drive."
+    return "It has no file system that can be used; `sudo driveprep drives` shows what is on it."
+
+
+def _no_file_system(
+    file_system: str, matching: Sequence[Drive], siblings: Sequence[Unmounted], device_id: str
+) -> DriveError:
+    """Return why none of the mounted volumes of a disk can be used.
+
+    Erasing is never advised while the file system is, or may be, on another partition.
+    """
+    superblock, _ = FILE_SYSTEMS[file_system]
+    for one in siblings:
+        if one.identity.file_system == superblock:
+            return DriveError(
+                f"the {file_system} partition {one.describe()} of {printable(device_id)} is not"
+                " mounted",
+                _how_to_mount([one]),
+                code="not-mounted",
+            )
+    unknown = [one for one in siblings if one.identity.file_system in {None, "BitLocker"}]
+    if unknown:
+        return DriveError(
+            f"the manifest asks for {file_system}; {_listed(matching)} does not have it, and what"
+            f" is on {_listed(unknown)} is not known",
+            "`sudo driveprep drives` shows what is on the disk.",
+            code="wrong-file-system",
+        )
+    return wrong_file_system(file_system, matching, device_id)
+
+
+def _ambiguous(device_id: str, drives: Sequence[Drive | Unmounted]) -> DriveError:
     return DriveError(
         f"{len(drives)} drives match {printable(device_id)}: {_listed(drives)}",
         "Unplug all but the right one, or tell them apart by uuid or partuuid under `devices`"

@@ -8,9 +8,13 @@ import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from daemon.errors import DriveError, InDoubtError
 from daemon.system import durable
+
+if TYPE_CHECKING:
+    from daemon.drives.drive import Drive
 
 FILE_NAME = "SIGNATURE"
 # One fixed name: a crash leaves at most this file, and the next try removes it.
@@ -216,6 +220,21 @@ class Root:
                 " in again.",
                 code=CODES.get(error.errno or 0, "drive-io-error"),
             ) from error
+
+
+def problem(drive: Drive, expected: str) -> str:
+    """Return why a mounted drive does not have the SIGNATURE `expected`; "" if it has.
+
+    Reads the drive, so it can hang with it.
+    """
+    try:
+        with root(drive.mount_point, drive.device_number) as held:
+            found = held.found()
+    except DriveError as error:
+        return str(error)
+    if found is None:
+        return "its SIGNATURE is missing"
+    return "" if found == expected.encode() else "its SIGNATURE is not that of its job"
 
 
 @contextmanager

@@ -86,6 +86,23 @@ def is_removable(disk: Device) -> bool:
         return False
 
 
+def usb_neighbours(disk: int) -> list[str]:
+    """Return the other whole disks with a medium on the USB device of this disk, as nodes.
+
+    A dock with several bays is one USB device: its power is theirs, too.
+    """
+    own = _folder(disk).resolve()
+    device = next((one for one in own.parents if re.fullmatch(r"\d+-[\d.]+", one.name)), None)
+    found = []
+    for folder in SYS_CLASS_BLOCK.iterdir() if device else ():
+        place = folder.resolve()
+        if place != own and device in place.parents and not (place / "partition").exists():
+            other = _device(folder)
+            if other and other.size:
+                found.append(other.node)
+    return sorted(found)
+
+
 def swaps() -> frozenset[str]:
     """The device nodes and files that the kernel swaps to."""
     try:

@@ -157,6 +157,7 @@ class Job:
     filed: bool = False  # the manifest has left pending/ for its last place
     obstacle: Obstacle | None = None
     progress: Progress | None = None  # None: never asked for
+    eject: str | None = None  # how the eject ended, one sentence; None: it was not tried
 
     @property
     def is_closed(self) -> bool:
@@ -184,10 +185,15 @@ def is_late(job: Job) -> bool:
     return False
 
 
-def signed(state: Submitted, signed_at: float) -> Signed:
-    """Return the state that follows once SIGNATURE is on the drive."""
+def signed(state: Submitted, signed_at: float, drive: Identities) -> Signed:
+    """Return the state that follows once SIGNATURE is on the drive, with its identities then."""
     same = {one.name: getattr(state, one.name) for one in fields(state)}
-    return Signed(**same, signed_at=signed_at)
+    return Signed(**same | {"drive": {**state.drive, **drive}}, signed_at=signed_at)
+
+
+def unsigned(state: Signed) -> Submitted:
+    """Return the state before SIGNATURE was on the drive."""
+    return Submitted(**{one.name: getattr(state, one.name) for one in fields(Submitted)})
 
 
 def about(job: Job) -> dict[str, str]:

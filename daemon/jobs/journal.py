@@ -175,6 +175,11 @@ class Journal:
             ).fetchone()
             return row[0] if row else None
 
+    def record_eject(self, job: Job, sentence: str) -> None:
+        """Record how the eject of a prepared drive ended. Safe to repeat."""
+        with self._commit() as database:
+            database.execute("UPDATE job SET eject = ? WHERE number = ?", (sentence, job.number))
+
     # What the service reports of its jobs
 
     def record_progress(self, job: Job, progress: Progress) -> Job:

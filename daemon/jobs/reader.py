@@ -11,7 +11,7 @@ from pathlib import Path
 
 from daemon.jobs import database, schema
 from daemon.jobs.job import Job
-from daemon.jobs.schema import CLAIM, COLUMNS, NAME, OPEN
+from daemon.jobs.schema import CLAIM, COLUMNS, COLUMNS_1, NAME, OPEN, VERSION
 
 
 def recent(folder: Path, since: float) -> list[Job]:
@@ -52,5 +52,7 @@ def _read(folder: Path, which: str, *values: object) -> list[Job]:
         if not path.exists():
             return []
         with database.open_for_reading(path) as connection:
-            query = f"SELECT {COLUMNS} FROM job WHERE {which}"
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            columns = COLUMNS if version >= VERSION else COLUMNS_1
+            query = f"SELECT {columns} FROM job WHERE {which}"
             return [schema.job(row) for row in connection.execute(query, values)]

@@ -42,7 +42,8 @@ CREATE TABLE job (
     closed          INTEGER NOT NULL DEFAULT 0, -- progress is terminal
     manifest        BLOB,                       -- as dropped; from Submitting until filed
     obstacle        TEXT,                       -- as JSON
-    progress        TEXT                        -- as JSON
+    progress        TEXT,                       -- as JSON
+    eject           TEXT                        -- how it ended, one sentence
 );
 -- A device carries one SIGNATURE, so at most one of its jobs is open at the service.
 CREATE UNIQUE INDEX one_open_job ON job (device_id) WHERE {OPEN};
@@ -53,16 +54,20 @@ CREATE INDEX latest ON job (since);
 """
 # What makes a journal of the next version of one of the version that is the key.
 MIGRATIONS = {
-    # Version 2: the papers that the service wants in the box, and obstacles have a code.
+    # Version 2: the papers that the service wants in the box, codes of obstacles, and the eject.
     1: """
 UPDATE job SET fields = json_set(fields, '$.artifact_list', json('[]'))
     WHERE state IN ('Submitted', 'Signed');
+ALTER TABLE job ADD COLUMN eject TEXT;
 UPDATE job SET obstacle = json_set(obstacle, '$.code', '') WHERE obstacle IS NOT NULL;
 """,
 }
 COLUMNS = (
-    "number, device_id, file_system, name, sha256, state, fields, since, filed, obstacle, progress"
+    "number, device_id, file_system, name, sha256, state, fields, since, filed, obstacle,"
+    " progress, eject"
 )
+# The same of a journal of version 1 that is read before it is migrated.
+COLUMNS_1 = COLUMNS.replace("eject", "NULL")
 
 
 def job(row: Iterable[Any]) -> Job:  # sqlite3 has no types for columns
@@ -79,6 +84,7 @@ def job(row: Iterable[Any]) -> Job:  # sqlite3 has no types for columns
         filed,
         obstacle,
         progress,
+        eject,
     ) = row
     return Job(
         number,
@@ -91,6 +97,7 @@ def job(row: Iterable[Any]) -> Job:  # sqlite3 has no types for columns
         bool(filed),
         Obstacle(**json.loads(obstacle)) if obstacle else None,
         Progress(**json.loads(progress)) if progress else None,
+        eject,
     )
 
 

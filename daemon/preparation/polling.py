@@ -10,7 +10,7 @@ from daemon.drives import signature
 from daemon.errors import InDoubtError, JobRefusedError
 from daemon.importexport.client import Client
 from daemon.importexport.results import JobStatus
-from daemon.jobs.job import Job, Progress, Signed, Submitted, about, is_late
+from daemon.jobs.job import Job, Progress, Signed, Submitted, about, is_late, unsigned
 from daemon.jobs.journal import Journal
 from daemon.system.printable import printable
 
@@ -64,6 +64,19 @@ class StatusPoller:
                 return self._take_new_signature(job, state, status)
             case Job(is_closed=False, filed=True, state=Signed() as state):
                 return self._take_new_signature(job, state, status)
+        return job
+
+    def reopen(self, job: Job, state: Signed) -> Job:
+        """Have a job signed again whose drive has lost its SIGNATURE, unless it has ended.
+
+        Raises ServiceError when the service did not answer, StaleJobError.
+        """
+        status = self.client.get_status(job.job_id)
+        job = self._record(job, _progress(status, self.clock()))
+        if job.is_closed or not status.current_manifest:
+            return job
+        job = self.journal.reopen(job, unsigned(state), status.current_manifest.encode())
+        log.warning("SIGNATURE is missing or changed: it is written again", extra=about(job))
         return job
 
     def _record(self, job: Job, progress: Progress) -> Job:

@@ -5,11 +5,12 @@ A hung drive can block a thread only here, so every use is recorded while it las
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from daemon.drives import signature
+from daemon.drives import resemblance, signature
 from daemon.drives.checks import check_usable
 from daemon.drives.drive import Drive
 from daemon.drives.inventory import Drives
@@ -18,8 +19,6 @@ from daemon.jobs.job import Job, Rejected, Signed, Submitted
 from daemon.jobs.journal import Journal
 from daemon.preparation.under_way import UnderWay
 from daemon.system.printable import printable
-
-SAME_DRIVE = ("serial", "wwn", "partuuid", "uuid")  # what must agree, as far as it is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class Signer:
         """
         with self._root(job, drive) as root:
             verified = self.drives.verify(drive, job.file_system)
-            check_same_drive(state, verified)
+            check_same_drive(job.device_id, state, verified)
             root.sign(state.signature, self._replaceable(root, verified, state))
             if not self.drives.is_still(verified):
                 raise DriveError(
@@ -56,6 +55,17 @@ class Signer:
                     code="drive-removed",
                 )
         return verified
+
+    def has_signature(self, job: Job, state: Signed, drive: Drive) -> bool:
+        """Return whether the drive has the SIGNATURE of its job; True for any other drive.
+
+        Raises DriveError if that cannot be found out.
+        """
+        _, differing = resemblance.compare(state.drive, drive.identities())
+        if differing:
+            return True
+        with self._root(job, drive) as root:
+            return root.found() == state.signature.encode()
 
     @contextmanager
     def _root(self, job: Job, drive: Drive) -> Iterator[signature.Root]:
@@ -96,18 +106,44 @@ class Signer:
         )
 
 
-def check_same_drive(state: Submitted, drive: Drive) -> None:
+def check_same_drive(device_id: str, state: Submitted, drive: Drive) -> None:
     """Raise DriveError if the drive is not the one that the job was made for.
 
     A job is for one drive; its twin must not get the SIGNATURE.
     """
     now = drive.identities()
-    for key in SAME_DRIVE:
-        then, here = state.drive.get(key), now.get(key)
-        if then and here and then != here:
-            raise DriveError(
-                f"job {state.job_id} is for the drive with {key} {printable(str(then))},"
-                f" but {drive.describe()} is a different one",
-                f"Plug in the drive it was made for, or `driveprep cancel {state.job_id}`.",
-                code="other-drive",
-            )
+    agreeing, differing = resemblance.compare(state.drive, now)
+    if not differing:
+        return
+    values = ", ".join(
+        f"{key} {printable(str(state.drive[key]))} (this one has {printable(now[key])})"
+        for key in differing
+    )
+    same = f"; {' and '.join(agreeing)} agree" if agreeing else ""
+    raise DriveError(
+        f"job {state.job_id} is for the drive with {values}, but {drive.describe()} is a different"
+        f" one{same}",
+        f"Plug in the drive it was made for, or `driveprep cancel {state.job_id}`."
+        + _how_to_confirm(device_id, agreeing, differing),
+        code="other-drive",
+    )
+
+
+def _how_to_confirm(device_id: str, agreeing: list[str], differing: list[str]) -> str:
+    """The file system is the same and only the USB bridge differs: a person can tell."""
+    if not agreeing or not resemblance.BRIDGE_KEYS.issuperset(differing):
+        return ""
+    name = shlex.quote(printable(device_id))
+    return (
+        " If you have checked that it is the same drive behind another USB bridge or dock:"
+        f" driveprep retry {name} --same-drive"
+    )
+
+
+def confirmed(state: Submitted) -> Submitted:
+    """Return the state once a person has confirmed that the drive has only another bridge.
+
+    The file system and the partition must still be the same.
+    """
+    kept = {key: value for key, value in state.drive.items() if key not in resemblance.BRIDGE_KEYS}
+    return replace(state, drive=kept)

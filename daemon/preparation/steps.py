@@ -88,6 +88,19 @@ class Preparation:
         log.info("manifest %s found valid by the service", job.name, extra=about(job))
         return self.journal.record(job, Pending(job.state.stamp, validated=True))
 
+    def recheck(self, job: Job, drive: Drive) -> Job:
+        """Check a prepared drive that was mounted again; without its SIGNATURE it is not prepared.
+
+        The job is then reopened, to be signed again. Safe to repeat. Raises DriveError,
+        ServiceError, StaleJobError.
+        """
+        match job:
+            case Job(filed=True, state=Signed() as state):
+                if self.signer.has_signature(job, state, drive):
+                    return job
+                return self.poller.reopen(job, state)
+        return job
+
     def hung_drives(self, seconds: float) -> dict[int, Drive]:
         """Return the drives that have been in use for longer, by the numbers of their jobs."""
         return self.under_way.hung_drives(seconds)
@@ -217,7 +230,7 @@ class Preparation:
             if job.state != state:
                 return job  # with another SIGNATURE, by UpdateJob
         drive = self.signer.sign(job, state, drive)
-        job = self.journal.record(job, signed(state, self.clock()))
+        job = self.journal.record(job, signed(state, self.clock(), drive.identities()))
         log.info("SIGNATURE written to %s: safe to remove", drive.describe(), extra=about(job))
         return job
 

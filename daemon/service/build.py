@@ -71,7 +71,8 @@ def build(
     clocks = outside.clocks
     under_way = UnderWay(clocks.steady)
     hooks = HookQueue(outside.path)
-    ejecting = partial(eject, environment=programs.environment(outside.path))
+    environment = programs.environment(outside.path)
+    ejecting = partial(eject, inventory=outside.drives, environment=environment)
 
     def reloadable(settings: Config) -> Reloadable:
         client = outside.client(settings, clocks)

@@ -104,12 +104,19 @@ class Loop:
         is_incomplete = self._incomplete_until is not None and Ring.MOUNTS not in ring
         if ring & (Ring.SPOOL | Ring.TIMER) or is_incomplete:
             self._incomplete_until = self._intake.take_in()
-            self._scheduler.retry(self._spool.retries())
+            ring |= self._take_requests()
             self._journal.publish(lastScan=timestamp(self._scanned_at))
         self._survey.refresh(ring, self._journal.unfiled())
         if Ring.TIMER in ring:
             self._scheduler.report_hung()
             self._on_timer()
+
+    def _take_requests(self) -> Ring:
+        """Take what operators ask for. Whoever asks may have unplugged a drive: scan them all."""
+        retries, confirmations = self._spool.retries(), self._spool.confirmations()
+        self._scheduler.retry(retries)
+        self._scheduler.confirm(confirmations)
+        return Ring.TIMER if retries or confirmations else Ring.NOTHING
 
     def _reload(self) -> None:
         try:

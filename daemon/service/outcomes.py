@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from daemon.errors import DriveAbsentError, DriveError, DriveprepError
-from daemon.jobs.job import Job, Obstacle, Signed, about
+from daemon.jobs.job import Identities, Job, Obstacle, Signed, about
 from daemon.jobs.journal import Journal
 from daemon.service.retry import Retry
 
@@ -26,7 +26,8 @@ class Outcomes:
     clock: Callable[[], float]  # seconds since the epoch
     retry: Retry
     hook: Callable[[str, Job], None]  # runs the command that is configured for an event, if any
-    eject: Callable[[str], None] | None = None  # by device node; None: drives are not ejected
+    # Ejects the drive with these identities and returns how; None: drives are not ejected.
+    eject: Callable[[Identities], str] | None = None
 
     def blocked(self, job: Job, error: DriveprepError) -> None:
         """Record what keeps a job from its next step."""
@@ -54,10 +55,12 @@ class Outcomes:
         self.hook("prepared", job)
         if self.eject:
             try:
-                self.eject(str(job.state.drive["deviceNode"]))
-                log.info("drive unmounted and powered off", extra=about(job))
+                ended = self.eject(job.state.drive)
+                log.info("drive %s", ended, extra=about(job))
             except DriveError as error:
-                log.warning("%s. %s", error, error.hint, extra=about(job))
+                ended = f"{error}. {error.hint}"
+                log.warning("%s", ended, extra=about(job))
+            self.journal.record_eject(job, ended)
 
     def closed(self, job: Job) -> None:
         """Report that the service has finished with a job."""

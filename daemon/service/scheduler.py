@@ -22,8 +22,9 @@ from daemon.errors import (
     StaleJobError,
     UnreachableError,
 )
-from daemon.jobs.job import Job, Obstacle, Pending, about
+from daemon.jobs.job import Job, Obstacle, Pending, Submitted, about
 from daemon.jobs.journal import Journal
+from daemon.preparation import signing
 from daemon.preparation.polling import StatusPoller
 from daemon.service.bell import Ring
 from daemon.service.reload import Reloadable
@@ -73,10 +74,24 @@ class Scheduler:
         self._to_poll: set[str] = set()  # deviceIds whose open jobs the service is asked about
         self._hung: frozenset[str] = frozenset()  # keys of workers whose drives do not answer
         self._validate_after = -math.inf  # steady
+        self._seen: frozenset[tuple[int, int, int | None]] = frozenset()  # mounts of the last scan
 
     def retry(self, device_ids: Iterable[str]) -> None:
         """Try the jobs of these deviceIds at once, whatever their obstacles are."""
         self._to_retry |= set(device_ids)
+
+    def confirm(self, device_ids: Iterable[str]) -> None:
+        """Take the drives of these deviceIds for the ones that their jobs were made for.
+
+        A person has checked that only the USB bridge differs.
+        """
+        confirmed = set(device_ids)
+        for job in self._journal.unfiled() if confirmed else ():
+            if isinstance(job.state, Submitted) and job.device_id in confirmed:
+                with suppress(StaleJobError):
+                    self._journal.record(job, signing.confirmed(job.state))
+                log.info("drive confirmed by an operator", extra=about(job))
+        self.retry(confirmed)
 
     def run(self, ring: Ring, now: float) -> None:
         """Start every step that can be taken now; record why other jobs are blocked.
@@ -91,6 +106,7 @@ class Scheduler:
             if self._start(job, partial(self.parts.preparation.advance, job, drive)):
                 self._due.pop(job.number, None)
         self._validate()
+        self._recheck()
         if self._to_poll or Ring.TIMER in ring:
             self._poll()
 
@@ -151,6 +167,25 @@ class Scheduler:
             self._due.pop(job.number, None)
         if obstacles:
             self._journal.record_obstacles(obstacles)
+
+    def _recheck(self) -> None:
+        """Check the prepared drives that were mounted since the last scan: have they SIGNATURE?"""
+        drives = {_mounted_as(drive): drive for drive in self._survey.drives}
+        new = [drives[key] for key in drives if key not in self._seen]
+        self._seen = frozenset(drives)
+        for drive in new:
+            for device_id in self.parts.recognition.device_ids(drive):
+                job = self._journal.open_job(device_id)
+                if job and job.filed and _key(job) not in self._workers.busy():
+                    self._workers.start(_key(job), partial(self._recheck_one, job, drive))
+
+    def _recheck_one(self, job: Job, drive: Drive) -> None:
+        try:
+            self.parts.preparation.recheck(job, drive)
+        except JournalError:
+            raise
+        except DriveprepError as error:
+            log.info("SIGNATURE not checked: %s", error, extra=about(job))
 
     def _validate(self) -> None:
         """Validate manifests whose drives are not here, with at most half of the workers."""
@@ -213,6 +248,10 @@ class Scheduler:
             else:
                 if after.filed:
                     self.parts.outcomes.filed(after)
+
+
+def _mounted_as(drive: Drive) -> tuple[int, int, int | None]:
+    return drive.mount.mount_id, drive.device_number, drive.device.diskseq
 
 
 def _key(job: Job) -> str:

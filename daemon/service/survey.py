@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from daemon.drives.drive import Drive, Unmounted
 from daemon.drives.inventory import Drives
 from daemon.drives.recognition import Recognition
-from daemon.jobs.job import Job, Pending
+from daemon.jobs.job import Job, Pending, Submitted
 from daemon.preparation.pairing import Pairing, named
 from daemon.service.bell import Ring
 
@@ -28,12 +28,17 @@ class Survey:
         reasons = self._pending if jobs else self._pending & Ring.MOUNTS
         if reasons:
             self._drives = self._inventory.mounted(ask_again=Ring.TIMER in reasons)
-            mounted = {drive.device_number for drive in self._drives}
-            self._present = [one for one in self._present if one.device.number not in mounted]
-        if Ring.TIMER in reasons:
-            is_waited_for = any(isinstance(job.state, Pending) for job in jobs)
-            self._present = self._inventory.present() if is_waited_for else ()
+        if reasons:
+            # Ambiguity is judged over all drives: a twin need not be mounted.
+            is_waited_for = any(isinstance(job.state, Pending | Submitted) for job in jobs)
+            ask_again = Ring.TIMER in reasons
+            self._present = self._inventory.present(ask_again=ask_again) if is_waited_for else ()
         self._pending &= ~reasons
+
+    @property
+    def drives(self) -> Sequence[Drive]:
+        """The mounted drives of the last scan."""
+        return self._drives
 
     def pairing(self, jobs: Collection[Job], recognition: Recognition) -> Pairing:
         """Return the jobs together with the drives of the last scan."""

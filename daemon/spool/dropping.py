@@ -19,6 +19,8 @@ UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 RETRY = ".retry-"  # an empty file of this name asks for a deviceId to be tried again at once
 
+SAME_DRIVE = ".same-drive-"  # the same, and confirms that the drive has only another bridge
+
 
 def is_manifest_name(name: str) -> bool:
     """Return whether a file in pending/ with this name can be a manifest.
@@ -60,19 +62,23 @@ def drop(pending: Path, name: str, data: bytes) -> Path:
     return pending / name
 
 
-def ask_to_retry(pending: Path, device_id: str) -> None:
-    """Leave a request in pending/ to try a deviceId again at once. Idempotent. Raises OSError."""
+def ask_to_retry(pending: Path, device_id: str, *, same_drive: bool = False) -> None:
+    """Leave a request in pending/ to try a deviceId again at once. Idempotent. Raises OSError.
+
+    With `same_drive` a person confirms that its drive only has another USB bridge.
+    """
+    prefix = SAME_DRIVE if same_drive else RETRY
     with durable.folder(pending) as folder, suppress(FileExistsError):
-        durable.create(folder, RETRY + quote(device_id, safe=""), b"", 0o660)
+        durable.create(folder, prefix + quote(device_id, safe=""), b"", 0o660)
 
 
-def take_retries(pending: Path) -> list[str]:
-    """Return the deviceIds that were asked to be tried again, and remove the requests."""
-    names = [name for name in os.listdir(pending) if name.startswith(RETRY)]
+def take_requests(pending: Path, prefix: str) -> list[str]:
+    """Return the deviceIds of the requests with this prefix, and remove the requests."""
+    names = [name for name in os.listdir(pending) if name.startswith(prefix)]
     taken = []
     with durable.folder(pending) as folder:
         for name in names:
             with suppress(OSError):  # a folder of that name is not a request
                 os.unlink(name, dir_fd=folder)
-                taken.append(unquote(name.removeprefix(RETRY)))
+                taken.append(unquote(name.removeprefix(prefix)))
     return taken

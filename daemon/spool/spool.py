@@ -182,7 +182,12 @@ class Spool:
     def retries(self) -> list[str]:
         """Return the deviceIds that an operator asked to be tried again; each is returned once."""
         with translated("read", self.pending):
-            return dropping.take_retries(self.pending)
+            return dropping.take_requests(self.pending, dropping.RETRY)
+
+    def confirmations(self) -> list[str]:
+        """Return the deviceIds whose drives a person has confirmed; each is returned once."""
+        with translated("read", self.pending):
+            return dropping.take_requests(self.pending, dropping.SAME_DRIVE)
 
 
 @contextmanager

@@ -32,11 +32,37 @@ def test_a_drive_that_a_job_waits_for():
 @pytest.mark.parametrize(
     ("state", "words"), [(SIGNED, "prepared as K7M3X: safe to remove"), (SUBMITTING, "submitting")]
 )
-def test_a_drive_whose_job_is_on_its_way(state, words):
+def test_a_drive_whose_job_is_on_its_way(state, words, tmp_path):
     """A prepared drive is safe to remove, one in doubt is not."""
-    one = drive("HD001")
+    one = drive("HD001", place=tmp_path)
+    (tmp_path / "SIGNATURE").write_text("text")
 
     assert words in verdict(one, [job(state)], one)
+
+
+def test_a_drive_that_has_lost_its_signature_is_not_prepared(tmp_path):
+    """Missing, or that of another job: the words "safe to remove" are not said."""
+    one = drive("HD001", place=tmp_path)
+
+    assert verdict(one, [job(SIGNED)], one) == "NOT prepared: its SIGNATURE is missing"
+    (tmp_path / "SIGNATURE").write_text("other")
+    assert "not that of its job" in verdict(one, [job(SIGNED)], one)
+
+
+def test_a_twin_of_a_prepared_drive_is_not_prepared(tmp_path):
+    """A job belongs to a drive: another UUID is another drive, mounted or not."""
+    made_for = replace(SIGNED, drive={"uuid": "AAAA"})
+    twin = drive("HD001", place=tmp_path)
+    twin = replace(twin, identity=replace(twin.identity, uuid="BBBB"))
+    present = Unmounted(twin.device, twin.identity)
+
+    mounted = verdict(twin, [job(made_for)], twin)
+    unmounted = DriveReport([job(made_for)], pairing([job(made_for)])).of_unmounted(present)
+
+    for said in (mounted, unmounted):
+        assert said == (
+            "recognised as HD001, but job K7M3X was made for another drive (uuid differ)"
+        )
 
 
 def test_a_drive_that_only_the_service_cannot_use():
@@ -50,9 +76,10 @@ def test_a_drive_that_only_the_service_cannot_use():
     assert said == "for a.yml, but the service reports: HD001 is read-only at this mount. x"
 
 
-def test_a_drive_that_a_process_uses():
+def test_a_drive_that_a_process_uses(tmp_path):
     """The process is named after what the drive is for."""
-    one = drive("HD001")
+    one = drive("HD001", place=tmp_path)
+    (tmp_path / "SIGNATURE").write_text("text")
     held = {one.mount_point: [Holder(4711, "vlc")]}
 
     said = DriveReport([job(SIGNED)], pairing([job(SIGNED)], one), held).of(one)

@@ -25,6 +25,12 @@ def drive(minor: int, *, disk: int = 0, mount_type="fuseblk", options="rw", **kn
     return Drive(device, Identity(**{"file_system": "ntfs", **known}), mount)
 
 
+def unmounted(minor: int, *, disk: int = 0, **known) -> Unmounted:
+    """The same drive, but not mounted."""
+    one = drive(minor, disk=disk, **known)
+    return Unmounted(one.device, one.identity)
+
+
 KNOWN = {
     "label": "HD001",
     "serial": "WX11",
@@ -201,18 +207,64 @@ def test_absence_names_the_device_that_is_not_mounted():
     assert told.hint.endswith("udisksctl mount -b /dev/sd8-2")
 
 
-def test_present_devices_are_not_looked_at_while_the_drive_is_there():
-    """Probing them costs; pick() iterates over them only where it must."""
+def test_a_twin_that_is_not_mounted_makes_it_ambiguous():
+    """Never the first match, even if only one of the two is mounted; both are named."""
+    mounted = drive(1, label="HD001", serial="WX11", uuid="AA")
+    twin = unmounted(2, label="HD001", serial="WX12", uuid="BB")
 
-    def present():
-        raise AssertionError("looked at")
-        yield
+    with pytest.raises(DriveError, match="2 drives match HD001") as caught:
+        Recognition().pick("HD001", "NTFS", [mounted], present=[twin])
 
-    mounted = [drive(1, label="HD001")]
+    assert caught.value.code == "ambiguous-drive"
+    for name in ("/dev/sd8-1", "WX11", "AA", "/dev/sd8-2", "WX12", "BB"):
+        assert name in str(caught.value)
 
-    assert Recognition().pick("HD001", "NTFS", mounted, present=present()) is mounted[0]
-    with pytest.raises(AssertionError, match="looked at"):
-        Recognition().pick("HD002", "NTFS", mounted, present=present())
+
+def test_two_partitions_of_one_disk_are_not_two_drives():
+    """A deviceId that is the disk's serial means its mounted NTFS partition."""
+    ntfs = drive(1, disk=16, serial="WX11")
+    other = unmounted(2, disk=16, serial="WX11", file_system="ext4")
+
+    assert Recognition().pick("WX11", "NTFS", [ntfs], present=[other]) is ntfs
+
+
+def test_two_drives_that_are_not_mounted_are_both_named():
+    """The advice is not to mount the first of several."""
+    twins = [unmounted(1, label="HD001"), unmounted(2, label="HD001")]
+
+    reason = Recognition().explain_absent("HD001", [], twins)
+
+    assert reason.code == "ambiguous-drive"
+    assert "udisksctl" not in reason.hint
+
+
+def test_erasing_is_never_advised_beside_an_ntfs_partition():
+    """A mounted FAT partition does not hide the NTFS partition of the same disk."""
+    fat = drive(1, disk=16, serial="WX11", file_system="vfat", mount_type="vfat")
+    ntfs = unmounted(2, disk=16, serial="WX11")
+    sealed = unmounted(3, disk=16, serial="WX11", file_system="BitLocker")
+
+    with pytest.raises(DriveError, match=r"NTFS partition /dev/sd8-2 .* is not mounted") as caught:
+        Recognition().pick("WX11", "NTFS", [fat], present=[ntfs])
+    assert "udisksctl mount -b /dev/sd8-2" in caught.value.hint
+
+    for present in ([sealed], [unmounted(4, disk=16, serial="WX11", file_system=None)]):
+        with pytest.raises(DriveError, match="is not known") as caught:
+            Recognition().pick("WX11", "NTFS", [fat], present=present)
+        assert "format" not in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("file_system", "advice"), [("BitLocker", "locked by BitLocker"), ("vfat", "no file system")]
+)
+def test_only_advice_that_can_work_is_given(file_system, advice):
+    """A volume that cannot be mounted as NTFS is not to be mounted."""
+    reason = Recognition().explain_absent(
+        "HD001", [], [unmounted(1, label="HD001", file_system=file_system)]
+    )
+
+    assert advice in reason.hint
+    assert "udisksctl" not in reason.hint
 
 
 def test_what_an_operator_reads_holds_no_terminal_codes():

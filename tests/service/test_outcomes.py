@@ -8,6 +8,7 @@ import pytest
 from daemon.errors import DriveAbsentError, DriveError, UnreachableError
 from daemon.jobs.job import NewJob, Pending, Rejected, Signed
 from daemon.jobs.journal import Journal
+from daemon.jobs.reader import recent
 from daemon.service.outcomes import Outcomes
 from daemon.service.retry import Retry
 
@@ -61,8 +62,9 @@ def after(ledger, told, *, ejects=False):
     def hook(event, job):
         told.append((event, job))
 
-    def eject(node):
-        told.append(("eject", node))
+    def eject(drive):
+        told.append(("eject", drive))
+        return "unmounted and powered off"
 
     return Outcomes(ledger, lambda: NOW, Retry(), hook, eject if ejects else None)
 
@@ -134,7 +136,7 @@ def test_a_prepared_drive_is_told_and_then_ejected(ledger, job, told):
     assert told == [
         ("prepared", signed),
         ("prepared", signed),
-        ("eject", "/dev/sdb1"),
+        ("eject", DRIVE),
         ("rejected", rejected),
         ("terminal", signed),
     ]
@@ -143,10 +145,18 @@ def test_a_prepared_drive_is_told_and_then_ejected(ledger, job, told):
 def test_a_refused_eject_changes_nothing(ledger, job, caplog):
     """The job is finished all the same; the refusal is a warning with what to do."""
 
-    def refuse(node):
-        raise DriveError(f"{node} is busy", "Do it by hand.")
+    def refuse(drive):
+        raise DriveError(f"{drive['deviceNode']} is busy", "Do it by hand.")
 
     outcomes = Outcomes(ledger, lambda: NOW, Retry(), lambda event, job: None, refuse)
     outcomes.filed(replace(job, state=SIGNED))
 
     assert [record.message for record in caplog.records] == ["/dev/sdb1 is busy. Do it by hand."]
+
+
+def test_how_the_eject_ended_is_recorded(ledger, job, told, tmp_path):
+    """`status` shows it, not only the log."""
+    after(ledger, told, ejects=True).filed(replace(job, state=SIGNED))
+
+    (recorded,) = recent(tmp_path, 0.0)
+    assert recorded.eject == "unmounted and powered off"

@@ -2,6 +2,7 @@
 
 import time
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from outside import ENDPOINT, Shelf
@@ -11,8 +12,9 @@ from daemon.drives.recognition import Recognition
 from daemon.errors import DriveError, JournalFullError, UnreachableError
 from daemon.importexport.client import Client
 from daemon.importexport.emulator import EXAMPLE
-from daemon.jobs.job import NewJob, Pending
+from daemon.jobs.job import NewJob, Pending, Submitted, Submitting
 from daemon.jobs.journal import Journal
+from daemon.preparation import signing
 from daemon.preparation.polling import StatusPoller
 from daemon.preparation.signing import Signer
 from daemon.preparation.steps import Preparation
@@ -181,3 +183,36 @@ def test_a_full_disk_is_left_to_the_loop(bench):
     assert isinstance(failure, JournalFullError)
     bench.scheduler.run(Ring.MOUNTS, NOW)
     assert bench.workers.busy() == {"HD001"}
+
+
+def test_an_operator_may_confirm_the_drive_behind_another_bridge(bench):
+    """The bridge's serial and WWN are dropped from the job; file system and partition are not."""
+    job = bench.add("HD001")
+    identities = {"serial": "BRIDGE1", "wwn": "W1", "uuid": "U", "partuuid": "P"}
+    job = bench.journal.record(job, Submitting(NOW, "e", "A", identities), b"text")
+    bench.journal.record(job, Submitted("K7M3X", "text", "", "", NOW, identities))
+
+    bench.scheduler.confirm(["HD001"])
+
+    (job,) = bench.journal.unfiled()
+    assert job.state.drive == {"uuid": "U", "partuuid": "P"}
+
+
+@pytest.mark.parametrize(
+    ("other", "can_be_confirmed"),
+    [({"serial": "BRIDGE2"}, True), ({"uuid": "V"}, False), ({"serial": "B", "uuid": "V"}, False)],
+)
+def test_another_drive_is_refused_with_what_differs(other, can_be_confirmed):
+    """What agrees and what differs is named; only a bridge can be confirmed."""
+    known = {"serial": "BRIDGE1", "uuid": "U"}
+    state = Submitted("K7M3X", "text", "", "", NOW, known)
+    now = {"serial": "BRIDGE1", "uuid": "U"} | other
+    here = drive("HD001")
+    here = replace(here, identity=replace(here.identity, **now))
+
+    with pytest.raises(DriveError, match="is a different one") as caught:
+        signing.check_same_drive("HD001", state, here)
+
+    for key, value in other.items():
+        assert f"{key} {known[key]} (this one has {value})" in str(caught.value)
+    assert ("retry HD001 --same-drive" in caught.value.hint) == can_be_confirmed

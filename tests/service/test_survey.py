@@ -1,5 +1,7 @@
 """When the drives are asked, and when they are left alone."""
 
+from dataclasses import replace
+
 import pytest
 
 from daemon.drives.drive import Drive, Unmounted
@@ -7,7 +9,7 @@ from daemon.drives.identity import Identity
 from daemon.drives.mounts import Mount
 from daemon.drives.recognition import Recognition
 from daemon.drives.sysfs import Device
-from daemon.jobs.job import Job, Pending, Submitted
+from daemon.jobs.job import Job, Pending, Rejected, Submitted
 from daemon.service.bell import Ring
 from daemon.service.survey import Survey
 
@@ -28,9 +30,9 @@ class Asked:
         self.questions.append("mounted, again" if ask_again else "mounted")
         return tuple(self.here)
 
-    def present(self):
-        """As Drives has it."""
-        self.questions.append("present")
+    def present(self, *, ask_again):
+        """Like Drives."""
+        self.questions.append("present, again" if ask_again else "present")
         return tuple(self.unmounted)
 
 
@@ -64,15 +66,22 @@ def test_the_first_job_after_a_quiet_time(survey, asked):
     survey.refresh(Ring.NOTHING, [WAITING])
     survey.refresh(Ring.NOTHING, [WAITING])
 
-    assert asked.questions == ["mounted, again", "present"]
+    assert asked.questions == ["mounted, again", "present, again"]
 
 
-def test_what_is_not_mounted_is_asked_only_for_a_job_that_waits_for_it(survey, asked):
-    """A job at the service has met its drive; a mount event tells nothing of unmounted ones."""
+def test_what_is_not_mounted_is_asked_with_each_scan_for_a_job_that_waits(survey, asked):
+    """A twin need not be mounted to make a deviceId ambiguous; new devices are asked at once."""
     survey.refresh(Ring.TIMER, [SUBMITTED])
     survey.refresh(Ring.MOUNTS, [WAITING])
 
-    assert asked.questions == ["mounted, again", "mounted"]
+    assert asked.questions == ["mounted, again", "present, again", "mounted", "present"]
+
+
+def test_nothing_is_asked_for_jobs_that_wait_for_no_drive(survey, asked):
+    """A rejected manifest needs no drive."""
+    survey.refresh(Ring.TIMER, [replace(WAITING, state=Rejected("x"))])
+
+    assert asked.questions == ["mounted, again"]
 
 
 def test_what_was_mounted_meanwhile_is_not_called_unmounted(survey, asked):
@@ -84,6 +93,7 @@ def test_what_was_mounted_meanwhile_is_not_called_unmounted(survey, asked):
     assert survey.pairing([WAITING], Recognition()).present
 
     asked.here = [Drive(device, Identity(trouble="no answer"), mount)]
+    asked.unmounted = []
     survey.refresh(Ring.MOUNTS, [WAITING])
 
     assert not survey.pairing([WAITING], Recognition()).present

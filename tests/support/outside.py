@@ -92,7 +92,7 @@ class Shelf:
         """As Drives has it."""
         return tuple(self.drives)
 
-    def present(self) -> tuple[()]:
+    def present(self, *, ask_again: bool = True) -> tuple[()]:
         """As Drives has it: nothing that is not mounted is in reach."""
         return ()
 

@@ -1,6 +1,7 @@
 """Jobs in every state, drives, and what one scan made of them: values for tests of the rules."""
 
 import os
+from dataclasses import replace
 
 from daemon.drives.drive import Drive
 from daemon.drives.identity import Identity
@@ -23,10 +24,13 @@ def device(minor):
     return Device(number, f"/dev/sd{minor}", number, 1, 10**12, False)
 
 
-def drive(label, minor=1):
-    """A mounted NTFS drive."""
+def drive(label, minor=1, place=None):
+    """A mounted NTFS drive; with a place, that folder is its root."""
     here = device(minor)
-    mount = Mount(minor, 1, here.number, "/", f"/media/{minor}", "rw", "fuseblk", here.node, "rw")
+    if place:
+        here = replace(here, number=place.stat().st_dev)
+    point = str(place or f"/media/{minor}")
+    mount = Mount(minor, 1, here.number, "/", point, "rw", "fuseblk", here.node, "rw")
     return Drive(here, Identity(file_system="ntfs", label=label), mount)
 
 

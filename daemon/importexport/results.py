@@ -37,6 +37,7 @@ class CreatedJob:
     aws_shipping_address: str | None  # lines joined by LF
     warning_message: str | None
     artifact_list: tuple[Artifact, ...]
+    creation_date: float | None = None  # by the service's clock (Date header), since the epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,7 @@ def created_job(answer: Answer) -> CreatedJob:
         aws_shipping_address=result.lines("AwsShippingAddress"),
         warning_message=result.text("WarningMessage"),
         artifact_list=_artifacts(result),
+        creation_date=answer.date,
     )
 
 

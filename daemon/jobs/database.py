@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from daemon.errors import JournalError, JournalFullError
-from daemon.jobs import wal
+from daemon.jobs import disk, wal
 
 BUSY_SECONDS = 10.0  # a reader that checkpoints may hold the file for a moment
 # SQLite silently drops a damaged log from the damage on, so the log is kept short.
@@ -94,7 +94,7 @@ def open_for_writing(path: Path, form: Form, *, is_new: bool) -> sqlite3.Connect
             _run(database, form.tables, form.version)
         if found > form.version:
             raise _newer(path, found, form.version)
-        (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
+        (verdict,) = database.execute("PRAGMA integrity_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)
         for version in range(found or form.version, form.version):
@@ -129,16 +129,28 @@ def translated(path: Path) -> Iterator[None]:
                 f"the disk that holds the journal {path} is full",
                 "Make room on it; driveprep then continues by itself.",
             ) from error
+        is_of_the_disk = isinstance(error, sqlite3.OperationalError | OSError)
+        if is_of_the_disk and (found := disk.explain(path, error)):
+            raise found from error
         if isinstance(error, PermissionError):
             raise JournalError(
                 f"no permission to read {path}",
                 "Use sudo, or join its group with `sudo usermod -aG driveprep NAME`; if you were"
                 " just added, log out and in again.",
             ) from error
+        if isinstance(error, sqlite3.OperationalError):
+            raise JournalError(
+                f"cannot trust or write the journal {path}: {error}; a trial file next to it can be"
+                " written",
+                "Check the disk and its mount (`dmesg`, `driveprep doctor`), then start driveprep"
+                " again.",
+                code="journal-not-written",
+            ) from error
         raise JournalError(
             f"cannot trust or write the journal {path}: {error}",
-            f"Restore {path} from a backup, or move it aside and compare every drive with the"
-            " service's own list of jobs before you go on.",
+            f"The journal is damaged. Restore {path} from a backup with `driveprep restore FILE`,"
+            " or make one from the papers with `driveprep restore --from-papers`.",
+            code="journal-damaged",
         ) from error
 
 
@@ -169,5 +181,6 @@ def _mode(path: Path) -> int:
 def _lost(path: Path) -> JournalError:
     return JournalError(
         f"{path.parent} holds prepared jobs, but the journal {path} is missing or empty",
-        "Restore it from a backup, or move the folder prepared/ aside to start from the beginning.",
+        "Restore it from a backup with `driveprep restore FILE`, or make one from the papers with"
+        " `driveprep restore --from-papers`.",
     )

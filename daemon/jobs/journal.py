@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from daemon.errors import StaleJobError
+from daemon.errors import JournalError, StaleJobError
 from daemon.jobs import database, schema
 from daemon.jobs.database import Form
 from daemon.jobs.job import (
@@ -26,6 +26,7 @@ from daemon.jobs.job import (
     Obstacle,
     Pending,
     Progress,
+    Signed,
     State,
     Submitted,
     Submitting,
@@ -54,6 +55,7 @@ class Journal:
             with database.translated(self._path):
                 self._database = database.open_for_writing(self._path, FORM, is_new=is_new)
                 self._unfiled = {job.number: job for job in self._jobs("filed = 0")}
+            self._inode = self._path.stat().st_ino
             self.publish()
         except BaseException:
             os.close(self._claim)
@@ -225,6 +227,43 @@ class Journal:
         """Return the job with that JobId."""
         return next(iter(self._jobs("job_id = ?", job_id)), None)
 
+    # What other witnesses know
+
+    def last_change(self) -> float | None:
+        """Return when a state last began, in seconds since the epoch; None without any job."""
+        with self._lock, database.translated(self._path):
+            (latest,) = self._database.execute("SELECT max(since) FROM job").fetchone()
+            return float(latest) if latest is not None else None
+
+    def is_foreign(self, job_id: str) -> bool:
+        """Return whether the service's job was found to be of no job here."""
+        with self._lock, database.translated(self._path):
+            query = "SELECT 1 FROM foreign_job WHERE job_id = ?"
+            return self._database.execute(query, (job_id,)).fetchone() is not None
+
+    def record_foreign(self, job_id: str) -> None:
+        """Record that the service's job is of no job here. Safe to repeat."""
+        with self._commit() as connection:
+            connection.execute("INSERT OR IGNORE INTO foreign_job VALUES (?)", (job_id,))
+
+    def job_ids(self) -> frozenset[str]:
+        """Return the JobIds of all jobs."""
+        with self._lock, database.translated(self._path):
+            query = "SELECT job_id FROM job WHERE job_id IS NOT NULL"
+            return frozenset(job_id for (job_id,) in self._database.execute(query))
+
+    def add_prepared(self, job: NewJob, state: Signed, progress: Progress | None) -> None:
+        """Record a job that is known from its papers only. It is filed already."""
+        is_closed = progress is not None and progress.is_terminal
+        with self._commit() as connection:
+            connection.execute(
+                "INSERT INTO job (device_id, file_system, name, sha256, state, fields, job_id,"
+                " since, filed, closed, progress) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)",
+                (job.device_id, job.file_system, job.name, job.sha256)
+                + (*schema.columns(state), state.job_id, job.since, is_closed)
+                + (json.dumps(asdict(progress)) if progress else None,),
+            )
+
     def _jobs(self, which: str, *values: object) -> list[Job]:
         with self._lock, database.translated(self._path):
             query = f"SELECT {COLUMNS} FROM job WHERE {which} ORDER BY number"
@@ -252,10 +291,25 @@ class Journal:
                 else:
                     self._unfiled[job.number] = job
 
+    def _check_place(self) -> None:
+        """Raise JournalError if the path no longer leads to the file that is open."""
+        try:
+            is_here = self._path.stat().st_ino == self._inode
+        except FileNotFoundError:
+            is_here = False
+        if not is_here:
+            raise JournalError(
+                f"the journal {self._path} was moved or replaced while driveprep was running",
+                "Stop driveprep before you restore a journal, and use `driveprep restore FILE`."
+                " Then start it again: it compares the journal with the service's jobs.",
+                code="journal-replaced",
+            )
+
     @contextmanager
     def _commit(self) -> Iterator[sqlite3.Connection]:
         """One transaction: durable at the end of the block, or not begun."""
         with self._lock, database.translated(self._path):
+            self._check_place()
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database

@@ -42,7 +42,7 @@ def check(folder: Path) -> str:
     """Have SQLite check the journal; return "ok", or the first damage it finds."""
     path = folder / NAME
     with database.translated(path), database.open_for_reading(path) as connection:
-        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     return str(verdict)
 
 

@@ -27,6 +27,8 @@ STATES: dict[str, type[State]] = {
     state.__name__: state for state in (Pending, Submitting, Submitted, Signed, Rejected)
 }
 OPEN = "closed = 0 AND state IN ('Submitting', 'Submitted', 'Signed')"
+# JobIds of the service that are of no job here, so that each is looked up only once.
+FOREIGN = "CREATE TABLE foreign_job (job_id TEXT PRIMARY KEY) WITHOUT ROWID;\n"
 TABLES = f"""
 CREATE TABLE job (
     number          INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -51,12 +53,12 @@ CREATE UNIQUE INDEX one_job_id ON job (job_id) WHERE job_id IS NOT NULL;
 CREATE INDEX unfiled ON job (number) WHERE filed = 0;
 CREATE INDEX same_bytes ON job (sha256);
 CREATE INDEX latest ON job (since);
-"""
+{FOREIGN}"""
 # What makes a journal of the next version of one of the version that is the key.
 MIGRATIONS = {
     # Version 2: the papers that the service wants in the box, codes of obstacles, and the eject.
-    1: """
-UPDATE job SET fields = json_set(fields, '$.artifact_list', json('[]'))
+    1: f"""
+{FOREIGN}UPDATE job SET fields = json_set(fields, '$.artifact_list', json('[]'))
     WHERE state IN ('Submitted', 'Signed');
 ALTER TABLE job ADD COLUMN eject TEXT;
 UPDATE job SET obstacle = json_set(obstacle, '$.code', '') WHERE obstacle IS NOT NULL;

@@ -14,6 +14,7 @@ from daemon.system.printable import timestamp
 
 SLIP = "slip.html"
 MANIFEST = "manifest.yml"
+RECEIPT = "receipt.json"
 
 
 def files(job: Job, state: Signed, manifest: Manifest) -> dict[str, bytes]:
@@ -21,7 +22,7 @@ def files(job: Job, state: Signed, manifest: Manifest) -> dict[str, bytes]:
     return {
         MANIFEST: manifest.data,
         signature.FILE_NAME: state.signature.encode(),
-        "receipt.json": _receipt(job, state, manifest.data),
+        RECEIPT: _receipt(job, state, manifest.data),
         SLIP: slip(job, state, manifest).encode(),
     }
 

@@ -42,6 +42,7 @@ from daemon.preparation import papers, reconciliation
 from daemon.preparation.polling import StatusPoller
 from daemon.preparation.signing import Signer
 from daemon.preparation.under_way import UnderWay
+from daemon.preparation.witnesses import Witnesses
 from daemon.spool.dropping import safe_name
 from daemon.spool.filing import digest
 from daemon.spool.spool import Spool
@@ -61,6 +62,7 @@ class Preparation:
     poller: StatusPoller
     signer: Signer
     under_way: UnderWay
+    witnesses: Witnesses
     clock: Callable[[], float]  # seconds since the epoch
 
     def advance(self, job: Job, drive: Drive | None) -> Job:
@@ -124,6 +126,10 @@ class Preparation:
     # Pending: check the drive, record the intention, ask the service.
 
     def _submit(self, job: Job, drive: Drive) -> Job:
+        self.witnesses.hear(self.client)
+        if (now := self.journal.current(job)) and now.state != job.state:
+            return now  # it was adopted
+        self.witnesses.check(job, self.client)
         if open_job := self.journal.open_job(job.device_id):
             self._check_closed(open_job)
         dropped = self._dropped(job)
@@ -209,7 +215,8 @@ class Preparation:
             signature=signature.text(answer.signature_file_contents or "", answer.job_id),
             shipping_address=answer.aws_shipping_address or "",
             warning=warning or "",
-            submitted_at=self.clock(),
+            # The service ends the job 30 days after its own date, not after ours.
+            submitted_at=answer.creation_date or sent.sent_at,
             drive=sent.drive,
             artifact_list=tuple(
                 Artifact(one.description or "", one.url or "") for one in answer.artifact_list

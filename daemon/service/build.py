@@ -22,6 +22,7 @@ from daemon.preparation.polling import StatusPoller
 from daemon.preparation.signing import Signer
 from daemon.preparation.steps import Preparation
 from daemon.preparation.under_way import UnderWay
+from daemon.preparation.witnesses import Witnesses
 from daemon.service.bell import Bell, Ring
 from daemon.service.hooks import HookQueue
 from daemon.service.loop import Loop
@@ -70,6 +71,7 @@ def build(
     """
     clocks = outside.clocks
     under_way = UnderWay(clocks.steady)
+    witnesses = Witnesses(journal, spool, under_way, clocks.wall)
     hooks = HookQueue(outside.path)
     environment = programs.environment(outside.path)
     ejecting = partial(eject, inventory=outside.drives, environment=environment)
@@ -78,7 +80,9 @@ def build(
         client = outside.client(settings, clocks)
         poller = StatusPoller(journal, client, clocks.wall)
         signer = Signer(journal, outside.drives, under_way)
-        preparation = Preparation(journal, spool, client, poller, signer, under_way, clocks.wall)
+        preparation = Preparation(
+            journal, spool, client, poller, signer, under_way, witnesses, clocks.wall
+        )
         retry = Retry(outside.jitter)
 
         def hook(event: str, job: Job) -> None:

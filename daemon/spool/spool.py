@@ -179,6 +179,12 @@ class Spool:
                 filing.forget(pending, taken, name)
             return where / place
 
+    def prepared(self) -> list[Path]:
+        """Return the folders with the papers of prepared jobs."""
+        place = self.path / "prepared"
+        with translated("read", place):
+            return [place / name for name in sorted(os.listdir(place))]
+
     def retries(self) -> list[str]:
         """Return the deviceIds that an operator asked to be tried again; each is returned once."""
         with translated("read", self.pending):

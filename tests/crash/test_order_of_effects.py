@@ -56,6 +56,8 @@ def test_every_step_is_durable_before_the_next():
     outside = [what for what in effects if f"{papers}/" not in what and what != word]
     assert [what for what, _ in groupby(outside)] == [
         "commit Pending",
+        "request ListJobs",  # has the service jobs that the journal has lost?
+        "answer to ListJobs",
         f"os.fsync {DRIVE}/.SIGNATURE.driveprep",  # the drive can be written to
         f"os.remove {DRIVE}/.SIGNATURE.driveprep",
         f"os.fsync {DRIVE}",

@@ -1,5 +1,6 @@
 """The journal on a real disk: what it has returned from is there, and only that."""
 
+import errno
 import os
 import sqlite3
 import stat
@@ -15,8 +16,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from memory_drive import mounted, needs_root
+from os_calls import failing
 
 from daemon.errors import JournalError, JournalFullError, StaleJobError
+from daemon.jobs import disk
 from daemon.jobs.job import (
     Job,
     NewJob,
@@ -782,3 +785,58 @@ TestLedger.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
+
+
+@pytest.mark.parametrize("how", ["moved", "replaced"])
+def test_a_journal_that_was_replaced_while_it_was_open(tmp_path, how):
+    """Before each commit the path must still lead to the open file; else nothing is written."""
+    with closing(Journal(tmp_path, lambda: NOW)) as ledger:
+        ledger.add([new()])
+        (tmp_path / NAME).rename(tmp_path / "old")
+        if how == "replaced":
+            (tmp_path / NAME).write_bytes((tmp_path / "old").read_bytes())
+
+        with pytest.raises(JournalError, match="was moved or replaced") as caught:
+            ledger.add([new("HD002", "b.yml", "cd34")])
+
+        assert "driveprep restore" in caught.value.hint
+
+
+@needs_root
+def test_a_read_only_disk_is_not_damage(tmp_path):
+    """The disk is named, `dmesg` too; nobody is told to restore; it goes on when that is mended."""
+    with mounted(tmp_path / "disk") as place:
+        with closing(Journal(place, lambda: NOW)) as ledger:
+            ledger.add([new()])
+        assert os.system(f"mount -o remount,ro {place}") == 0
+
+        with pytest.raises(JournalError, match="is read-only") as caught:
+            Journal(place, lambda: NOW, is_new=False)
+        assert os.system(f"mount -o remount,rw {place}") == 0
+
+        assert caught.value.code == "journal-read-only"
+        assert "dmesg" in caught.value.hint
+        assert "Do not restore" in caught.value.hint
+        with closing(Journal(place, lambda: NOW, is_new=False)) as ledger:
+            ledger.add([new("HD002", "b.yml", "cd34")])
+            assert len(ledger.unfiled()) == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "words"),
+    [
+        (errno.EDQUOT, JournalFullError, "quota"),
+        (errno.ENOSPC, JournalFullError, "full"),
+        (errno.EIO, JournalError, "has an error"),
+        (errno.ENODEV, JournalError, "has an error"),
+    ],
+)
+def test_the_cause_is_found_beside_the_journal(tmp_path, code, kind, words):
+    """SQLite tells only a full disk apart: a trial write next to it shows the cause."""
+    with failing(2, code):  # the write of the trial file
+        found = disk.explain(tmp_path / NAME, sqlite3.OperationalError("disk I/O error"))
+
+    assert type(found) is kind
+    assert words in str(found)
+    assert list(tmp_path.iterdir()) == []
+    assert disk.explain(tmp_path / NAME, sqlite3.OperationalError("locked")) is None

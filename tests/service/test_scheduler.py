@@ -57,7 +57,7 @@ class Bench:
         under_way = UnderWay(time.monotonic)
         poller = StatusPoller(journal, client, lambda: NOW)
         signer = Signer(journal, self.shelf, under_way)
-        path = Preparation(journal, None, client, poller, signer, under_way, lambda: NOW)
+        path = Preparation(journal, None, client, poller, signer, under_way, None, lambda: NOW)
         outcomes = Outcomes(journal, lambda: NOW, Retry(), lambda event, job: None)
         parts = Reloadable(path, outcomes, Recognition(), False, limit)
         self.scheduler = Scheduler(journal, self.survey, self.workers, parts, time.monotonic)

@@ -1,0 +1,218 @@
+"""A journal from another time: what the papers and the service know, and the journal does not.
+
+A journal can be older than the jobs it should know: restored from a backup, copied back, or lost.
+So before the first CreateJob of a process, two witnesses are heard.
+
+- The papers: a folder in prepared/ whose JobId the journal does not know is recorded.
+- The service: each listed job that the journal does not know, made after its last change, is looked
+  up once. If it is the job of a manifest that waits here, it is adopted, or the manifest waits for
+  a person; it is never made again. Any other is remembered as foreign.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from daemon.documents import reader
+from daemon.drives import signature
+from daemon.errors import DocumentError, InDoubtError, JobRefusedError, ManifestError
+from daemon.importexport.client import Client
+from daemon.importexport.results import JobStatus, ListedJob
+from daemon.jobs.job import Job, NewJob, Pending, Progress, Signed, Submitted, Submitting, about
+from daemon.jobs.journal import Journal
+from daemon.manifest import rules
+from daemon.preparation import papers
+from daemon.preparation.under_way import UnderWay
+from daemon.spool.filing import digest
+from daemon.spool.spool import Spool
+
+# A fixed name: it is part of the interface and does not follow the file.
+log = logging.getLogger("daemon.preparation")
+
+DAY_SECONDS = 24 * 3600.0  # of margin, for clocks that differ
+LOST_SECONDS = 31 * DAY_SECONDS  # the service ends a job after 30 days
+
+
+@dataclass(slots=True)
+class Witnesses:
+    """Hears the witnesses once in a process. Safe to use from several threads."""
+
+    journal: Journal
+    spool: Spool
+    under_way: UnderWay
+    clock: Callable[[], float]  # seconds since the epoch
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _is_done: bool = False
+    _held: dict[str, str] = field(default_factory=dict)  # deviceId -> a JobId to be settled
+
+    def hear(self, client: Client) -> None:
+        """Compare journal, papers and service, once. Raises ServiceError, SpoolError."""
+        with self._lock:
+            if self._is_done:
+                return
+            since = self._since()
+            self._hear_papers(client)
+            self._hear_service(client, since)
+            self._is_done = True
+
+    def check(self, job: Job, client: Client) -> None:
+        """Raise InDoubtError while the service has an open job for it that the journal lacks."""
+        job_id = self._held.get(job.device_id)
+        if job_id is None:
+            return
+        if _status(client, job_id) is None:
+            del self._held[job.device_id]
+            return
+        raise InDoubtError(
+            f"the service has job {job_id} for {job.device_id}, which this journal does not know,"
+            f" made of another manifest than {job.name}",
+            f"Cancel {job_id} at the service if it is not wanted, or remove the manifest from"
+            " pending/.",
+            code="unknown-job",
+        )
+
+    def _since(self) -> float:
+        """Return from when on the service may have jobs that the journal has lost."""
+        last = self.journal.last_change()
+        if last is not None:
+            return last - DAY_SECONDS
+        return self.clock() - (DAY_SECONDS if self.spool.is_new() else LOST_SECONDS)
+
+    # The papers
+
+    def _hear_papers(self, client: Client) -> None:
+        known = self.journal.job_ids()
+        for folder in self.spool.prepared():
+            if folder.name.partition("-")[0] in known:
+                continue
+            if (found := _read_papers(folder)) and found[1].job_id not in known:
+                self._record(client, *found)
+                known |= {found[1].job_id}
+
+    def _record(self, client: Client, job: NewJob, state: Signed) -> None:
+        progress = None
+        if _status(client, state.job_id) is None:
+            message = "known from its papers; the service has ended it"
+            progress = Progress(self.clock(), None, message, is_terminal=True)
+        self.journal.add_prepared(job, state, progress)
+        extra = {"device_id": job.device_id, "job_id": state.job_id}
+        log.warning("job known from its papers only: recorded", extra=extra)
+
+    # The service
+
+    def _hear_service(self, client: Client, since: float) -> None:
+        unknown = [
+            listed.job_id
+            for listed in _listed_since(client, since)
+            if not self.journal.job_with(listed.job_id)
+            and not self.journal.is_foreign(listed.job_id)
+        ]
+        waiting = self._waiting() if unknown else {}
+        for job_id in unknown:
+            status = _status(client, job_id)
+            job = waiting.get(_device_id(status)) if status else None
+            if status is None or job is None:
+                self.journal.record_foreign(job_id)
+            elif not self._adopt(client, job, status):
+                self._held[job.device_id] = job_id
+
+    def _waiting(self) -> dict[str, Job]:
+        return {
+            job.device_id: job
+            for job in self.journal.unfiled()
+            if isinstance(job.state, Pending) and job.device_id
+        }
+
+    def _adopt(self, client: Client, job: Job, status: JobStatus) -> bool:
+        """Adopt the job if it was made of the very manifest that waits; return whether it was.
+
+        Its drive is not known: SIGNATURE goes to the one drive that matches the deviceId.
+        """
+        dropped = self.spool.read(job.name)
+        manifest = self.under_way.manifest(dropped, job.name)
+        text = rules.to_send(manifest, client.access_key_id)
+        if not rules.is_same(text, status.current_manifest or ""):
+            return False
+        sent_at = status.creation_date or self.clock()
+        sent = Submitting(sent_at, client.endpoint, client.access_key_id, {})
+        job = self.journal.record(job, sent, manifest=dropped)
+        job = self.journal.record(
+            job,
+            Submitted(
+                job_id=status.job_id,
+                signature=signature.text(status.signature_file_contents or "", status.job_id),
+                shipping_address=status.aws_shipping_address or "",
+                warning="",
+                submitted_at=sent_at,
+                drive={},
+            ),
+        )
+        log.warning("job found at the service, adopted: it was never recorded", extra=about(job))
+        return True
+
+
+def _listed_since(client: Client, since: float) -> Iterator[ListedJob]:
+    for listed in client.list_jobs():  # newest first
+        if listed.creation_date < since:
+            return
+        if listed.job_type == "Export" and not listed.is_canceled:
+            yield listed
+
+
+def _status(client: Client, job_id: str) -> JobStatus | None:
+    """Return the status of a listed job; None if it has ended."""
+    try:
+        status = client.get_status(job_id)
+    except JobRefusedError:
+        return None
+    return None if status.is_terminal else status
+
+
+def _device_id(status: JobStatus) -> str:
+    """Return the deviceId in the job's manifest; "" if it cannot be read."""
+    try:
+        text = (status.current_manifest or "").encode()
+        found = reader.read(text, status.job_id, guide_spelling=True).plain().get("deviceId")
+    except DocumentError:
+        return ""
+    return found if isinstance(found, str) else ""
+
+
+def _read_papers(folder: Path) -> tuple[NewJob, Signed] | None:
+    """Return the job in a folder of papers; None if they are not complete."""
+    try:
+        receipt = json.loads((folder / papers.RECEIPT).read_bytes())
+        text = (folder / signature.FILE_NAME).read_text("utf-8")
+        manifest = (folder / papers.MANIFEST).read_bytes()
+        signed_at = _seconds(receipt["signedAt"])
+        state = Signed(
+            job_id=receipt["jobId"],
+            signature=text,
+            shipping_address=receipt["shippingAddress"],
+            warning=receipt["warning"],
+            submitted_at=_seconds(receipt["submittedAt"]),
+            signed_at=signed_at,
+            drive=receipt["drive"],
+        )
+        new = NewJob(
+            device_id=receipt["deviceId"],
+            file_system=rules.read(manifest, folder.name).file_system,
+            name=receipt["manifest"]["name"],
+            sha256=digest(manifest),
+            state=state,
+            since=signed_at,
+        )
+    except (OSError, ValueError, KeyError, TypeError, ManifestError) as error:
+        log.warning("papers %s cannot be read: %s", folder.name, error)
+        return None
+    return new, state
+
+
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()

@@ -11,7 +11,12 @@ from typing import NoReturn
 
 import click
 
-from daemon.cli import drive_commands, job_commands, manifest_commands, service_commands
+from daemon.cli import (
+    drive_commands,
+    job_commands,
+    manifest_commands,
+    service_commands,
+)
 from daemon.cli.exit_codes import EX_TEMPFAIL, EX_USAGE, complain, exit_code
 from daemon.errors import DriveprepError
 
@@ -19,6 +24,8 @@ COMMANDS: tuple[click.Command, ...] = (
     service_commands.run,
     service_commands.status,
     service_commands.doctor,
+    service_commands.backup,
+    service_commands.restore,
     service_commands.emulator,
     service_commands.demo,
     manifest_commands.check,

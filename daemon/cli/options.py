@@ -36,6 +36,7 @@ as_json = click.option(
 # What click cannot know about arguments; scripts/manual prints it.
 ARGUMENTS = {
     "JOB": "A JobId or a deviceId. A deviceId means its open job, or else its newest one.",
+    "COPY": "A copy of the journal.",
     "FILE": "A manifest.",
     "FILES": "Manifests. Without any, only the configuration is checked.",
     "DEVICE": "The node of a whole disk, such as /dev/sdb.",

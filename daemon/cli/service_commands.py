@@ -1,4 +1,4 @@
-"""The daemon, the emulated service and this machine: run, status, doctor, emulator, demo."""
+"""The daemon, its journal, this machine and the emulated service."""
 # ruff: noqa: PLC0415 - modules are imported where they are used: `--help` must not wait for them
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import click
 
 from daemon.cli.exit_codes import EX_TEMPFAIL
 from daemon.cli.options import as_json, settings, show, with_config
+from daemon.errors import DriveprepError
 
 WATCH_SECONDS = 1.0  # between two refreshes of `status --watch`
 
@@ -76,6 +77,48 @@ def doctor(config_path: Path) -> None:
             click.echo(f"{'':22} {printable(finding.remedy)}")
     if not is_sound:
         sys.exit(EX_TEMPFAIL)
+
+
+@click.command()
+@with_config
+@click.argument("file", metavar="COPY", type=click.Path(path_type=Path, dir_okay=False))
+def backup(config_path: Path, file: Path) -> None:
+    """Copy the journal to the new file COPY, mode 0600; the daemon may run meanwhile."""
+    from daemon.jobs import backup as copies
+
+    try:
+        copies.backup(settings(config_path).spool, file)
+    except FileExistsError as error:
+        raise DriveprepError(f"{file} already exists", "Name a new file.") from error
+    click.echo(f"the journal is copied to {file}; keep it on another disk")
+
+
+@click.command()
+@with_config
+@click.option(
+    "--from-papers", is_flag=True, help="Make a new journal from the papers and the service."
+)
+@click.argument(
+    "file", metavar="COPY", required=False, type=click.Path(path_type=Path, dir_okay=False)
+)
+def restore(config_path: Path, from_papers: bool, file: Path | None) -> None:
+    """Put the backup COPY in the place of the journal, while the daemon is stopped.
+
+    At its next start the daemon compares the journal with the papers, with pending/ and with the
+    service's list of jobs, before it makes any job.
+    """
+    from daemon.jobs import backup as copies
+
+    spool = settings(config_path).spool
+    if from_papers == (file is not None):
+        raise click.UsageError("name a COPY, or use --from-papers")
+    if file:
+        copies.restore(spool, file)
+        click.echo(f"the journal is restored from {file}")
+    else:
+        copies.make_empty(spool)
+        click.echo("there is a new journal")
+    click.echo("start the daemon: it compares the journal with papers and service")
 
 
 @click.command()

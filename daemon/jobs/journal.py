@@ -14,7 +14,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from daemon.errors import JournalError, StaleJobError
@@ -98,17 +98,8 @@ class Journal:
                     (job.device_id, job.file_system, job.name, job.sha256)
                     + (*schema.columns(job.state), job.since),
                 ).fetchone()
-                added.append(
-                    Job(
-                        number,
-                        job.device_id,
-                        job.file_system,
-                        job.name,
-                        job.sha256,
-                        job.state,
-                        job.since,
-                    )
-                )
+                same = {one.name: getattr(job, one.name) for one in fields(job)}
+                added.append(Job(number, **same))
         self._remember(*added)
         return added
 

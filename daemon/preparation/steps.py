@@ -103,10 +103,6 @@ class Preparation:
                 return self.poller.reopen(job, state)
         return job
 
-    def hung_drives(self, seconds: float) -> dict[int, Drive]:
-        """Return the drives that have been in use for longer, by the numbers of their jobs."""
-        return self.under_way.hung_drives(seconds)
-
     def _step(self, job: Job, drive: Drive | None) -> Job:
         """Take the next step of a job; return the same job when there is none now."""
         if job.filed:

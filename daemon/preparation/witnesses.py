@@ -21,7 +21,14 @@ from pathlib import Path
 
 from daemon.documents import reader
 from daemon.drives import signature
-from daemon.errors import DocumentError, InDoubtError, JobRefusedError, ManifestError
+from daemon.errors import (
+    DocumentError,
+    InDoubtError,
+    JobRefusedError,
+    ManifestError,
+    ServiceError,
+    SpoolError,
+)
 from daemon.importexport.client import Client
 from daemon.importexport.results import JobStatus, ListedJob
 from daemon.jobs.job import Job, NewJob, Pending, Progress, Signed, Submitted, Submitting, about
@@ -60,6 +67,15 @@ class Witnesses:
             self._hear_papers(client)
             self._hear_service(client, since)
             self._is_done = True
+
+    def compare_papers(self, client: Client) -> None:
+        """After a start, record the jobs that only their papers know. Safe to repeat."""
+        known = self.journal.job_ids()
+        try:
+            if any(one.name.partition("-")[0] not in known for one in self.spool.prepared()):
+                self.hear(client)
+        except (ServiceError, SpoolError) as error:
+            log.warning("papers not compared with the service yet: %s", error)
 
     def check(self, job: Job, client: Client) -> None:
         """Raise InDoubtError while the service has an open job for it that the journal lacks."""

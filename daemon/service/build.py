@@ -73,8 +73,6 @@ def build(
     under_way = UnderWay(clocks.steady)
     witnesses = Witnesses(journal, spool, under_way, clocks.wall)
     hooks = HookQueue(outside.path)
-    environment = programs.environment(outside.path)
-    ejecting = partial(eject, inventory=outside.drives, environment=environment)
 
     def reloadable(settings: Config) -> Reloadable:
         client = outside.client(settings, clocks)
@@ -83,15 +81,9 @@ def build(
         preparation = Preparation(
             journal, spool, client, poller, signer, under_way, witnesses, clocks.wall
         )
-        retry = Retry(outside.jitter)
-
-        def hook(event: str, job: Job) -> None:
-            if command := settings.hooks.get(event):
-                hooks.run(command, event, job)
-
         return Reloadable(
             preparation,
-            Outcomes(journal, clocks.wall, retry, hook, ejecting if settings.eject else None),
+            _outcomes(settings, journal, hooks, outside),
             Recognition(settings.devices, settings.require_mapping),
             settings.validate_on_drop,
             settings.workers,
@@ -108,3 +100,16 @@ def build(
     scheduler = Scheduler(journal, survey, workers, reloadable(settings), clocks.steady)
     intake = Intake(spool, journal, under_way, clocks.wall)
     return Loop(bell, journal, spool, intake, survey, scheduler, workers, reload, on_timer, clocks)
+
+
+def _outcomes(settings: Config, journal: Journal, hooks: HookQueue, outside: Outside) -> Outcomes:
+    environment = programs.environment(outside.path)
+    ejecting = partial(eject, inventory=outside.drives, environment=environment)
+
+    def hook(event: str, job: Job) -> None:
+        if command := settings.hooks.get(event):
+            hooks.run(command, event, job)
+
+    retry = Retry(outside.jitter)
+    ejects = ejecting if settings.eject else None
+    return Outcomes(journal, outside.clocks.wall, retry, hook, ejects)

@@ -37,7 +37,9 @@ log = logging.getLogger("daemon.service")
 
 VALIDATION_PAUSE_SECONDS = 30.0  # after a validation that the service did not answer
 HUNG_SECONDS = 60.0  # a disk wakes within 10; a stick may need as long to write its cache
-POLLER = "/poll"  # the key of the one worker that polls the service; it is not a deviceId
+# Keys of workers that prepare no drive; they are not deviceIds.
+POLLER, WITNESSES = "/poll", "/witnesses"
+BACKGROUND = frozenset({POLLER, WITNESSES})
 
 OnError = Callable[[Job, DriveprepError], None]
 
@@ -74,6 +76,7 @@ class Scheduler:
         self._to_poll: set[str] = set()  # deviceIds whose open jobs the service is asked about
         self._hung: frozenset[str] = frozenset()  # keys of workers whose drives do not answer
         self._validate_after = -math.inf  # steady
+        self._is_started = False
         self._seen: frozenset[tuple[int, int, int | None]] = frozenset()  # mounts of the last scan
 
     def retry(self, device_ids: Iterable[str]) -> None:
@@ -107,6 +110,7 @@ class Scheduler:
                 self._due.pop(job.number, None)
         self._validate()
         self._recheck()
+        self._hear_witnesses()
         if self._to_poll or Ring.TIMER in ring:
             self._poll()
 
@@ -134,7 +138,7 @@ class Scheduler:
 
     def report_hung(self) -> None:
         """Record an obstacle for each job whose drive does not answer: its worker cannot."""
-        drives = self.parts.preparation.hung_drives(HUNG_SECONDS)
+        drives = self.parts.preparation.under_way.hung_drives(HUNG_SECONDS)
         jobs = [job for job in self._journal.unfiled() if job.number in drives]
         self._hung = frozenset(map(_key, jobs))
         for job in jobs:
@@ -147,7 +151,7 @@ class Scheduler:
 
     def preparing(self) -> int:
         """Return how many jobs have a worker now."""
-        return len(self._workers.busy() - {POLLER})
+        return len(self._workers.busy() - BACKGROUND)
 
     def _clear_obstacles(self, busy: Collection[str]) -> None:
         """Clear the obstacles of the jobs that an operator wants to be tried now."""
@@ -167,6 +171,14 @@ class Scheduler:
             self._due.pop(job.number, None)
         if obstacles:
             self._journal.record_obstacles(obstacles)
+
+    def _hear_witnesses(self) -> None:
+        """Once after the start: a restored journal can lack jobs that have papers."""
+        if not self._is_started:
+            self._is_started = True
+            preparation = self.parts.preparation
+            compare = partial(preparation.witnesses.compare_papers, preparation.client)
+            self._workers.start(WITNESSES, compare)
 
     def _recheck(self) -> None:
         """Check the prepared drives that were mounted since the last scan: have they SIGNATURE?"""
@@ -192,7 +204,7 @@ class Scheduler:
         if not self.parts.validate_on_drop or self._steady() < self._validate_after:
             return
         busy = self._workers.busy()  # before the jobs, as in `run`
-        room = max(1, self.parts.workers // 2) - len(busy - self._hung - {POLLER})
+        room = max(1, self.parts.workers // 2) - len(busy - self._hung - BACKGROUND)
         for job in self._journal.unfiled():
             is_unvalidated = isinstance(job.state, Pending) and not job.state.validated
             if room > 0 and is_unvalidated and _key(job) not in busy:
@@ -231,7 +243,7 @@ class Scheduler:
     def _start(self, job: Job, steps: Callable[[], Job], on_error: OnError | None = None) -> bool:
         """Start a worker for a job and return True, if there is a free one for it."""
         busy = self._workers.busy()
-        if _key(job) in busy or len(busy - self._hung - {POLLER}) >= self.parts.workers:
+        if _key(job) in busy or len(busy - self._hung - BACKGROUND) >= self.parts.workers:
             return False
         on_error = on_error or self.parts.outcomes.blocked
         self._workers.start(_key(job), lambda: self._work(job, steps, on_error))

@@ -87,7 +87,8 @@ def test_a_machine_in_order(service, machine, tmp_path):
     assert done.exit_code == 0, done.output
     lines = [line.split()[:2] for line in done.output.splitlines()]
     assert {verdict for verdict, _ in lines} == {"ok"}
-    subjects = "NTFS udev unit group config spool journal mounts drives service clock credentials"
+    subjects = "NTFS udev unit group config spool journal backup mounts drives service clock"
+    subjects += " credentials"
     assert [subject.rstrip(":") for _, subject in lines] == subjects.split()
     assert service.jobs == ()
 

@@ -5,6 +5,7 @@ import shutil
 import pytest
 from world import World, manifest
 
+from daemon.jobs import backup
 from daemon.jobs.schema import NAME
 
 
@@ -129,3 +130,22 @@ def test_a_foreign_job_is_looked_up_once(world):
     after_list = heard[heard.index("request ListJobs") :]
     created = after_list.index("request CreateJob")
     assert "request GetStatus" not in after_list[:created]
+
+
+def test_a_journal_made_from_the_papers(world):
+    """Without any journal every job is known again after the start, even if nothing waits."""
+    world.drop("hd1.yml", manifest())
+    world.live()
+    for file in journal_files(world):
+        file.unlink()
+    (world.spool / "journal.lock").unlink()
+
+    backup.make_empty(world.spool)
+    world.live()
+
+    (row,) = world.rows()
+    (job_id,) = jobs(world, "HD001")
+    assert (row["job_id"], row["state"], row["filed"]) == (job_id, "Signed", 1)
+    world.drop("again.yml", manifest())
+    world.live()
+    assert jobs(world, "HD001") == [job_id]

@@ -19,11 +19,12 @@ from daemon.preparation.polling import StatusPoller
 from daemon.preparation.signing import Signer
 from daemon.preparation.steps import Preparation
 from daemon.preparation.under_way import UnderWay
+from daemon.preparation.witnesses import Witnesses
 from daemon.service.bell import Ring
 from daemon.service.outcomes import Outcomes
 from daemon.service.reload import Reloadable
 from daemon.service.retry import Retry
-from daemon.service.scheduler import POLLER, Scheduler
+from daemon.service.scheduler import BACKGROUND, POLLER, Scheduler
 from daemon.service.survey import Survey
 from daemon.service.workers import Workers
 
@@ -57,7 +58,8 @@ class Bench:
         under_way = UnderWay(time.monotonic)
         poller = StatusPoller(journal, client, lambda: NOW)
         signer = Signer(journal, self.shelf, under_way)
-        path = Preparation(journal, None, client, poller, signer, under_way, None, lambda: NOW)
+        witnesses = Witnesses(journal, None, under_way, lambda: NOW)
+        path = Preparation(journal, None, client, poller, signer, under_way, witnesses, lambda: NOW)
         outcomes = Outcomes(journal, lambda: NOW, Retry(), lambda event, job: None)
         parts = Reloadable(path, outcomes, Recognition(), False, limit)
         self.scheduler = Scheduler(journal, self.survey, self.workers, parts, time.monotonic)
@@ -65,6 +67,10 @@ class Bench:
     def _thread(self, **arguments):
         self.threads.append(Held(**arguments))
         return self.threads[-1]
+
+    def busy(self):
+        """The devices that have a worker."""
+        return self.workers.busy() - BACKGROUND
 
     def add(self, device_id):
         """A pending job."""
@@ -146,12 +152,12 @@ def test_a_job_that_has_no_worker_stays_due(tmp_path):
             bench.add(f"HD00{number}")
             bench.mount(f"HD00{number}", number)
         bench.scheduler.run(Ring.MOUNTS, NOW)
-        assert bench.workers.busy() == {"HD001"}
+        assert bench.busy() == {"HD001"}
 
         del bench.workers._threads["HD001"]
         bench.scheduler.run(Ring.WORK, NOW)
 
-        assert "HD002" in bench.workers.busy()
+        assert "HD002" in bench.busy()
 
 
 def test_an_operator_may_have_a_job_tried_now(bench):
@@ -160,12 +166,12 @@ def test_an_operator_may_have_a_job_tried_now(bench):
     bench.mount("HD001")
     bench.scheduler.parts.outcomes.blocked(job, DriveError("read-only", "Unlock it."))
     bench.scheduler.run(Ring.WORK, NOW)
-    assert bench.workers.busy() == NOBODY
+    assert bench.busy() == NOBODY
 
     bench.scheduler.retry(["HD001"])
     bench.scheduler.run(Ring.WORK, NOW)
 
-    assert bench.workers.busy() == {"HD001"}
+    assert bench.busy() == {"HD001"}
 
 
 def test_a_full_disk_is_left_to_the_loop(bench):
@@ -182,7 +188,7 @@ def test_a_full_disk_is_left_to_the_loop(bench):
     (failure,) = bench.workers.failures()
     assert isinstance(failure, JournalFullError)
     bench.scheduler.run(Ring.MOUNTS, NOW)
-    assert bench.workers.busy() == {"HD001"}
+    assert bench.busy() == {"HD001"}
 
 
 def test_an_operator_may_confirm_the_drive_behind_another_bridge(bench):

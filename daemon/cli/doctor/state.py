@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +12,13 @@ from typing import TYPE_CHECKING
 from daemon.cli.doctor.finding import ACCOUNT, Finding, ok, problem, unseen, whoami
 from daemon.config import loading
 from daemon.errors import ConfigError, JournalError
-from daemon.jobs import reader
+from daemon.jobs import backup, reader
 from daemon.jobs.schema import NAME
 
 if TYPE_CHECKING:
     from daemon.config.loading import Config
 
+DAY_SECONDS = 24 * 3600
 SERVICE_CREDENTIALS = Path("/run/credentials/driveprep.service")  # of LoadCredential=, for root
 
 
@@ -59,6 +61,14 @@ def spool(settings: Config) -> Iterator[Finding]:
     else:
         yield ok("spool", f"{pending}; {shutil.disk_usage(spool).free >> 20} MiB are free")
     yield _journal(spool / NAME)
+    yield _backup(spool)
+
+
+def _backup(spool: Path) -> Finding:
+    age = backup.age(spool, time.time())
+    if age is None:
+        return ok("backup", "none was made yet (driveprep backup COPY)")
+    return ok("backup", f"the last one was made {age / DAY_SECONDS:.1f} days ago")
 
 
 def _journal(path: Path) -> Finding:
@@ -71,6 +81,6 @@ def _journal(path: Path) -> Finding:
     except JournalError as error:
         return problem("journal", str(error), error.hint)
     if verdict != "ok":
-        remedy = f"Stop the service, and restore {path} from a backup."
+        remedy = "systemctl stop driveprep, then: driveprep restore COPY"
         return problem("journal", f"{path} is damaged: {verdict}", remedy)
     return ok("journal", f"{path} is sound")

@@ -9,9 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from daemon.cli.drive_report import DriveReport
 from daemon.config.loading import Config
-from daemon.drives import holders
 from daemon.drives.drive import Drive, Unmounted
 from daemon.drives.inventory import capacity
 from daemon.drives.recognition import Recognition
@@ -46,6 +44,10 @@ def status(settings: Config, mounted: Sequence[Drive]) -> Report:
 
 def drives(settings: Config, mounted: Sequence[Drive], present: Sequence[Unmounted]) -> Report:
     """Return every mounted drive and every device that could be mounted."""
+    # `status` needs neither, and should not pay for loading them.
+    from daemon.cli.drive_report import DriveReport  # noqa: PLC0415
+    from daemon.drives import holders  # noqa: PLC0415
+
     jobs = [
         job
         for job in reader.recent(settings.spool, time.time())

@@ -38,7 +38,7 @@ def test_a_line_is_read_field_by_field():
 
 
 def test_read_only_is_told_apart_for_mount_and_file_system():
-    """Only the first option counts: "rw" within another's value is no permission."""
+    """Only the first option counts: "rw" within another's value is not a permission."""
     _, _, writable, bound, both = mounts.parse(TABLE)
 
     assert (writable.is_read_only, writable.is_super_read_only) == (False, False)
@@ -47,7 +47,7 @@ def test_read_only_is_told_apart_for_mount_and_file_system():
 
 
 def test_an_empty_source_is_read():
-    """mount("", ...) leaves two blanks in a row."""
+    """mount("", ...) leaves two spaces in a row."""
     (mount,) = mounts.parse(b"50 27 8:1 / /x rw -  ext4 rw\n".replace(b"-  ext4", b"- ext4 "))
 
     assert (mount.mount_type, mount.source, mount.super_options) == ("ext4", "", "rw")
@@ -63,7 +63,7 @@ def mangled(data: bytes) -> bytes:
 
 @given(st.binary(min_size=1).map(lambda data: b"/" + data.replace(b"\0", b"")))
 def test_every_path_survives_the_escapes(path):
-    """Blanks, newlines, carriage returns, backslashes, bytes that are no UTF-8: all come back."""
+    """Spaces, newlines, carriage returns, backslashes and bytes that are not UTF-8 are kept."""
     (mount,) = mounts.parse(b"9 1 8:1 / " + mangled(path) + b" rw - ext4 /dev/sda1 rw\n")
 
     assert os.fsencode(mount.mount_point) == path

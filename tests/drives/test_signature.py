@@ -54,7 +54,7 @@ def test_text_as_it_comes(contents):
 
 def test_text_with_more_than_four_keys():
     """What the service adds to the four keys is kept."""
-    contents = TEXT + "remark: blanks  stay\n"
+    contents = TEXT + "remark: spaces  stay\n"
 
     assert signature.text(contents, "K7M3X") == contents
 
@@ -73,7 +73,7 @@ def test_text_wants_each_of_four_keys(key, more):
 
 @pytest.mark.parametrize("job_id", ["AAAAA", "k7m3x", "", "K7M3X-VALIDATE-ONLY"])
 def test_text_of_another_job(job_id):
-    """A text that names another job is refused, and so is one that is no text at all."""
+    """A text that names another job is refused, and so is a response without any text."""
     with pytest.raises(InDoubtError):
         signature.text(TEXT, job_id)
     with pytest.raises(InDoubtError):
@@ -290,7 +290,7 @@ def test_sign_replaces_only_what_was_said(drive):
 
 
 def test_sign_where_the_old_one_has_gone(drive):
-    """A SIGNATURE that was to be replaced and has gone meanwhile is no reason to write another."""
+    """If the SIGNATURE to be replaced has disappeared meanwhile, no other one is written."""
     with opened(drive) as root, pytest.raises(DriveError, match="changed while"):
         root.sign(TEXT, OLD.encode())
 
@@ -322,7 +322,7 @@ def test_sign_after_any_death(drive, before):
 
 @pytest.mark.parametrize("before", [None, OLD])
 def test_sign_fails_clean(drive, before):
-    """Whichever call fails, no litter stays, SIGNATURE is old or new and whole, and it is told."""
+    """Any failing call is reported; no litter stays, and SIGNATURE is the old or the new one."""
     for number in count(1):
         (drive / FILE_NAME).unlink(missing_ok=True)
         if before:
@@ -332,8 +332,8 @@ def test_sign_fails_clean(drive, before):
                 root.sign(TEXT, before.encode() if before else None)
                 break
             except DriveError as error:
-                told = str(error)
-        assert told.endswith("Input/output error")
+                reported = str(error)
+        assert reported.endswith("Input/output error")
         assert set(os.listdir(drive)) <= {FILE_NAME}
         assert not (drive / FILE_NAME).exists() or (drive / FILE_NAME).read_text() in {before, TEXT}
 
@@ -341,7 +341,7 @@ def test_sign_fails_clean(drive, before):
 
 
 def test_sign_on_a_drive_that_lies(drive, monkeypatch):
-    """What does not read back as written is told as such."""
+    """A SIGNATURE that does not read back as written is reported."""
     real = os.write
     monkeypatch.setattr(os, "write", lambda it, data: real(it, bytes(data).replace(b"K", b"X")))
 
@@ -383,7 +383,7 @@ def test_prove_writable_after_any_death(drive):
 
 
 def test_prove_writable_fails_clean(drive):
-    """A proof that fails is told; nothing of it stays, but where just its removal failed."""
+    """A failed proof is reported; its file stays only if the removal itself failed."""
     with opened(drive) as root:
         calls = recorded(root.prove_writable)
         for number, call in enumerate(calls, 1):
@@ -415,7 +415,7 @@ def test_full_drive(tmp_path):
 
 
 def fill(path):
-    """Write into a new file until the disk has no room."""
+    """Write to a new file until the disk is full."""
     with path.open("wb") as file, suppress(OSError):
         while True:
             os.write(file.fileno(), b"x" * 4096)

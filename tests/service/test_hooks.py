@@ -58,7 +58,7 @@ def environment(hooks, script, event, job):
 
 def test_environment_is_as_promised(hooks, script, monkeypatch):
     """A hook gets PATH and the job's fields, and nothing that the daemon has for itself."""
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "tell-no-one")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "do-not-show")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials")
     monkeypatch.setenv("LD_PRELOAD", "")
 

@@ -189,10 +189,7 @@ class Journal:
             return after
 
     def reopen(self, job: Job, state: Submitted, manifest: bytes) -> Job:
-        """Reopen a filed job that got another SIGNATURE by UpdateJob: it is signed and filed again.
-
-        Raises StaleJobError if `job` is not as it is now.
-        """
+        """Reopen a filed job, to be signed and filed again; StaleJobError if `job` moved on."""
         check_step(job.state, state)
         with self._lock:
             held = next(iter(self._jobs("number = ?", job.number)), None)

@@ -188,10 +188,7 @@ class Preparation:
         )
 
     def _has_landed(self, job: Job, state: Submitting) -> bool:
-        """Return whether a request in flight must have landed.
-
-        Both clocks must say so: the wall clock can be set, the other does not survive a restart.
-        """
+        """Return whether a request in flight must have landed, by both clocks."""
         timeout = self.client.timeout
         has_landed = self.under_way.has_landed(job, timeout)
         return has_landed and self.client.now() >= state.sent_at + 2 * timeout

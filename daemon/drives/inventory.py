@@ -53,6 +53,8 @@ class Drives:
         self._last_change = mounts.LastChange(steady)
         self._remembered: dict[_Key, Identity] = {}
         self._present: dict[tuple[int, int | None, int], Identity] = {}  # not mounted
+        self._disks: object = None  # the state of all disks when these devices were read:
+        self._devices: tuple[Device, ...] = ()
 
     def mounted(self, *, ask_again: bool = True) -> tuple[Drive, ...]:
         """Every mounted drive, each once, in the order of the mount table.
@@ -86,7 +88,9 @@ class Drives:
         busy = {mount.device_number for mount in mounts.read()}
         found, known = [], self._present
         self._present = {}
-        for device in sysfs.idle(busy):
+        for device in self._mountable():
+            if device.number in busy:
+                continue
             key = device.number, device.diskseq, device.size
             identity = None if ask_again else known.get(key)
             identity = identity or self._known_to_udev_or_probed(device)
@@ -94,6 +98,13 @@ class Drives:
             if identity.file_system or identity.serial:
                 found.append(Unmounted(device, identity))
         return tuple(found)
+
+    def _mountable(self) -> tuple[Device, ...]:
+        """Return the devices that could be mounted; read again only if any disk has changed."""
+        disks = sysfs.disks()
+        if disks is None or disks != self._disks:
+            self._disks, self._devices = disks, tuple(sysfs.idle(()))
+        return self._devices
 
     def _known_to_udev_or_probed(self, device: Device) -> Identity:
         # udev's answer is enough here, and does not wake a sleeping disk.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SYS_DEV_BLOCK = Path("/sys/dev/block")
 SYS_CLASS_BLOCK = Path("/sys/class/block")
+PROC_PARTITIONS = Path("/proc/partitions")
 PROC_SWAPS = Path("/proc/swaps")
 
 PAGE_BYTES = 4096  # no attribute is longer: kernel.org/doc/html/latest/filesystems/sysfs.html
@@ -47,19 +48,55 @@ def read(number: int) -> Device:
     )
 
 
+def disks() -> tuple[str, tuple[str, ...]] | None:
+    """Return what changes whenever a disk or a medium comes or goes; None if it is not known.
+
+    It is cheap: the kernel's list of partitions, and the sequence numbers of the media (diskseq).
+    """
+    try:
+        table = PROC_PARTITIONS.read_text()
+        names = [line.split()[3] for line in table.splitlines()[2:]]
+        return table, tuple(_diskseq(SYS_CLASS_BLOCK / name) for name in names)
+    except (OSError, IndexError):
+        return None
+
+
+def _diskseq(folder: Path) -> str:
+    try:
+        return _text(folder, "diskseq")
+    except OSError:  # a partition has none
+        return ""
+
+
 def idle(busy: Collection[int]) -> Iterator[Device]:
     """The devices that could be mounted: not `busy`, not swap, not empty, nothing built on them."""
     swap = swaps()
-    try:
-        folders = sorted(SYS_CLASS_BLOCK.iterdir())
-    except OSError:
-        return
-    for folder in folders:
-        if folder.name.startswith(_NEVER_OPENED) or _is_in_parts(folder):
+    for folder in _with_medium():
+        if folder.name.startswith(_NEVER_OPENED) or _is_empty(folder) or _is_in_parts(folder):
             continue
         device = _device(folder)
         if device and device.size and device.number not in busy and device.node not in swap:
             yield device
+
+
+def _with_medium() -> list[Path]:
+    """Return the folders of the block devices, without the many empty loop devices if possible."""
+    try:
+        lines = PROC_PARTITIONS.read_text().splitlines()[2:]
+        folders = [SYS_CLASS_BLOCK / line.split()[3] for line in lines]
+        if folders and all(folder.exists() for folder in folders):
+            return sorted(folders)
+        return sorted(SYS_CLASS_BLOCK.iterdir())
+    except (OSError, IndexError):
+        return []
+
+
+def _is_empty(folder: Path) -> bool:
+    """Return whether it has no medium: asked first, because most loop devices have none."""
+    try:
+        return _text(folder, "size").strip() == "0"
+    except OSError:
+        return True
 
 
 def built_on(device: Device) -> Iterator[Device]:

@@ -83,17 +83,15 @@ class Client:
         """Return the service's time as far as it is known, in seconds since the epoch."""
         return self._clock() + self._offset
 
-    def create_job(
-        self, manifest: str, *, validate_only: bool = False, job_type: str = "Export"
-    ) -> CreatedJob:
+    def create_job(self, manifest: str, *, validate_only: bool = False) -> CreatedJob:
         """Make a job; with `validate_only`, only learn whether it could be made.
 
         Not safe to repeat after InDoubtError: every CreateJob makes another job.
         """
         parameters = {
-            "JobType": job_type,
+            "JobType": "Export",
             "Manifest": manifest,
-            "ValidateOnly": _boolean(validate_only),
+            "ValidateOnly": "true" if validate_only else "false",
         }
         created = self._call(
             results.created_job, "CreateJob", parameters, may_ask_again=validate_only
@@ -106,20 +104,13 @@ class Client:
             )
         return created
 
-    def update_job(
-        self,
-        job_id: str,
-        manifest: str,
-        *,
-        validate_only: bool = False,
-        job_type: str = "Export",
-    ) -> Updated:
+    def update_job(self, job_id: str, manifest: str) -> Updated:
         """Replace a job's manifest. Safe to repeat. GetStatus then returns the SIGNATURE."""
         parameters = {
             "JobId": job_id,
-            "JobType": job_type,
+            "JobType": "Export",
             "Manifest": manifest,
-            "ValidateOnly": _boolean(validate_only),
+            "ValidateOnly": "false",
         }
         return self._call(results.updated, "UpdateJob", parameters)
 
@@ -228,7 +219,3 @@ def _transport(endpoint: str, timeout: float) -> Transport:
     from daemon.importexport.transport import Transport  # noqa: PLC0415
 
     return Transport(endpoint, timeout)
-
-
-def _boolean(value: bool) -> str:
-    return "true" if value else "false"

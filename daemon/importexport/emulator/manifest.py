@@ -19,7 +19,6 @@ from daemon.system.file_systems import FILE_SYSTEMS
 
 Values: TypeAlias = Mapping[str, Plain]
 
-ERAS = ("classic", "strict2015")
 NO_RIGHTS = "denied"  # in place of a bucket's region: it exists, but belongs to another account
 _ADDRESS = ("name", "street1", "city", "stateOrProvince", "postalCode", "phoneNumber", "country")
 _PO_BOX = re.compile(r"p\.? ?o\.? ?box\b", re.IGNORECASE)

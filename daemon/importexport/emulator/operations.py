@@ -11,13 +11,13 @@ import hmac
 import re
 import threading
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from daemon.importexport.emulator.authentication import authenticated
 from daemon.importexport.emulator.manifest import log_key, warning
 from daemon.importexport.emulator.store import Job, Ledger
 from daemon.importexport.emulator.xml import Fields, Refusal, result
+from daemon.system.printable import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -176,7 +176,7 @@ class Service:
         fields: Fields = [
             ("JobType", job.job_type),
             ("JobId", job.job_id),
-            ("CreationDate", _time(job.creation_date)),
+            ("CreationDate", timestamp(job.creation_date)),
             ("LocationCode", job.location_code),
             ("LocationMessage", _LOCATIONS.get(job.location_code, "").format(**asdict(job))),
             ("ProgressCode", job.progress_code),
@@ -257,7 +257,7 @@ def _papers(job: Job) -> Fields:
 def _listed(job: Job) -> Fields:
     return [
         ("JobType", job.job_type),
-        ("CreationDate", _time(job.creation_date)),
+        ("CreationDate", timestamp(job.creation_date)),
         ("IsCanceled", job.is_canceled),
         ("JobId", job.job_id),
     ]
@@ -288,7 +288,3 @@ def _max_jobs(parameters: dict[str, str]) -> int:
     if not re.fullmatch("[0-9]{1,4}", text) or int(text) > 1000:
         raise Refusal("InvalidParameterException", "MaxJobs must be between 0 and 1000")
     return int(text)
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -33,8 +33,9 @@ def parse(path: Path) -> ast.Module:
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return what is in a folder, without Python's caches."""
-    return [one for one in folder.iterdir() if one.name != "__pycache__"]
+    """Return what is in a folder, without Python's caches and folders that have nothing else."""
+    places = [one for one in folder.iterdir() if one.name != "__pycache__"]
+    return [one for one in places if not one.is_dir() or entries(one)]
 
 
 def folders() -> list[Path]:

@@ -1,4 +1,4 @@
-"""The drives rooms on real file systems: NTFS by ntfs-3g, FAT and ext4 by the kernel."""
+"""The package `drives` on real file systems: NTFS by ntfs-3g, FAT and ext4 by the kernel."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ FIRST, SECOND, THIRD = (new_device_id() for _ in range(3))
 
 
 def found(drives: Drives, real) -> Drive:
-    """The one drive whose mount point is the real drive's."""
+    """Return the drive that is mounted at the real drive's mount point."""
     (drive,) = [one for one in drives.mounted() if one.mount_point == str(real.mount_point)]
     return drive
 
 
 def pick_among(drives: Drives, reals, device_id: str, file_system: str = "NTFS", **more) -> Drive:
-    """pick() as if these real drives were all that is on the machine."""
+    """Call pick() as if the machine had only these drives."""
     ours = [found(drives, real) for real in reals]
     return Recognition().pick(device_id, file_system, ours, **more)
 
@@ -42,7 +42,7 @@ def pick_among(drives: Drives, reals, device_id: str, file_system: str = "NTFS",
     [("ntfs", "fuseblk", {"NTFS"}), ("vfat", "vfat", set()), ("ext4", "ext4", {"EXT4"})],
 )
 def test_two_witnesses(plug, kind, mount_type, answers):
-    """Superblock and mount type are both read from the real thing, and agree only where right."""
+    """A drive counts as NTFS or EXT4 only if its superblock and its mount type agree."""
     real = plug(FIRST, kind).mount()
 
     drive = found(Drives(), real)
@@ -55,7 +55,7 @@ def test_two_witnesses(plug, kind, mount_type, answers):
 
 
 def test_the_wrong_file_system_is_named_with_the_right_one(plug):
-    """An ext4 drive with the right label is refused, and told how to become NTFS."""
+    """An ext4 drive with the right label is refused, and the hint shows how to make it NTFS."""
     real = plug(FIRST, "ext4").mount()
 
     with pytest.raises(DriveError, match=rf"asks for NTFS, but .*{FIRST}.* has ext4") as caught:
@@ -65,7 +65,7 @@ def test_the_wrong_file_system_is_named_with_the_right_one(plug):
 
 
 def test_read_only_has_three_causes_with_three_remedies(plug):
-    """The device, the file system and the mount alone are told apart."""
+    """It can be the device, the file system or only the mount that is read-only."""
     protected = plug(FIRST, read_only=True).mount("ro")
     mounted_so = plug(SECOND).mount("ro")
     sandboxed = plug(THIRD).mount()
@@ -86,7 +86,7 @@ def test_read_only_has_three_causes_with_three_remedies(plug):
 
 
 def test_a_hibernated_windows_drive_is_refused_with_the_command(plug):
-    """ntfs-3g mounts it read-only without a word; the operator hears why, and nothing is run."""
+    """ntfs-3g silently mounts it read-only. The operator is told why; nothing is repaired."""
     real = plug(FIRST).mount()
     (real.mount_point / "hiberfil.sys").write_bytes(b"hibr".ljust(4096, b"\0"))
     real.unmount()
@@ -101,7 +101,7 @@ def test_a_hibernated_windows_drive_is_refused_with_the_command(plug):
 
 
 def test_twins_are_refused_and_both_named(plug):
-    """Two drives with one label: neither is taken, whatever file system each has."""
+    """Of two drives with the same label neither is used, even if their file systems differ."""
     twins = [plug(FIRST).mount(), plug(FIRST, "ext4").mount()]
 
     with pytest.raises(DriveError, match=f"2 drives match {FIRST}") as caught:
@@ -111,7 +111,7 @@ def test_twins_are_refused_and_both_named(plug):
 
 
 def test_a_bound_subfolder_is_no_drive(plug, tmp_path):
-    """What shows a folder of the drive is not the drive's root, even when the drive left."""
+    """A mount of a folder is not the drive's root, even if the root itself is not mounted."""
     real = plug(FIRST).mount()
     (real.mount_point / "folder").mkdir()
     real.bind(tmp_path / "bound", "folder")
@@ -123,7 +123,7 @@ def test_a_bound_subfolder_is_no_drive(plug, tmp_path):
 
 
 def test_a_drive_mounted_twice_is_one_drive_at_the_writable_place(plug, tmp_path):
-    """A bind mount of the root adds no drive; of the two places the writable one is used."""
+    """A bind mount of the root does not add a drive; the writable place is used."""
     real = plug(FIRST).mount()
     real.bind(tmp_path / "again")
     subprocess.run(["mount", "-o", "remount,bind,ro", real.mount_point], check=True)
@@ -136,7 +136,7 @@ def test_a_drive_mounted_twice_is_one_drive_at_the_writable_place(plug, tmp_path
 
 
 def test_verify_returns_the_drive_as_long_as_nothing_changed(plug):
-    """Idempotent, and is_still() agrees until the drive is unmounted."""
+    """It can be repeated, and is_still() agrees, until the drive is unmounted."""
     real = plug(FIRST).mount()
     drives = Drives()
     drive = found(drives, real)
@@ -151,7 +151,7 @@ def test_verify_returns_the_drive_as_long_as_nothing_changed(plug):
 
 
 def test_another_drive_in_the_same_place_is_noticed(plug):
-    """Same mount point, same device node, same label: the kernel's diskseq tells them apart."""
+    """With the same mount point, device node and label, only the kernel's diskseq differs."""
     first, second = plug(FIRST).mount(), plug(FIRST)
     drives = Drives()
     drive = found(drives, first)
@@ -165,7 +165,7 @@ def test_another_drive_in_the_same_place_is_noticed(plug):
 
 
 def test_the_same_drive_put_back_is_noticed_then_taken(plug):
-    """Between the looks somebody had it in hand; the next look takes it as what it is now."""
+    """It may have been changed elsewhere, so the next scan treats it as a new drive."""
     real = plug(FIRST).mount()
     drives = Drives()
     drive = found(drives, real)
@@ -179,9 +179,9 @@ def test_the_same_drive_put_back_is_noticed_then_taken(plug):
 
 
 def test_a_new_file_system_on_the_same_medium_is_noticed_once(plug):
-    """mkfs keeps node, diskseq and even the mount id; verify() sees it, and corrects the memory.
+    """mkfs keeps node, diskseq and even the mount id. verify() notices, and corrects the memory.
 
-    By the clock hardly any time passes: what can happen within milliseconds is noticed too.
+    The clock hardly moves here: this can happen within milliseconds and must be noticed as well.
     """
     real = plug(FIRST).mount()
     drives = Drives(steady=hardly_moving())
@@ -197,7 +197,7 @@ def test_a_new_file_system_on_the_same_medium_is_noticed_once(plug):
 
 
 def test_a_drive_is_not_probed_twice_within_moments(plug):
-    """Unless something was mounted in between, be it another drive."""
+    """It is probed again if anything was mounted in the meantime, even another drive."""
     asked = []
     identities = Identities(udev=lambda number: {}, blkid=lambda node: _count(asked, node))
     drives = Drives(identities, steady=hardly_moving())
@@ -213,7 +213,7 @@ def test_a_drive_is_not_probed_twice_within_moments(plug):
 
 @pytest.mark.parametrize("levels_up", [0, 1])
 def test_a_covered_mount_point_is_refused(plug, levels_up):
-    """SIGNATURE would land in what covers the drive, or its parent folder."""
+    """SIGNATURE would be written to what covers the drive or its parent folder."""
     real = plug(FIRST).mount()
     drives = Drives()
     drive = found(drives, real)
@@ -225,12 +225,12 @@ def test_a_covered_mount_point_is_refused(plug, levels_up):
 
 
 def test_a_mount_rings_within_moments(plug):
-    """The poll that was quiet raises POLLPRI for a mount and for its end."""
+    """The descriptor is quiet until a drive is mounted or unmounted, and then has POLLPRI."""
     real = plug(FIRST)
     with mounts.MountTable() as table:
         poll = select.poll()
         poll.register(table, select.POLLPRI | select.POLLERR)
-        while poll.poll(0):  # others on this machine mount too
+        while poll.poll(0):  # from mounts by other tests
             pass
 
         real.mount()
@@ -245,7 +245,7 @@ def test_a_mount_rings_within_moments(plug):
     "label", ["AWS EXP 01", "Zürich 東京 Δ", "a/b\\c=d\"e'f`$(g)", "漢" * 32, "\x1b[31mred\u202e"]
 )
 def test_labels_are_read_as_they_are(plug, label):
-    """Blanks, other scripts, quotes and terminal codes come back exactly; shown, they are tame."""
+    """Spaces, other scripts, quotes and terminal codes are read exactly and printed safely."""
     real = plug(label).mount()
     drive = pick_among(Drives(), [real], label)
 
@@ -254,7 +254,7 @@ def test_labels_are_read_as_they_are(plug, label):
 
 
 def test_a_mount_point_with_odd_bytes_is_found(plug, tmp_path):
-    """Blanks, newlines and bytes that are no UTF-8 survive the mount table."""
+    """Spaces, newlines and bytes that are not UTF-8 survive the mount table."""
     real = plug(FIRST)
     real.mount_point = tmp_path / os.fsdecode(b"a b\n\t\\040\r#\xff")
     real.mount()
@@ -267,7 +267,7 @@ def test_a_mount_point_with_odd_bytes_is_found(plug, tmp_path):
 
 
 def test_partitions_that_share_a_serial_are_told_apart_by_file_system(plug_disk):
-    """Of one disk, the NTFS partition is meant; its neighbour does not make it ambiguous."""
+    """The NTFS partition is meant; another partition of the disk does not make it ambiguous."""
     reals = [real.mount() for real in plug_disk(("ext4", "LINUX"), ("ntfs", "DATA"))]
     drives = Drives(_with_serial("WX11"))
 
@@ -280,7 +280,7 @@ def test_partitions_that_share_a_serial_are_told_apart_by_file_system(plug_disk)
 
 
 def test_two_partitions_of_one_file_system_are_ambiguous_by_serial(plug_disk):
-    """The serial fits both; the label of one still picks it."""
+    """The serial matches both; a label still picks one of them."""
     reals = [real.mount() for real in plug_disk(("ntfs", "ONE"), ("ntfs", "TWO"))]
     drives = Drives(_with_serial("WX11"))
 
@@ -291,7 +291,7 @@ def test_two_partitions_of_one_file_system_are_ambiguous_by_serial(plug_disk):
 
 
 def test_a_drive_that_is_not_mounted_is_named(plug, plug_disk):
-    """Present but not mounted is an obstacle with its device; a disk in parts is no candidate."""
+    """The obstacle names its device. A partitioned disk as a whole is not a candidate."""
     real = plug(FIRST)
     parts = plug_disk(("ntfs", SECOND))
     drives = Drives()
@@ -310,7 +310,7 @@ def test_a_drive_that_is_not_mounted_is_named(plug, plug_disk):
 
 
 def test_identities_are_remembered_between_looks(plug):
-    """A second look asks nobody; a mount that went away is forgotten and asked again."""
+    """A second scan does not probe again; a drive mounted again is probed again."""
     asked = []
     identities = Identities(udev=lambda number: {}, blkid=lambda node: _count(asked, node))
     real = plug(FIRST).mount()
@@ -370,7 +370,7 @@ exec "$1" -c "$2"
 
 
 def _with_serial(serial: str) -> Identities:
-    """Loop devices have no serial: udev's half of the story is told here, blkid's is real."""
+    """Loop devices have no serial: it comes from a fake udev, everything else from blkid."""
     udev = {"SUBSYSTEM": "block", "ID_SERIAL_SHORT": serial}
     return Identities(udev=lambda number: udev)
 

@@ -1,4 +1,4 @@
-"""What the service can do to CreateJob, seen from outside: one job all the same, or a plain word.
+"""What can go wrong with CreateJob, seen from outside: still one job, or a clear obstacle.
 
 Every daemon here gives a request one second, so that doubt is settled within a few.
 """
@@ -47,7 +47,7 @@ LOST_ON_THE_WAY_BACK = [  # it made one
 
 @dataclass(frozen=True)
 class Story:
-    """A service with one fault, a daemon and a drive, which meet nobody else."""
+    """A service with one fault, and a daemon and a drive of its own."""
 
     fault: dict
     service: Emulator
@@ -55,14 +55,14 @@ class Story:
     drive: object
 
     def ends_well(self) -> None:
-        """Exactly one job, and a prepared drive."""
+        """Check that there is exactly one job, and that the drive is prepared."""
         assert not self.service.faults.pending(), self.fault
         prepared_once(self.service, self.daemon, self.drive.mount_point, self.drive.label)
 
 
 @pytest.fixture
 def tell(plug, tmp_path):
-    """Begin a story for each fault, all at once: `tell({"kind": "hang"}, ...)`."""
+    """Begin a story for each of these faults, all at once: `tell({"kind": "hang"}, ...)`."""
     with ExitStack() as stack:
         yield lambda *faults: [_begin(fault, plug, tmp_path, stack) for fault in faults]
 
@@ -82,13 +82,13 @@ def _begin(fault: dict, plug, folder: Path, stack: ExitStack) -> Story:
 
 
 def test_what_is_lost_on_the_way(tell):
-    """There or back, it ends in one job: found at the service, or sent again where it is not."""
+    """Request or response lost: one job, either found at the service or submitted again."""
     for story in tell(*LOST_ON_THE_WAY, *LOST_ON_THE_WAY_BACK):
         story.ends_well()
 
 
 def test_a_service_that_is_not_there(plug, service, start):
-    """The connection is refused: an obstacle with the time of the next try, then one job."""
+    """The obstacle says when the next attempt is made; then there is one job."""
     service.stop()
     drive = plug(new_device_id()).mount()
     daemon = start(**AT_ONCE)
@@ -114,7 +114,7 @@ def test_killed_while_the_answer_was_out(plug, service, start):
 
 
 def test_several_jobs_at_the_service(plug, service, start):
-    """An obstacle with all JobIds, and no choice made; the one that is left is taken."""
+    """The obstacle names all JobIds and none is chosen. When only one is left, it is used."""
     service.faults.add("hang", "CreateJob")
     drive = plug(new_device_id()).mount()
     daemon = start(**AT_ONCE)
@@ -135,7 +135,7 @@ def test_several_jobs_at_the_service(plug, service, start):
 
 
 def test_a_job_in_doubt_at_another_service(plug, service, start):
-    """Another endpoint's list can settle nothing: the obstacle asks for the old one back."""
+    """The list of another endpoint proves nothing: the obstacle asks for the old endpoint."""
     service.faults.add("cut-after", "CreateJob")
     service.faults.add("503", "ListJobs")
     drive = plug(new_device_id()).mount()
@@ -152,7 +152,7 @@ def test_a_job_in_doubt_at_another_service(plug, service, start):
         assert not other.jobs
 
 
-# What only a person can mend
+# What only a person can fix
 
 
 def test_a_fault_of_the_manifest(plug, service, start):
@@ -170,7 +170,7 @@ def test_a_fault_of_the_manifest(plug, service, start):
 
 
 def test_a_spent_quota(plug, service, start):
-    """No job and no rejection: the obstacle says so, and `retry` tries at once."""
+    """Neither a job nor a rejection: the obstacle says why, and `retry` tries at once."""
     refusal = {"code": "CreateJobQuotaExceededException", "message": "50 jobs are made."}
     service.faults.add("error", "CreateJob", times=None, **refusal)
     drive = plug(new_device_id()).mount()
@@ -188,7 +188,7 @@ def test_a_spent_quota(plug, service, start):
 
 
 def test_wrong_credentials(plug, service, start):
-    """The next try survives a restart; a corrected config.yml does not wait for it."""
+    """The time of the next attempt survives a restart. A corrected config.yml is tried at once."""
     drive = plug(new_device_id()).mount()
     daemon = start(**AT_ONCE, secret="wrong")
     daemon.drop(drive.label)
@@ -205,7 +205,7 @@ def test_wrong_credentials(plug, service, start):
 
 
 def next_distant_try(daemon: DaemonProcess, device_id: str) -> float:
-    """Wait until tries are so far apart that one made sooner shows; the time of the next."""
+    """Wait until the next attempt is so far away that an earlier one would show; its time."""
 
     def distant() -> float:
         if not (told := daemon.job(device_id)["retryAt"]):
@@ -217,7 +217,7 @@ def next_distant_try(daemon: DaemonProcess, device_id: str) -> float:
 
 
 def test_a_wrong_clock(plug, start):
-    """The request is made again by the service's time, once, and the log says so."""
+    """The request is repeated once with the service's time, and the log says so."""
     with Emulator(clock=lambda: time.time() + 3600) as tomorrow:
         drive = plug(new_device_id()).mount()
         daemon = start(**AT_ONCE, endpoint=tomorrow.endpoint)

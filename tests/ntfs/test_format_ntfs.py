@@ -1,4 +1,4 @@
-"""Formatting real disks: loop devices, erased for good or left byte for byte as they were."""
+"""Formatting real disks: loop devices are erased, or left byte for byte as they were."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ class Disk:
     node: str
 
     def partition(self) -> Path:
-        """Its first partition's node."""
+        """Return the node of its first partition."""
         return Path(f"{self.node}p1")
 
     def sum(self) -> str:
-        """A digest of all its bytes, as they are on the medium."""
+        """Return a digest of all bytes on the medium."""
         node = os.open(self.node, os.O_RDONLY)
         os.fsync(node)
         os.close(node)
         return hashlib.sha256(self.image.read_bytes()).hexdigest()
 
     def format(self, answer: str | None = None, device_id: str = LABEL, **more) -> str:
-        """Format it, agreeing by its size unless told otherwise; the question that was asked."""
+        """Format it, with its size as the answer by default; return the question."""
         asked: list[str] = []
 
         def ask(question: str) -> str:
@@ -60,7 +60,7 @@ class Disk:
         return asked[0]
 
     def refuses(self, words: str, **more) -> DriveError:
-        """Check that it is refused with these words and that not a byte of it changed."""
+        """Check that it is refused with these words, and that no byte of it has changed."""
         before = self.sum()
         with pytest.raises(DriveError, match=words) as caught:
             self.format(**more)
@@ -77,7 +77,7 @@ def disk(tmp_path: Path, real_drives_work: None) -> Iterator[Disk]:
         file.seek(32768)
         file.write(b"\x01CD001\x01\x00")
     table = b"label: dos\nstart=1MiB,size=8MiB\n,\n"
-    # Else it would sync() everything, and wait for a drive that another test lets hang.
+    # It would sync() everything, and wait for a drive that another test makes hang.
     sfdisk = ["sfdisk", "--quiet", "--wipe=never", "--no-tell-kernel", str(image)]
     subprocess.run(sfdisk, input=table, check=True)
     disk = Disk(image, attach(image, "--partscan"))
@@ -92,12 +92,12 @@ def disk(tmp_path: Path, real_drives_work: None) -> Iterator[Disk]:
 
 
 def signatures(node: str | Path) -> set[str]:
-    """The types of all that libblkid can find on a device."""
+    """Return the types of everything that libblkid finds on a device."""
     return set(run("wipefs", "--noheadings", "--output", "TYPE", node).split())
 
 
 def test_a_disk_becomes_the_drive_of_its_device_id(disk, tmp_path):
-    """One GPT partition with NTFS, nothing left of before, and recognised where it is mounted."""
+    """It has one GPT partition with NTFS, no traces of the past, and it is recognised."""
     question = disk.format()
 
     assert "size in bytes" in question
@@ -116,7 +116,7 @@ def test_a_disk_becomes_the_drive_of_its_device_id(disk, tmp_path):
 
 
 def test_it_can_be_repeated(disk):
-    """With another, long label of any script, and another UUID even in the same second."""
+    """With a long label in another script, and with another UUID even in the same second."""
     second = f"{LABEL} Prüfung {'😀' * 20}"
     disk.format()
     before = Blkid().properties(str(disk.partition()))
@@ -167,7 +167,7 @@ def test_the_person_is_shown_what_would_be_lost(disk, capsys):
 
 
 def test_a_disk_with_a_mounted_partition_is_refused(disk, tmp_path):
-    """The place is named, and the command to unmount it."""
+    """The error names the mount point and the command to unmount it."""
     place = tmp_path / "media"
     place.mkdir()
     run("mount", "-t", "ext4", "-o", "ro,noload", disk.partition(), place)
@@ -176,7 +176,7 @@ def test_a_disk_with_a_mounted_partition_is_refused(disk, tmp_path):
 
 
 def test_a_disk_in_other_use_is_refused(disk):
-    """Whoever claims a part of it, as ZFS, RAID and a container's mount do, the kernel knows."""
+    """The kernel knows about any use of a part of it, such as by ZFS, RAID or a container."""
     claimed = os.open(disk.partition(), os.O_RDONLY | os.O_EXCL)
     try:
         assert "in use" in disk.refuses("busy").hint
@@ -185,7 +185,7 @@ def test_a_disk_in_other_use_is_refused(disk):
 
 
 def test_a_partition_that_some_program_has_open_saves_the_disk(disk):
-    """Agreed to, yet not erased: the last look before the first write."""
+    """It is confirmed, but not erased: this is checked last before the first write."""
     reader = os.open(disk.partition(), os.O_RDONLY)
     try:
         assert "Nothing was written" in disk.refuses("error deleting partition 1").hint
@@ -194,7 +194,7 @@ def test_a_partition_that_some_program_has_open_saves_the_disk(disk):
 
 
 def test_while_the_person_is_asked_nobody_can_mount_the_disk(disk, tmp_path):
-    """It is held from the look to the end, so what was shown is what is erased."""
+    """It stays open exclusively from the inspection on: what was shown is what is erased."""
     (place := tmp_path / "media").mkdir()
     told: list[str] = []
 
@@ -224,7 +224,7 @@ def test_udev_leaves_the_disk_alone_until_it_is_proved(disk):
 
 
 def test_a_medium_that_changed_while_the_person_typed_is_not_erased(disk):
-    """What was agreed to is not what is there now."""
+    """The medium is not the one that was confirmed."""
     before = disk.image.read_bytes()
 
     def ask(_: str) -> str:
@@ -241,7 +241,7 @@ def test_a_medium_that_changed_while_the_person_typed_is_not_erased(disk):
 
 
 def test_refused_before_anyone_is_asked(disk):
-    """Not removable; a label nobody could read; a deviceId that the config knows otherwise."""
+    """Disks that are not removable, labels that are too long, deviceIds mapped otherwise."""
     disk.refuses("is not removable", internal=False)
     disk.refuses("100 characters", device_id="x" * 100)
     disk.refuses("would not be recognised", recognition=Recognition({LABEL: {"serial": "WX11"}}))
@@ -249,14 +249,14 @@ def test_refused_before_anyone_is_asked(disk):
 
 
 def test_a_partition_is_refused_and_its_disk_named(disk):
-    """Which disk it is part of is what the operator needs to know."""
+    """The operator needs to know which disk it is a part of."""
     partition = Disk(disk.image, str(disk.partition()))
 
     assert disk.node in partition.refuses("only whole disks").hint
 
 
 def test_a_disk_too_small_for_ntfs_is_told_to_be_erased(disk):
-    """When mkfs.ntfs fails, the operator hears that the old contents are lost."""
+    """If mkfs.ntfs fails, the error says that the old contents are lost."""
     with disk.image.open("r+b") as file:
         file.truncate(MIB + 256 * 1024)
     run("partx", "--delete", disk.node)
@@ -269,7 +269,7 @@ def test_a_disk_too_small_for_ntfs_is_told_to_be_erased(disk):
 
 
 def driveprep(disk: Disk, stdin: int) -> subprocess.Popen[bytes]:
-    """`driveprep format` as a process of its own, without a config."""
+    """Start `driveprep format` as a child process without a configuration."""
     command = [sys.executable, "-m", "daemon", "format", "--internal", disk.node, LABEL]
     return subprocess.Popen(
         [*command, "--config", f"{disk.image}.yml"],
@@ -280,7 +280,7 @@ def driveprep(disk: Disk, stdin: int) -> subprocess.Popen[bytes]:
 
 
 def test_the_command_asks_at_a_terminal_and_nowhere_else(disk):
-    """An answer through a pipe is refused; the same bytes typed at a terminal are agreement."""
+    """An answer from a pipe is refused; the same bytes typed at a terminal are accepted."""
     answer = f"{24 * MIB}\n".encode()
     before = disk.sum()
     piped = driveprep(disk, subprocess.PIPE)

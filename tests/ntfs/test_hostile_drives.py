@@ -1,4 +1,4 @@
-"""Drives made to harm: nothing is written through them, and nothing they say acts on anybody."""
+"""Malicious drives: nothing is written through them, and their labels have no effect."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PARTIAL = ".SIGNATURE.driveprep"
 FOREIGN = "version:2.0\nsigningMethod:HmacSHA1\njobId:OTHER\nsignature:x\n"
 
 
-# What lies in the place of SIGNATURE or of the temporary name; the victim is a file outside.
+# What is found instead of SIGNATURE or of the partial file; the victim is a file outside.
 TRAPS: dict[str, Callable[[Path, Path], object]] = {
     "link-to-file": lambda place, victim: place.symlink_to(victim),
     "link-to-folder": lambda place, victim: place.symlink_to(victim.parent),
@@ -34,7 +34,7 @@ TRAPS: dict[str, Callable[[Path, Path], object]] = {
 
 @pytest.fixture
 def victim(tmp_path: Path) -> Path:
-    """A file that no drive may reach."""
+    """Make a file that must not be reached through any drive."""
     (tmp_path / "outside").mkdir()
     place = tmp_path / "outside" / "precious"
     place.write_text("precious")
@@ -44,7 +44,7 @@ def victim(tmp_path: Path) -> Path:
 def test_nothing_in_the_place_of_signature_or_its_forerunner_is_followed(
     plug, service, start, victim
 ) -> None:
-    """Links, folders and FIFOs: refused before any job is made, and left as they are."""
+    """Links, folders and FIFOs are refused before a job is made, and left as they are."""
     traps = [
         (name, spring, kind) for kind, spring in TRAPS.items() for name in ("SIGNATURE", PARTIAL)
     ]
@@ -68,7 +68,7 @@ def test_nothing_in_the_place_of_signature_or_its_forerunner_is_followed(
 
 
 def test_a_hard_link_loses_only_its_name(plug, service, start) -> None:
-    """SIGNATURE's forerunner is another name of the customer's file: the file keeps its text."""
+    """The partial file is another name of the customer's file: the file keeps its contents."""
     drive = plug(new_device_id()).mount()
     data = drive.mount_point / "data"
     data.write_text("the customer's")
@@ -85,7 +85,7 @@ def test_a_hard_link_loses_only_its_name(plug, service, start) -> None:
 
 @pytest.mark.parametrize("twin", ["signature", "Signature"])
 def test_a_foreign_signature_is_never_overwritten(plug, service, start, twin) -> None:
-    """A SIGNATURE nobody here wrote, also as another name of a file, and a case twin: refused."""
+    """A foreign SIGNATURE, one that is a hard link, and one in other case are refused."""
     foreign, linked, double = (plug(new_device_id()).mount() for _ in range(3))
     (foreign.mount_point / "SIGNATURE").write_text(FOREIGN)
     (linked.mount_point / "data").write_text("the customer's")
@@ -119,7 +119,7 @@ LABELS = {
 
 
 def test_no_label_speaks_to_anybody(plug, service, start, tmp_path) -> None:
-    """Whatever a label holds is escaped in log, status, drives, slip; the drive is still usable."""
+    """Any label is escaped in the log, status, drives and slip; the drive is still usable."""
     drives = {}
     for kind, label in LABELS.items():
         drives[kind] = plug(new_device_id())
@@ -154,7 +154,7 @@ IMPATIENT = (
 
 @contextmanager
 def hanging(drive) -> Iterator[None]:
-    """The drive's file system answers nobody, until the end of the block."""
+    """Make the drive's file system hang until the end of the block."""
     wanted = {drive.device.encode(), str(drive.mount_point).encode()}
     for place in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
@@ -171,7 +171,7 @@ def hanging(drive) -> Iterator[None]:
 def test_a_drive_that_hangs_is_told_of_and_holds_up_no_other(
     plug, service, start, monkeypatch
 ) -> None:
-    """One worker is stuck with it, even where there is only one; when it wakes, it is prepared."""
+    """It blocks one worker, but not the only one allowed; when it answers, it is prepared."""
     monkeypatch.setattr(daemon_process, "DRIVEPREP", [sys.executable, "-c", IMPATIENT])
     stuck, good = plug(new_device_id()).mount(), plug(new_device_id()).mount()
     daemon = start(workers=1)
@@ -188,7 +188,7 @@ def test_a_drive_that_hangs_is_told_of_and_holds_up_no_other(
 
 
 def test_a_drive_that_hangs_does_not_keep_the_daemon(plug, service, start, monkeypatch) -> None:
-    """SIGTERM ends it with 0; the next one does the work once the drive answers."""
+    """SIGTERM ends it with 0. The next daemon prepares the drive when it answers."""
     monkeypatch.setattr(daemon_process, "DRIVEPREP", [sys.executable, "-c", IMPATIENT])
     drive = plug(new_device_id()).mount()
     daemon = start()
@@ -203,7 +203,7 @@ def test_a_drive_that_hangs_does_not_keep_the_daemon(plug, service, start, monke
 
 
 def test_a_mount_over_the_mount_point_gets_nothing(plug, service, start) -> None:
-    """What hides a drive is not the drive: nothing is written to either."""
+    """Nothing is written to the drive, nor to what hides it."""
     drive = plug(new_device_id()).mount()
     drive.cover(drive.mount_point)
     daemon = start()
@@ -217,7 +217,7 @@ def test_a_mount_over_the_mount_point_gets_nothing(plug, service, start) -> None
 
 
 def test_a_forged_twin_stops_both(plug, service, start) -> None:
-    """Same label, same UUID: neither is the first match; with the twin gone, the one is used."""
+    """With the same label and UUID neither is used; with the twin unmounted, the other is."""
     name = new_device_id()
     real, forged = plug(name), plug(name)
     give_own_uuid(real)

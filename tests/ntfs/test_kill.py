@@ -1,4 +1,4 @@
-"""The real daemon killed at its system calls, on a real NTFS drive: one job and the SIGNATURE.
+"""The real daemon is killed at its system calls: still one job, and SIGNATURE on the drive.
 
 strace attaches to the daemon when the manifest waits, and sends SIGKILL as some thread enters its
 n-th call of a kind; then the drive is mounted. For each kind n goes up until the daemon gets
@@ -23,8 +23,8 @@ from daemon_process import DaemonProcess
 
 service, start = daemon_process.service, daemon_process.start
 
-# A kind of effect: the system calls that make it on any machine, how large the steps of n are,
-# and how many kills there must be at least.
+# For each kind of effect: its system calls on any machine, the step of n, and the number of kills
+# that there must be at least.
 KINDS = {
     "sync": ("fsync,fdatasync", 1, 10),
     "rename": ("?rename,renameat,renameat2", 1, 3),
@@ -39,7 +39,7 @@ KINDS = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _tracer() -> None:
-    """Stop here where strace is not installed or may not trace."""
+    """Stop here if strace is not installed or may not trace."""
     works = shutil.which("strace") and _traces()
     if not works and os.environ.get("CI") == "true":
         pytest.fail("strace cannot trace here")
@@ -54,7 +54,7 @@ def _traces() -> bool:
 @pytest.mark.timeout(600)  # for all kills
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_at_every_call(plug, service, start, kind):
-    """Wherever it dies between mount and papers, the next daemon ends with one job."""
+    """Wherever it dies between mount and papers, there is one job in the end."""
     calls, step, at_least = KINDS[kind]
     step = 1 if os.environ.get("DRIVEPREP_ALL_KILLS") == "1" else step
     daemon = start(validate_on_drop=False, timeout=1, is_notified=False)
@@ -68,7 +68,7 @@ def test_killed_at_every_call(plug, service, start, kind):
 
 
 def killed_at(calls: str, number: int, plug, service, daemon: DaemonProcess) -> bool:
-    """Prepare a new drive with a kill at that call, then without; whether the kill came."""
+    """Prepare a new drive with a kill at that call, then without; return if it was killed."""
     drive = plug(new_device_id())
     daemon.drop(drive.label)
     told = re.compile(f"{drive.label}: .*(no mounted drive|present but not mounted)")
@@ -81,7 +81,7 @@ def killed_at(calls: str, number: int, plug, service, daemon: DaemonProcess) -> 
             lambda: not daemon.is_running or is_filed(daemon, drive.label),
         )
     is_killed = daemon.stop() == -signal.SIGKILL
-    daemon.start(is_notified=False)  # that would be calls of sendto, too
+    daemon.start(is_notified=False)  # notifications would be calls of sendto, too
 
     prepared_once(service, daemon, drive.mount_point, drive.label)
     nothing_is_left_over(daemon)
@@ -91,7 +91,7 @@ def killed_at(calls: str, number: int, plug, service, daemon: DaemonProcess) -> 
 
 @contextmanager
 def killer(daemon: DaemonProcess, calls: str, number: int) -> Iterator[None]:
-    """Have every thread of the daemon, new ones too, die with it at its n-th call of these."""
+    """Kill the daemon when any of its threads, new ones included, makes its n-th such call."""
     inject = f"inject={calls}:signal=SIGKILL:when={number}"
     command = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", "-e", inject]
     tracer = subprocess.Popen([*command, "-p", str(daemon.pid)])
@@ -99,7 +99,7 @@ def killer(daemon: DaemonProcess, calls: str, number: int) -> Iterator[None]:
         wait_until("strace has attached", lambda: _is_traced(daemon.pid))
         yield
     finally:
-        tracer.kill()  # the kernel lets go of whoever it traced; SIGTERM can wait for the dying
+        tracer.kill()  # the kernel detaches what it traced; SIGTERM can wait for dying threads
         tracer.wait()
 
 
@@ -109,6 +109,6 @@ def _is_traced(pid: int) -> bool:
 
 
 def nothing_is_left_over(daemon: DaemonProcess) -> None:
-    """No half made file or folder anywhere in the spool."""
+    """Check that the spool contains no unfinished file or folder."""
     for folder in ("pending", "prepared", "rejected"):
         assert not [one for one in os.listdir(daemon.spool / folder) if one.startswith(".")]

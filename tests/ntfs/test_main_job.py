@@ -1,4 +1,4 @@
-"""The main job as an operator sees it: a manifest dropped, a drive mounted, and it is prepared.
+"""The main job as an operator sees it: drop a manifest, mount a drive, and it is prepared.
 
 Real daemon, real NTFS drives, the service on loopback.
 """
@@ -29,11 +29,11 @@ from as_operator import (
 service, start = daemon_process.service, daemon_process.start
 
 
-# The one job, whichever comes first
+# One job, no matter which comes first
 
 
 def test_the_guides_example(plug, service, start):
-    """The guide's manifest, byte for byte, and then a drive HD001: the whole story."""
+    """The guide's manifest, byte for byte, and then a drive HD001: from drop to papers."""
     drive = plug("HD001")
     daemon = start()  # it sees no other HD001 that may be on this machine
     daemon.drop("HD001", GUIDE)
@@ -67,7 +67,7 @@ def test_drive_first(plug, service, start):
 
 
 def test_both_before_the_daemon(plug, service, start):
-    """Drive mounted and manifest dropped while no daemon ran: start-up is a look like any other."""
+    """With drive and manifest present before the daemon starts, it prepares the drive."""
     drive = plug(new_device_id()).mount()
     daemon = start()
     daemon.stop()
@@ -79,7 +79,7 @@ def test_both_before_the_daemon(plug, service, start):
 
 
 def test_a_prepared_drive_mounted_again(plug, service, start, tmp_path):
-    """At another place, and under another daemon process: nothing more happens to it."""
+    """At another place and under another daemon process it is left alone."""
     drive = plug(new_device_id()).mount()
     daemon = start()
     daemon.drop(drive.label)
@@ -98,7 +98,7 @@ def test_a_prepared_drive_mounted_again(plug, service, start, tmp_path):
 
 
 def test_a_storm_of_mounts(plug, service, start):
-    """Mounted and unmounted 25 times in a row, from before the first step on: one job."""
+    """A drive that is mounted and unmounted 25 times in a row gets one job."""
     drive = plug(new_device_id())
     daemon = start(validate_on_drop=False)
     daemon.drop(drive.label)
@@ -112,7 +112,7 @@ def test_a_storm_of_mounts(plug, service, start):
 
 
 def test_drives_at_once(plug, service, start):
-    """Six drives with a service that takes half a second for each take hardly longer than one."""
+    """If the service takes half a second, six drives take hardly longer than one."""
     drives = [plug(new_device_id()).mount() for _ in range(6)]
     daemon = start(validate_on_drop=False)
     service.faults.add("delay", "CreateJob", times=None, seconds=0.5)
@@ -130,7 +130,7 @@ def test_drives_at_once(plug, service, start):
 
 
 def test_a_manifest_written_slowly_in_place(plug, service, start):
-    """Looked at in mid-writing it does not count; closed, it counts at once."""
+    """While it is being written it is ignored; it is used as soon as it is closed."""
     drive = plug(new_device_id()).mount()
     daemon = start(settle=600)
     data = manifest_for(drive.label)
@@ -148,7 +148,7 @@ def test_a_manifest_written_slowly_in_place(plug, service, start):
 
 
 def test_odd_manifests(plug, service, start):
-    """Blanks, quotes, Unicode, BOM and CRLF: the service gets the bytes as dropped."""
+    """Spaces, quotes, Unicode, BOM and CRLF: the service gets the bytes as dropped."""
     blank = f"AWS EXP {new_device_id()}"
     odd = f"Zürich 東京 \"'\\ {new_device_id()}"
     dos = new_device_id()
@@ -168,7 +168,7 @@ def test_odd_manifests(plug, service, start):
 
 
 def test_a_withdrawn_manifest(plug, service, start):
-    """Taken out of pending/ before the drive came: it is as if it had never been there."""
+    """Removed from pending/ before the drive is mounted, it has no effect."""
     drive = plug(new_device_id())
     daemon = start()
     dropped = daemon.drop(drive.label)
@@ -184,7 +184,7 @@ def test_a_withdrawn_manifest(plug, service, start):
 
 
 def test_an_edited_manifest(plug, service, start):
-    """Corrected while it waits: only the new text counts."""
+    """If it is corrected while it waits, only the new text is used."""
     drive = plug(new_device_id())
     wrong, right = new_device_id(), manifest_for(drive.label, logBucket="logs")
     daemon = start()
@@ -199,7 +199,7 @@ def test_an_edited_manifest(plug, service, start):
 
 
 def test_two_manifests_for_one_device(plug, service, start):
-    """Neither is chosen, both are named; with one taken away the other goes."""
+    """Neither is used, and the obstacle names both; when one is removed, the other is used."""
     drive = plug(new_device_id()).mount()
     daemon = start()
     daemon.stop()
@@ -217,7 +217,7 @@ def test_two_manifests_for_one_device(plug, service, start):
 
 
 def test_a_faulty_manifest(service, start):
-    """Rejected with every fault, its line and its remedy, before anybody is asked."""
+    """It is rejected with every fault, its line and its remedy, without a request."""
     daemon = start()
     name = f"{new_device_id()}.yml"
 
@@ -235,7 +235,7 @@ def test_a_faulty_manifest(service, start):
 
 
 def test_a_manifest_the_service_refuses(service, start):
-    """Known before the drive arrives: a ValidateOnly call brings the service's own reason."""
+    """A ValidateOnly call shows the service's reason before the drive is mounted."""
     service.faults.add(
         "error", "CreateJob", code="InvalidAddressException", message="No such town."
     )
@@ -248,7 +248,7 @@ def test_a_manifest_the_service_refuses(service, start):
 
 
 def test_the_same_bytes_again(plug, service, start):
-    """No second job: the answer is the JobId of the first."""
+    """There is no second job; the reason names the first one."""
     drive = plug(new_device_id()).mount()
     daemon = start()
     daemon.drop(drive.label)
@@ -261,9 +261,9 @@ def test_the_same_bytes_again(plug, service, start):
 
 
 def test_another_manifest_for_an_open_job_then_the_drive_returns(plug, service, start):
-    """It waits and names the open job; once the service is done with that, the drive is used anew.
+    """It waits and names the open job; when the service is done with that, the drive is used again.
 
-    The old SIGNATURE is ours, and gives way.
+    The old SIGNATURE was written by driveprep, so it is replaced.
     """
     drive = plug(new_device_id()).mount()
     daemon = start()
@@ -290,7 +290,7 @@ def test_another_manifest_for_an_open_job_then_the_drive_returns(plug, service, 
 
 
 def test_a_second_daemon_on_the_spool(start):
-    """It refuses with 75, and the first works on."""
+    """It ends with 75, and the first one keeps running."""
     daemon = start()
 
     second = daemon.command("run")
@@ -301,7 +301,7 @@ def test_a_second_daemon_on_the_spool(start):
 
 
 def test_systemd_is_told(plug, service, start):
-    """READY, a STATUS that moves, STOPPING; SIGTERM ends it with 0."""
+    """It reports READY, STATUS and STOPPING; SIGTERM ends it with 0."""
     daemon = start()
     look_again(service, daemon, plug)
 
@@ -313,7 +313,7 @@ def test_systemd_is_told(plug, service, start):
 
 
 def test_the_service_away_at_start(plug, start, service):
-    """A daemon that cannot reach its service starts all the same, and says what is wrong."""
+    """A daemon that cannot reach its service still starts, and reports what is wrong."""
     service.stop()
     drive = plug(new_device_id()).mount()
     daemon = start()

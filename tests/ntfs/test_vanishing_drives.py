@@ -33,11 +33,11 @@ from daemon.importexport.emulator import Emulator
 
 service, start = daemon_process.service, daemon_process.start
 
-HELD_BACK_SECONDS = 0.7  # much longer than what the tests do meanwhile
+HELD_BACK_SECONDS = 0.7  # much longer than what the tests do in the meantime
 
 
 def in_the_middle(service: Emulator, daemon: DaemonProcess, drive) -> None:
-    """Drop the drive's manifest, and return while the answer to CreateJob is still out."""
+    """Drop the drive's manifest, and return before the response to CreateJob arrives."""
     service.faults.add("delay", "CreateJob", seconds=HELD_BACK_SECONDS)
     daemon.drop(drive.label)
     daemon.until("the job is made", lambda: jobs_for(service, drive.label))
@@ -53,12 +53,12 @@ def waits(daemon: DaemonProcess, drive, *words: str) -> None:
 
 
 def torn_out(drive) -> None:
-    """The desktop unmounts what is there no more, whoever has it open."""
+    """Unmount it as a desktop does with a missing drive, even if files on it are open."""
     subprocess.run(["umount", "--lazy", drive.mount_point], check=True)
 
 
 def detached(drive) -> None:
-    """The medium goes from under the file system, and what comes back has another device node."""
+    """Detach the medium of a mounted file system; it comes back with another device node."""
     subprocess.run(["losetup", "--detach", drive.device], check=True)
     torn_out(drive)
     wait_until("the loop device is free", lambda: not drivers_of(drive))
@@ -66,14 +66,14 @@ def detached(drive) -> None:
 
 
 def killed(drive) -> None:
-    """ntfs-3g dies, and the mount that leads nowhere is cleared away."""
+    """Kill ntfs-3g and remove the dead mount."""
     for driver in drivers_of(drive):
         os.kill(driver, signal.SIGKILL)
     torn_out(drive)
 
 
 def drivers_of(drive) -> list[int]:
-    """The ntfs-3g processes that serve a drive."""
+    """Return the ntfs-3g processes that serve a drive."""
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
@@ -87,7 +87,7 @@ def drivers_of(drive) -> list[int]:
     ("pull", "restarts"), [(torn_out, False), (torn_out, True), (detached, True), (killed, False)]
 )
 def test_pulled_in_the_middle(plug, service, start, tmp_path, pull, restarts):
-    """The job waits for its drive, and completes it wherever and whenever it comes back."""
+    """The job waits for its drive, and completes it when it is mounted again anywhere."""
     drive = plug(new_device_id()).mount()
     daemon = start(validate_on_drop=False)
     in_the_middle(service, daemon, drive)
@@ -104,7 +104,7 @@ def test_pulled_in_the_middle(plug, service, start, tmp_path, pull, restarts):
 
 
 def test_pulled_while_in_doubt(plug, service, start):
-    """The answer is lost and the drive gone: the job is found all the same, then its drive."""
+    """With response and drive lost, the job is found at the service, and then its drive."""
     service.faults.add("cut-after", "CreateJob")
     service.faults.add("503", "ListJobs")
     drive = plug(new_device_id()).mount()
@@ -120,7 +120,7 @@ def test_pulled_while_in_doubt(plug, service, start):
 
 
 def test_a_drive_that_hangs(plug, service, start):
-    """It stops no other drive; when it is given up and comes back, it is completed."""
+    """It does not stop other drives; when it is mounted again, it is completed."""
     drive = plug(new_device_id()).mount()
     daemon = start(validate_on_drop=False)
     in_the_middle(service, daemon, drive)
@@ -132,7 +132,7 @@ def test_a_drive_that_hangs(plug, service, start):
         look_again(service, daemon, plug)
         assert daemon.job(drive.label)["obstacle"] is None
     finally:
-        os.kill(driver, signal.SIGKILL)  # what touches the mount point hangs until then
+        os.kill(driver, signal.SIGKILL)  # anything that uses the mount point hangs until then
     waits(daemon, drive)
     torn_out(drive)
     mount(drive)
@@ -144,7 +144,7 @@ def test_a_drive_that_hangs(plug, service, start):
 
 
 def test_a_twin_at_the_same_mount_point(plug, service, start):
-    """Nothing is written to the twin nor to the folder below; the right drive is completed."""
+    """Nothing is written to the twin or the folder below it; the right drive is completed."""
     drive, twin = plug(new_device_id()), plug("twin")
     twin.make(drive.label)
     give_own_uuid(drive)
@@ -165,7 +165,7 @@ def test_a_twin_at_the_same_mount_point(plug, service, start):
 
 
 def test_a_memory_file_system_over_the_drive(plug, service, start):
-    """What hides the drive gets nothing; uncovered, the drive is completed."""
+    """Nothing is written to what hides the drive; uncovered, the drive is completed."""
     drive = plug(new_device_id()).mount()
     daemon = start(validate_on_drop=False)
     in_the_middle(service, daemon, drive)
@@ -182,7 +182,7 @@ def test_a_memory_file_system_over_the_drive(plug, service, start):
 
 
 def test_a_full_drive(plug, service, start):
-    """No job is made for it; with room it goes on."""
+    """No job is made for it until there is space."""
     drive = plug(new_device_id()).mount()
     fill(drive.mount_point)
     daemon = start(validate_on_drop=False)
@@ -198,7 +198,7 @@ def test_a_full_drive(plug, service, start):
 
 
 def test_filled_in_the_middle(plug, service, start):
-    """The SIGNATURE waits for room, and leaves nothing half written meanwhile."""
+    """SIGNATURE waits for space, and nothing half written is left in the meantime."""
     drive = plug(new_device_id()).mount()
     daemon = start(validate_on_drop=False)
     in_the_middle(service, daemon, drive)
@@ -213,7 +213,7 @@ def test_filled_in_the_middle(plug, service, start):
 
 
 def test_read_only_in_the_middle(plug, service, start):
-    """The SIGNATURE waits until the drive is writable; the kernel's word of that is enough."""
+    """SIGNATURE waits until the kernel shows that the drive is writable."""
     drive = plug(new_device_id()).mount()
     daemon = start(validate_on_drop=False)
     in_the_middle(service, daemon, drive)
@@ -227,13 +227,13 @@ def test_read_only_in_the_middle(plug, service, start):
 
 
 def remount(drive, option: str) -> None:
-    """Change the mount as the kernel does on errors, past ntfs-3g, which knows no remount."""
+    """Change the mount as the kernel does on errors, as ntfs-3g does not support remount."""
     command = ["mount", "--internal-only", "-o", f"remount,{option}", str(drive.mount_point)]
     subprocess.run(command, check=True)
 
 
 def fill(folder: Path) -> None:
-    """Leave no room: neither for a block, nor for the smallest file, which takes none."""
+    """Leave no space: not for a block, nor for small files, which need none."""
     with contextlib.suppress(OSError), (folder / "fill").open("wb", buffering=0) as file:
         for size in (1 << 16, 512):
             with contextlib.suppress(OSError):
@@ -245,13 +245,13 @@ def fill(folder: Path) -> None:
 
 
 def make_room(folder: Path) -> None:
-    """Take away what fill() made."""
+    """Remove what fill() made."""
     for file in folder.glob("fill*"):
         file.unlink()
 
 
 def signs_of_us(drive) -> list[str]:
-    """What lies on the drive but what fill() made."""
+    """Return what is on the drive, except for what fill() made."""
     return [name for name in os.listdir(drive.mount_point) if not name.startswith("fill")]
 
 
@@ -260,7 +260,7 @@ def signs_of_us(drive) -> list[str]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, with room for little."""
+    """Mount a separate file system with little space."""
     place = tmp_path / "small"
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "driveprep-test", place], check=True)
@@ -269,7 +269,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_state_disk(plug, service, start, small_disk):
-    """What cannot be written down is not done: no job is made until there is room again."""
+    """What cannot be recorded is not done: no job is made until there is space again."""
     drive = plug(new_device_id())
     daemon = start(validate_on_drop=False, spool=small_disk / "spool")
     daemon.drop(drive.label)
@@ -286,7 +286,7 @@ def test_a_full_state_disk(plug, service, start, small_disk):
 
 
 def test_a_state_disk_filled_in_the_middle(plug, service, start, small_disk):
-    """The answer cannot be written down, so nothing goes to the drive until it can; one job."""
+    """Until the response can be recorded, nothing is written to the drive; one job."""
     drive = plug(new_device_id()).mount()
     daemon = start(validate_on_drop=False, spool=small_disk / "spool")
     in_the_middle(service, daemon, drive)

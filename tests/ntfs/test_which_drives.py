@@ -1,4 +1,4 @@
-"""Which drives are prepared, and which are refused by name or left strictly alone.
+"""Which drives are prepared, which are refused with a reason, and which are left alone.
 
 Real daemon, real drives, the service on loopback.
 """
@@ -25,7 +25,7 @@ service, start = daemon_process.service, daemon_process.start
 
 
 def test_ext4_is_refused_by_name(plug, service, start):
-    """The obstacle names the file system found and the one asked for, and costs no job."""
+    """The obstacle names both the actual and the requested file system; no job is made."""
     drive = plug(new_device_id(), "ext4").mount()
     daemon = start()
     daemon.drop(drive.label)
@@ -38,7 +38,7 @@ def test_ext4_is_refused_by_name(plug, service, start):
 
 
 def test_vfat_is_refused_by_name(plug, service, start):
-    """As ext4."""
+    """Like ext4."""
     drive = plug(new_device_id(), "vfat").mount()
     daemon = start()
     daemon.drop(drive.label)
@@ -51,7 +51,7 @@ def test_vfat_is_refused_by_name(plug, service, start):
 
 
 def test_a_read_only_drive(plug, service, start):
-    """No job is made for a drive that cannot be signed; mounted writable, it goes on."""
+    """No job is made for a drive that cannot be signed, until it is mounted writable."""
     drive = plug(new_device_id()).mount("ro")
     daemon = start()
     daemon.drop(drive.label)
@@ -66,7 +66,7 @@ def test_a_read_only_drive(plug, service, start):
 
 
 def test_twins(plug, service, start):
-    """Two drives with one label: both are named and neither is taken, until one has gone."""
+    """If two drives have one label, both are named and neither is used until one is gone."""
     device_id = new_device_id()
     right, twin = plug(device_id).mount(), plug(device_id).mount()
     daemon = start()
@@ -82,7 +82,7 @@ def test_twins(plug, service, start):
 
 
 def test_a_bind_mount_of_a_subfolder(plug, service, start, tmp_path):
-    """It shows the drive's label but not its root: left alone, until the root is mounted too."""
+    """It has the drive's label but is not its root: it is not used until the root is mounted."""
     drive = plug(new_device_id()).mount()
     (drive.mount_point / "folder").mkdir()
     drive.bind(tmp_path / "bound", "folder")
@@ -103,7 +103,7 @@ def test_a_bind_mount_of_a_subfolder(plug, service, start, tmp_path):
 
 
 def test_drives_nobody_asked_for(plug, service, start):
-    """Not a byte of them is changed, whatever else goes on."""
+    """No byte of them is changed while other drives are prepared."""
     others = [plug(new_device_id()).mount(), plug(new_device_id(), "ext4").mount()]
     for other in others:
         (other.mount_point / "SIGNATURE").write_text("somebody else's")
@@ -120,7 +120,7 @@ def test_drives_nobody_asked_for(plug, service, start):
 
 
 def test_a_foreign_signature(plug, service, start):
-    """Never overwritten; when the operator has removed it, `retry` goes on at once."""
+    """It is never overwritten; when the operator has removed it, `retry` works at once."""
     drive = plug(new_device_id()).mount()
     foreign = "version:2.0\nsigningMethod:HmacSHA1\njobId:OTHER\nsignature:x=\n"
     (drive.mount_point / "SIGNATURE").write_text(foreign)
@@ -139,7 +139,7 @@ def test_a_foreign_signature(plug, service, start):
 
 
 def test_a_drive_known_by_its_uuid_alone(plug, service, start):
-    """With require_mapping a label proves nothing, and what `devices` says is enough."""
+    """With require_mapping a label does not count, and an entry in `devices` is enough."""
     forged, real = plug(new_device_id()), plug("no name")
     give_own_uuid(forged)
     forged.mount()
@@ -153,7 +153,7 @@ def test_a_drive_known_by_its_uuid_alone(plug, service, start):
 
 
 def test_require_mapping_without_a_mapping(plug, service, start):
-    """The obstacle says where the drive must be described; described there, it goes on at once."""
+    """The obstacle says where to describe the drive; once it is described, it is prepared."""
     drive = plug(new_device_id()).mount()
     daemon = start(require_mapping=True)
     daemon.drop(drive.label)

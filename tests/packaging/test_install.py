@@ -1,6 +1,6 @@
 """scripts/install and scripts/uninstall, from a wheelhouse into a scratch root folder.
 
-One root goes through its life: installed, upgraded, an upgrade that fails, uninstalled.
+One root is installed, upgraded, upgraded with a failure, and uninstalled.
 """
 
 import os
@@ -16,14 +16,14 @@ TOP = Path(__file__).parents[2]
 TOOLS = ("systemd-sysusers", "systemd-tmpfiles", "systemctl")
 
 pytestmark = [
-    pytest.mark.xdist_group("install"),  # one process makes what all of them need
+    pytest.mark.xdist_group("install"),  # share what takes long to build
     pytest.mark.skipif(os.getuid() != 0, reason="only root can install"),
     pytest.mark.skipif(not all(map(shutil.which, TOOLS)), reason="systemd is not installed"),
 ]
 
 
 def script(name, *words):
-    """A script's end."""
+    """Run a script to its end."""
     command = [TOP / "scripts" / name, *map(str, words)]
     environment = {**os.environ, "PYTHON": sys.executable}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -31,7 +31,7 @@ def script(name, *words):
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory):
-    """The wheelhouse, as the README fills it; without any index there is nothing to test."""
+    """Fill a wheelhouse as the README does; without a package index there is nothing to test."""
     folder = tmp_path_factory.mktemp("wheels")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", folder, TOP]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -43,7 +43,7 @@ def wheels(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory, wheels):
-    """A root folder into which driveprep was installed once."""
+    """Make a root folder into which driveprep was installed once."""
     folder = tmp_path_factory.mktemp("root")
     done = script("install", "--root", folder, "--wheels", wheels)
     assert done.returncode == 0, done.stderr
@@ -51,13 +51,13 @@ def root(tmp_path_factory, wheels):
 
 
 def group(root):
-    """The number of the group driveprep there."""
+    """Return the number of the group driveprep in there."""
     lines = (root / "etc/group").read_text().splitlines()
     return next(int(line.split(":")[2]) for line in lines if line.startswith("driveprep:"))
 
 
 def test_command_is_there(root):
-    """/usr/bin/driveprep leads to an environment that knows its place, and needs no network."""
+    """/usr/bin/driveprep runs in the installed environment, and needs no network."""
     command = root / "usr/bin/driveprep"
     assert str(command.readlink()) == "/opt/driveprep/bin/driveprep"
     program = root / "opt/driveprep/bin/driveprep"
@@ -72,7 +72,7 @@ def test_command_is_there(root):
 
 
 def test_service_is_there_and_enabled(root):
-    """Unit, user, folders: the service starts with the machine."""
+    """Unit, user and folders exist, and the service starts with the machine."""
     unit = root / "usr/lib/systemd/system/driveprep.service"
     wanted = root / "etc/systemd/system/multi-user.target.wants/driveprep.service"
 
@@ -83,7 +83,7 @@ def test_service_is_there_and_enabled(root):
 
 
 def test_config_is_for_root_and_the_group(root):
-    """The example is there to be filled in; nobody but root and the group may read it."""
+    """It is the example, to be filled in; only root and the group may read it."""
     config = root / "etc/driveprep/config.yml"
     status = config.stat()
 
@@ -100,7 +100,7 @@ def test_config_is_for_root_and_the_group(root):
     ],
 )
 def test_completions(root, place):
-    """Each shell finds the completion that click makes for it, where it looks for such."""
+    """Each shell finds the completion that click makes for it."""
     assert "_DRIVEPREP_COMPLETE" in (root / "usr/share" / place).read_text()
 
 
@@ -113,7 +113,7 @@ def test_manual(root, page):
 
 
 def test_life_after_the_first_day(root, wheels, tmp_path):
-    """An upgrade keeps what people wrote, a failed one harms nothing, the end leaves no litter."""
+    """An upgrade keeps user files, a failed one changes nothing, --purge removes everything."""
     config, manifest = root / "etc/driveprep/config.yml", root / "var/lib/driveprep/pending/HD1.yml"
     rule = root / "usr/lib/udev/rules.d/90-driveprep-automount.rules"
     program = root / "opt/driveprep/bin/driveprep"
@@ -140,7 +140,7 @@ def test_life_after_the_first_day(root, wheels, tmp_path):
     assert left == []
     assert not (root / "opt/driveprep").exists()
 
-    purged = script("uninstall", "--root", root, "--purge")  # a second time is no fault
+    purged = script("uninstall", "--root", root, "--purge")  # it can be repeated
 
     assert purged.returncode == 0, purged.stderr
     assert list(root.rglob("*driveprep*")) == []

@@ -1,7 +1,7 @@
-"""scripts/package: the Debian package installs what scripts/install does, and asks for the same.
+"""scripts/package: the Debian package installs and requires the same as scripts/install.
 
-Both are laid out into one scratch root folder as dpkg does it; maintainer scripts are only read,
-because they would act on this machine.
+Both are unpacked into a scratch root folder like dpkg does it. Maintainer scripts are only read,
+because they would change this machine.
 """
 
 import gzip
@@ -22,14 +22,14 @@ TOOLS = ("dh", "dh_python3", "systemd-sysusers", "systemd-tmpfiles")
 RULE = "usr/lib/udev/rules.d/90-driveprep-automount.rules"
 
 pytestmark = [
-    pytest.mark.xdist_group("package"),  # one process makes what all of them need
+    pytest.mark.xdist_group("package"),  # share what takes long to build
     pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away"),
     pytest.mark.skipif(not all(map(shutil.which, TOOLS)), reason="debhelper is not installed"),
 ]
 
 
 def told(*command):
-    """What a command prints."""
+    """Run a command and return its output."""
     command = [str(word) for word in command]
     done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -38,7 +38,7 @@ def told(*command):
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory):
-    """The package, and the one with the udev rule."""
+    """Build the package, and the one with the udev rule."""
     folder = tmp_path_factory.mktemp("packages")
     told("scripts/package", "--output", folder)
     [package], [automount] = folder.glob("driveprep_*.deb"), folder.glob("driveprep-a*.deb")
@@ -47,7 +47,7 @@ def packages(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory, packages):
-    """A root folder with the package's files, and what its postinst makes of them."""
+    """Make a root folder with the package's files, and what its postinst adds."""
     folder = tmp_path_factory.mktemp("root")
     told("dpkg-deb", "--extract", packages[0], folder)
     (folder / "etc").mkdir()
@@ -57,7 +57,7 @@ def root(tmp_path_factory, packages):
 
 
 def test_every_file_has_its_place(root):
-    """The files of scripts/install lie where it puts them; pages are compressed, as Debian asks."""
+    """Files are where scripts/install puts them; manual pages are compressed for Debian."""
     for line in told("sh", "-c", ". scripts/layout && layout").splitlines():
         source, place = line.split()
         expected = (TOP / source).read_bytes()
@@ -76,7 +76,7 @@ def test_completions(root, shell):
 
 
 def test_command_runs_from_a_folder_of_its_own(root, tmp_path):
-    """Nobody's `import daemon` finds ours, and ours is not taken for a stranger's."""
+    """Our package `daemon` is not importable by others, and no other is imported instead."""
     command, library = root / "usr/bin/driveprep", root / "usr/share/driveprep"
     (tmp_path / "daemon.py").write_text("raise SystemExit('a stranger')")
     script = command.read_text()
@@ -103,7 +103,7 @@ def test_command_runs_from_a_folder_of_its_own(root, tmp_path):
 
 
 def test_it_asks_for_what_pyproject_asks_for(packages):
-    """The libraries and their versions are written down twice; here they are compared."""
+    """The libraries and versions are written in two files, which must agree."""
     depends = told("dpkg-deb", "--field", packages[0], "Depends").strip().split(", ")
     wanted = re.findall(r"^(\S+)>=(\S+)$", "\n".join(PROJECT["dependencies"]), re.MULTILINE)
     assert len(wanted) == len(PROJECT["dependencies"])
@@ -116,14 +116,14 @@ def test_it_asks_for_what_pyproject_asks_for(packages):
 
 
 def test_version(packages):
-    """It is pyproject.toml's."""
+    """It is the version in pyproject.toml."""
     for package in packages:
         version = told("dpkg-deb", "--field", package, "Version").strip()
         assert version == f"{PROJECT['version']}-1"
 
 
 def test_what_apt_does_after_unpacking(packages, tmp_path):
-    """User, folders, service, in this order: debhelper has seen all that it has to see."""
+    """It makes the user, the folders and the service, in this order."""
     told("dpkg-deb", "--control", packages[0], tmp_path)
     done = (tmp_path / "postinst").read_text()
 
@@ -143,7 +143,7 @@ def test_what_apt_does_after_unpacking(packages, tmp_path):
 
 
 def test_config_is_for_root_and_the_group(root):
-    """As by scripts/install: the example, which nobody but root and the group may read."""
+    """Like with scripts/install, it is the example; only root and the group may read it."""
     config = root / "etc/driveprep/config.yml"
     status = config.stat()
     group = re.search(r"^driveprep:[^:]*:(\d+):", (root / "etc/group").read_text(), re.MULTILINE)
@@ -154,7 +154,7 @@ def test_config_is_for_root_and_the_group(root):
 
 
 def test_the_udev_rule_is_asked_for_by_a_package_of_its_own(packages, root, tmp_path):
-    """Only who installs driveprep-automount has drives mounted."""
+    """Drives are mounted automatically only if driveprep-automount is installed."""
     told("dpkg-deb", "--extract", packages[1], tmp_path)
 
     assert not (root / RULE).exists()
@@ -163,7 +163,7 @@ def test_the_udev_rule_is_asked_for_by_a_package_of_its_own(packages, root, tmp_
 
 @pytest.mark.parametrize("script", ["install", "uninstall"])
 def test_scripts_leave_a_package_alone(root, script):
-    """What apt has installed, apt removes; the sentence says how."""
+    """What apt has installed, apt must remove; the error says how."""
     before = sorted(root.rglob("*"))
 
     done = subprocess.run(

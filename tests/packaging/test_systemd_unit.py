@@ -1,4 +1,4 @@
-"""The unit and its companions, judged by systemd's own tools."""
+"""The unit and the files beside it, checked by systemd's own tools."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ import pytest
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 UNIT = SYSTEMD / "driveprep.service"
 HOST_UNITS = Path("/usr/lib/systemd/system")
-MAX_EXPOSURE = 1.7  # of 10; with only one of the two capabilities it would be the same
+MAX_EXPOSURE = 1.7  # of 10; it would be the same with only one of the two capabilities
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("systemd-analyze"), reason="systemd's tools are not installed"
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def run(*command):
-    """Exit code, and all that a command said."""
+    """Run a command, and return its exit code and its whole output."""
     done = subprocess.run(
         [str(word) for word in command], capture_output=True, text=True, check=False
     )
@@ -28,7 +28,7 @@ def run(*command):
 
 @pytest.fixture
 def root(tmp_path):
-    """A system's root with all units of this machine, ours, and the programs that ours names."""
+    """Make a root folder with this machine's units, our unit, and the programs that it needs."""
     units = tmp_path / "usr/lib/systemd/system"
     shutil.copytree(HOST_UNITS, units, symlinks=True)
     shutil.copy(UNIT, units)
@@ -40,17 +40,17 @@ def root(tmp_path):
 
 
 def verify(root):
-    """What systemd has to say about our unit; pages of the manual are another test's business."""
+    """Have systemd check our unit, except for manual pages, which are not in this root."""
     return run("systemd-analyze", "verify", "--man=no", f"--root={root}", UNIT.name)
 
 
 def test_unit_is_understood(root):
-    """systemd knows every setting of the unit, and finds what it names."""
+    """systemd knows every setting of the unit, and finds every file that it names."""
     assert verify(root) == (0, "")
 
 
 def test_misspelt_setting_would_be_told(root):
-    """The judge of the test above does see a setting that systemd does not know."""
+    """The check of the test above does find an unknown setting."""
     unit = root / HOST_UNITS.relative_to("/") / UNIT.name
     unit.write_text(UNIT.read_text().replace("WatchdogSec", "WatchdogSecs"))
 
@@ -58,7 +58,7 @@ def test_misspelt_setting_would_be_told(root):
 
 
 def test_sandbox_is_tight():
-    """`systemd-analyze security` finds no more exposure than this work needs."""
+    """`systemd-analyze security` finds no more exposure than necessary."""
     threshold = f"--threshold={MAX_EXPOSURE * 10:.0f}"
     code, told = run("systemd-analyze", "security", "--offline=true", threshold, UNIT)
 
@@ -68,7 +68,7 @@ def test_sandbox_is_tight():
 
 
 def test_user_group_and_folders(tmp_path):
-    """sysusers and tmpfiles make user, group and a drop folder that is setgid and sticky."""
+    """sysusers and tmpfiles make the user, the group, and a setgid and sticky drop folder."""
     for kind in ("sysusers", "tmpfiles"):
         shutil.copytree(SYSTEMD / f"{kind}.d", tmp_path / f"usr/lib/{kind}.d")
     (tmp_path / "etc").mkdir()
@@ -94,7 +94,7 @@ def test_user_group_and_folders(tmp_path):
 
 
 def test_tmpfiles_changes_nothing_that_is_there(tmp_path):
-    """A second run keeps what was dropped meanwhile."""
+    """A second run keeps what was dropped in the meantime."""
     for kind in ("sysusers", "tmpfiles"):
         shutil.copytree(SYSTEMD / f"{kind}.d", tmp_path / f"usr/lib/{kind}.d")
     (tmp_path / "etc").mkdir()
@@ -109,14 +109,14 @@ def test_tmpfiles_changes_nothing_that_is_there(tmp_path):
 
 
 def test_the_secret_is_optional():
-    """A LoadCredential= without a path is no fault where the file is not there, systemd.exec(5)."""
+    """LoadCredential= without a path is not an error if there is no file, systemd.exec(5)."""
     loaded = re.findall(r"(?m)^LoadCredential=(.*)", UNIT.read_text())
 
     assert sorted(loaded) == ["aws-access-key-id", "aws-secret-access-key"]
 
 
 def test_automatic_mounts_are_harmless():
-    """The udev rule mounts NTFS only, at once; nothing on it is a device, runs or is for all."""
+    """The udev rule mounts only NTFS, at once, and without devices, programs and shared files."""
     rule = (SYSTEMD / "udev/90-driveprep-automount.rules").read_text()
 
     assert 'ENV{ID_FS_TYPE}!="ntfs", GOTO="driveprep_end"' in rule

@@ -1,4 +1,4 @@
-"""What an operator does with manifests and drives, and what he looks at in the end.
+"""What an operator does with manifests and drives, and what is checked in the end.
 
 Most of the black-box tests end in one question: was this drive prepared exactly once?
 """
@@ -26,12 +26,12 @@ GUIDE = (Path(__file__).parents[1] / "data" / "guide-manifest.yml").read_bytes()
 
 
 def new_device_id() -> str:
-    """A deviceId, fit as a label of any file system, that no other drive on this machine has."""
+    """Return a deviceId that no other drive here has; any file system can have it as a label."""
     return f"HD{secrets.token_hex(4).upper()}"
 
 
 def manifest_for(device_id: str, **values: str) -> bytes:
-    """The guide's example for a drive of that name; `values` replace those of its first keys."""
+    """Return the guide's example for that deviceId, with other values for some top-level keys."""
     lines = {"deviceId": device_id, **values}
     text = GUIDE.decode()
     for key, value in lines.items():
@@ -41,13 +41,13 @@ def manifest_for(device_id: str, **values: str) -> bytes:
 
 
 def uuid_of(drive: RealDrive) -> str:
-    """The file system's UUID as blkid tells it."""
+    """Return the file system's UUID from blkid."""
     command = ["blkid", "-p", "-o", "value", "-s", "UUID", drive.device]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def give_own_uuid(drive: RealDrive) -> None:
-    """Change the UUID of an NTFS drive: mkfs.ntfs gives all that it makes in a second the same."""
+    """Change the UUID of an NTFS drive: mkfs.ntfs makes the same one for a whole second."""
     serial = secrets.token_hex(8)
     command = ["ntfslabel", f"--new-serial={serial}", drive.device]
     subprocess.run(command, capture_output=True, check=True)
@@ -55,7 +55,7 @@ def give_own_uuid(drive: RealDrive) -> None:
 
 
 def mount(drive: RealDrive) -> None:
-    """Mount it as soon as the ntfs-3g of its last mount has let go of the device."""
+    """Mount it as soon as the ntfs-3g of its last mount has closed the device."""
 
     def is_mounted() -> bool:
         try:
@@ -67,7 +67,7 @@ def mount(drive: RealDrive) -> None:
 
 
 def unmount(drive: RealDrive) -> None:
-    """Unmount it as an operator does: again, while somebody has a file or folder of it open."""
+    """Unmount it like an operator: try again as long as a program has something on it open."""
 
     def is_unmounted() -> bool:
         command = ["umount", str(drive.mount_point)]
@@ -77,13 +77,13 @@ def unmount(drive: RealDrive) -> None:
 
 
 def signature_of(job: Job) -> bytes:
-    """SIGNATURE of a job of the service, as the API's notes have it."""
+    """Return the SIGNATURE of a job of the service, as the API documentation describes it."""
     lines = ("version:2.0", "signingMethod:HmacSHA1", f"jobId:{job.job_id}")
     return "\n".join([*lines, f"signature:{job.signature}", ""]).encode()
 
 
 def jobs_for(service: Emulator, device_id: str) -> list[Job]:
-    """The service's jobs for a deviceId, oldest first."""
+    """Return the service's jobs for a deviceId, oldest first."""
     return [job for job in service.jobs if job.device_id == device_id]
 
 
@@ -94,7 +94,7 @@ def prepared_once(
     device_id: str,
     manifest: bytes | None = None,
 ) -> Job:
-    """Wait until the drive at `root` is prepared; the service's one job for it.
+    """Wait until the drive at `root` is prepared, and return the service's only job for it.
 
     Checked: one job, made of the manifest as dropped; the exact SIGNATURE, and nothing else, on
     the drive; the papers, whole and once; nothing of it left in pending/.
@@ -110,23 +110,23 @@ def prepared_once(
 
 
 def is_filed(daemon: DaemonProcess, device_id: str, manifest: bytes | None = None) -> bool:
-    """Whether the last effects have come: the papers lie there, the manifest has left pending/."""
+    """Return whether it is all done: the papers are filed, the manifest has left pending/."""
     manifest = manifest_for(device_id) if manifest is None else manifest
     try:
         waiting = [one.read_bytes() for one in daemon.pending.iterdir()]
-    except FileNotFoundError:  # it is just being taken out
+    except FileNotFoundError:  # it is being moved out
         return False
     return bool(daemon.papers(device_id)) and manifest not in waiting
 
 
 def check_drive(root: Path, job: Job) -> None:
-    """The drive carries the job's SIGNATURE, byte for byte, and nothing else."""
+    """Check that the drive contains the job's SIGNATURE, byte for byte, and nothing else."""
     assert (root / "SIGNATURE").read_bytes() == signature_of(job), root
     assert os.listdir(root) == ["SIGNATURE"], os.listdir(root)
 
 
 def check_papers(papers: Path, job: Job) -> None:
-    """A folder in prepared/ holds manifest as sent, SIGNATURE copy and receipt of the job."""
+    """Check that a folder in prepared/ has the job's manifest, SIGNATURE and receipt."""
     assert papers.name.startswith(f"{job.job_id}-"), papers
     assert (papers / "manifest.yml").read_bytes() == job.manifest.encode()
     assert (papers / "SIGNATURE").read_bytes() == signature_of(job)
@@ -134,9 +134,9 @@ def check_papers(papers: Path, job: Job) -> None:
 
 
 def look_again(service: Emulator, daemon: DaemonProcess, plug: Callable[..., Any]) -> None:
-    """Return when the daemon has seen all that happened before.
+    """Return when the daemon has seen everything that happened before.
 
-    A drive of its own is prepared from drop to papers: no bell before it is unanswered then.
+    Another drive is prepared from drop to papers, and events are handled in order.
     """
     witness = plug(new_device_id()).mount()
     daemon.drop(witness.label)

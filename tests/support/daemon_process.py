@@ -1,6 +1,6 @@
-"""`driveprep run` as a child process, used from outside as an operator and systemd would.
+"""`driveprep run` as a child process, used from outside like an operator and systemd do.
 
-With it come the fixtures of the black-box tests: a service, and daemons that end with their test.
+The fixtures of the black-box tests: a service, and daemons that end with their test.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DRIVEPREP = [sys.executable, "-m", "daemon"]
 
 
 class DaemonProcess:
-    """`driveprep run`, its config.yml, spool and log in a folder of their own."""
+    """`driveprep run` with config.yml, spool and log in a folder of its own."""
 
     def __init__(
         self, folder: Path, endpoint: str, *, spool: Path | None = None, **settings: object
@@ -40,7 +40,7 @@ class DaemonProcess:
         self.config = folder / "config.yml"
         self.spool = spool or folder / "spool"
         self.pending = self.spool / "pending"
-        self.notified: list[str] = []  # what systemd would have been told, over all starts
+        self.notified: list[str] = []  # all notifications to systemd, of all starts
         self._log = folder / "daemon.log"
         self._endpoint = endpoint
         self._log.touch()
@@ -49,7 +49,7 @@ class DaemonProcess:
         self.configure(**settings)
 
     def configure(self, *, secret: str = SECRET_ACCESS_KEY, **settings: object) -> None:
-        """Put a whole new config.yml in the place of the old one."""
+        """Replace config.yml by a new one, atomically."""
         secret_file = self.config.with_name("secret")
         secret_file.touch(mode=0o600)
         secret_file.write_text(secret)
@@ -60,7 +60,7 @@ class DaemonProcess:
         new.rename(self.config)
 
     def start(self, *, is_notified: bool = True) -> Self:
-        """Start it and wait until it says READY=1; without systemd's socket, until it logs."""
+        """Start it, and wait until it reports READY=1; or without that, until it logs."""
         environment = {**os.environ, **(self._listen() if is_notified else {})}
         told, logged = len(self.notified), len(self.log)
         with self._log.open("ab") as log:
@@ -77,56 +77,56 @@ class DaemonProcess:
         return self
 
     def stop(self) -> int:
-        """End it with SIGTERM; its exit code."""
+        """End it with SIGTERM, and return its exit code."""
         return self.end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it with SIGKILL, if it has not ended. Idempotent."""
+        """End it with SIGKILL if it still runs. Idempotent."""
         self.end(signal.SIGKILL)
 
     def end(self, number: signal.Signals) -> int:
-        """Send a signal if it still runs, and wait for the end; the exit code."""
+        """Send a signal if it still runs, wait for its end, and return the exit code."""
         assert self._process
         self._process.send_signal(number)
         return self.wait()
 
     def wait(self) -> int:
-        """The exit code, once it has ended by itself."""
+        """Wait for its end, and return the exit code."""
         assert self._process
         code = self._process.wait(PATIENCE_SECONDS)
         if self._ear:
-            self._ear.sendto(b"", self._ear.getsockname())  # the end of _hear
+            self._ear.sendto(b"", self._ear.getsockname())  # ends _hear()
             self._ear = None
         return code
 
     def restart(self) -> Self:
-        """Stop it properly, and start it again."""
+        """Stop it with SIGTERM, and start it again."""
         assert self.stop() == 0
         return self.start()
 
     @property
     def pid(self) -> int:
-        """The process's number."""
+        """The process id."""
         assert self._process
         return self._process.pid
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether it still runs."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def log(self) -> str:
-        """All that it wrote to standard error, over all starts."""
+        """Everything that it wrote to standard error, in all starts."""
         return self._log.read_text()
 
     def command(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
-        """Another driveprep command with the same configuration, to its end."""
+        """Run another driveprep command with the same configuration, to its end."""
         line = [*DRIVEPREP, *map(str, words), "--config", str(self.config)]
         return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
 
     def until(self, what: str, condition: Callable[[], T], deadline: float = PATIENCE_SECONDS) -> T:
-        """wait_until(), with the end of the daemon's log where it fails."""
+        """Like wait_until(); a failure shows the end of the daemon's log."""
         try:
             return wait_until(what, condition, deadline)
         except AssertionError as error:
@@ -134,21 +134,21 @@ class DaemonProcess:
             raise AssertionError(f"{error}\n{end}") from None
 
     def status(self) -> dict[str, Any]:
-        """What `driveprep status --json` tells."""
+        """Return the output of `driveprep status --json`."""
         done = self.command("status", "--json")
         assert done.returncode == 0, done.stderr
         told: dict[str, Any] = json.loads(done.stdout)
         return told
 
     def job(self, device_id: str) -> dict[str, Any]:
-        """The newest job that status shows for a deviceId; empty if there is none."""
+        """Return the newest job in the status for a deviceId; empty if there is none."""
         jobs = [job for job in self.status()["jobs"] if job["deviceId"] == device_id]
         return jobs[-1] if jobs else {}
 
     def obstacle(self, device_id: str, *words: str) -> dict[str, Any]:
-        """Wait until status tells an obstacle of the job with all these words in it; the job."""
+        """Wait until the status shows an obstacle with all these words; return the job."""
 
-        def is_logged() -> bool:  # asked first, because status is another process each time
+        def is_logged() -> bool:  # checked first, because each status is another process
             lines = [line for line in self.log.splitlines() if device_id in line]
             return any(all(word in line for word in words) for line in lines)
 
@@ -162,28 +162,28 @@ class DaemonProcess:
         return self.until(what, found)
 
     def drop(self, device_id: str, data: bytes | None = None, name: str = "") -> Path:
-        """Rename a manifest into pending/; by default the guide's for that deviceId."""
+        """Rename a manifest into pending/, by default the guide's for that deviceId."""
         name = name or f"{device_id}.yml"
         new = self.spool / name
         new.write_bytes(manifest_for(device_id) if data is None else data)
         return new.rename(self.pending / name)
 
     def papers(self, device_id: str) -> list[Path]:
-        """The folders in prepared/ for a deviceId, half made ones too."""
+        """Return the folders in prepared/ for a deviceId, even unfinished ones."""
         name = re.sub("[^A-Za-z0-9._-]", "_", device_id)
         return [one for one in (self.spool / "prepared").iterdir() if name in one.name]
 
     def rejected(self, name: str) -> str:
-        """Wait until a manifest is rejected; the reason."""
+        """Wait until a manifest is rejected, and return the reason."""
         reason = self.spool / "rejected" / f"{name}.reason.txt"
         place = self.spool / "rejected" / name
         self.until(f"{name} is rejected", lambda: reason.exists() and place.exists())
         return reason.read_text()
 
     def _listen(self) -> dict[str, str]:
-        """Be systemd; what the daemon must have in its environment to know."""
+        """Act as systemd; return the daemon's environment variable for that."""
         self._ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._ear.bind("")  # the kernel gives a free abstract address
+        self._ear.bind("")  # the kernel chooses a free abstract address
         address = "@" + self._ear.getsockname()[1:].decode()
         threading.Thread(target=self._hear, args=[self._ear], daemon=True).start()
         return {"NOTIFY_SOCKET": address}
@@ -196,7 +196,7 @@ class DaemonProcess:
 
 @pytest.fixture
 def service() -> Iterator[Emulator]:
-    """The service: our emulator, listening on loopback."""
+    """Start the emulated service on loopback."""
     with Emulator(quota=10_000) as emulator:
         yield emulator
 
@@ -206,7 +206,7 @@ Start = Callable[..., DaemonProcess]
 
 @pytest.fixture
 def start(tmp_path: Path, service: Emulator) -> Iterator[Start]:
-    """Start a daemon with these settings: `start(timeout=1)`. No test may meet a bug in it."""
+    """Start a daemon with these settings: `start(timeout=1)`. A traceback fails the test."""
     daemons: list[DaemonProcess] = []
 
     def start(
@@ -218,7 +218,7 @@ def start(tmp_path: Path, service: Emulator) -> Iterator[Start]:
 
     yield start
     for daemon in daemons:
-        with contextlib.suppress(AssertionError):  # it never came so far
+        with contextlib.suppress(AssertionError):  # it was never started
             daemon.kill()
     for daemon in daemons:
         assert "Traceback" not in daemon.log

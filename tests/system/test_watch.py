@@ -1,4 +1,4 @@
-"""Watched folders, by the kernel's own events."""
+"""Watched folders, with real events of the kernel."""
 
 import os
 import queue
@@ -12,17 +12,17 @@ SECONDS = 10  # until a missing event is a failure
 
 
 class Ear:
-    """Hears what a watch tells."""
+    """Records what a watch reports."""
 
     def __init__(self):
         self.calls = queue.Queue()
 
     def __call__(self, name, complete):
-        """What the watch calls."""
+        """Record one call of the watch."""
         self.calls.put((name, complete))
 
     def until(self, call):
-        """Everything told up to `call`, which must come."""
+        """Wait for `call`, and return everything reported up to it."""
         told = []
         while call not in told:
             told.append(self.calls.get(timeout=SECONDS))
@@ -31,7 +31,7 @@ class Ear:
 
 @pytest.fixture
 def watched(tmp_path):
-    """A watched folder, and the ear that hears of it."""
+    """Watch a folder; return it and the ear that records its changes."""
     folder, ear = tmp_path / "pending", Ear()
     folder.mkdir()
     watch = Watch()
@@ -42,7 +42,7 @@ def watched(tmp_path):
 
 
 def test_closed_after_writing(watched):
-    """A file is told of as it is begun, and as complete once its writer has closed it."""
+    """A file is reported when it is created, and as complete when its writer has closed it."""
     folder, ear = watched
 
     with (folder / "a.yml").open("w") as file:
@@ -55,7 +55,7 @@ def test_closed_after_writing(watched):
 
 
 def test_renamed_in_from_elsewhere(watched):
-    """A file that is renamed into the folder is complete as it comes."""
+    """A file that is renamed into the folder is complete at once."""
     folder, ear = watched
     (folder.parent / "a.yml").write_text("x")
 
@@ -65,7 +65,7 @@ def test_renamed_in_from_elsewhere(watched):
 
 
 def test_renamed_within(watched):
-    """A rename within the folder tells of both names, of the new one as complete."""
+    """A rename within the folder reports both names, the new one as complete."""
     folder, ear = watched
     (folder / "a.part").write_text("x")
     ear.until(("a.part", True))
@@ -76,7 +76,7 @@ def test_renamed_within(watched):
 
 
 def test_taken_away(watched):
-    """Deleted and renamed out, a file is told of, and is not called complete."""
+    """A file that is deleted or moved out is reported, but not as complete."""
     folder, ear = watched
     for name in ("a.yml", "b.yml"):
         (folder / name).write_text("x")
@@ -90,7 +90,7 @@ def test_taken_away(watched):
 
 
 def test_looking_is_silent(watched):
-    """Listing the folder and reading its files tells nothing, so that no look calls the next."""
+    """Listing the folder and reading its files is not reported, or a scan would cause the next."""
     folder, ear = watched
     (folder / "a.yml").write_text("x")
     ear.until(("a.yml", True))
@@ -105,7 +105,7 @@ def test_looking_is_silent(watched):
 
 
 def test_names_that_are_no_utf8(watched):
-    """A name of any bytes is told as Python spells such names."""
+    """A name of any bytes is reported as os.fsdecode() returns it."""
     folder, ear = watched
 
     with open(os.fsencode(folder) + b"/\xff.yml", "w") as file:
@@ -115,7 +115,7 @@ def test_names_that_are_no_utf8(watched):
 
 
 def test_folder_that_cannot_be_watched(tmp_path, caplog):
-    """One folder that cannot be watched is warned of; the others are watched all the same."""
+    """A folder that cannot be watched is logged; the others are still watched."""
     ear, watch = Ear(), Watch()
     watch.add(tmp_path / "missing", ear)
     watch.add(tmp_path, ear)
@@ -130,7 +130,7 @@ def test_folder_that_cannot_be_watched(tmp_path, caplog):
 
 
 def test_polled(tmp_path, monkeypatch):
-    """Where servers tell no one, a changed folder is noticed by looking again and again."""
+    """On network file systems, which report no events, the folder is polled."""
     monkeypatch.setattr("daemon.system.watch.POLL_SECONDS", 0.05)
     ear, watch = Ear(), Watch(polled=True)
     watch.add(tmp_path, ear)

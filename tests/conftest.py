@@ -18,7 +18,7 @@ pytest.register_assert_rewrite("as_operator", "daemon_process", "loop_drives")
 FOREIGN = ("AWS_", "LANG", "LC_", "NOTIFY_SOCKET", "WATCHDOG_", "CREDENTIALS_DIRECTORY")
 FOREIGN += ("DRIVEPREP_CONFIG", "JOURNAL_STREAM", "LISTEN_", "COLUMNS", "LINES", "NO_COLOR")
 
-# How long an example takes says nothing on a busy machine.
+# How long an example takes says nothing on a busy machine; pytest-timeout ends what hangs.
 settings.register_profile("driveprep", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("driveprep")
 

@@ -27,7 +27,7 @@ from as_operator import (
     wait_until,
 )
 from daemon_process import DaemonProcess
-from loop_drives import attach
+from loop_drives import attach, detach
 
 from daemon.importexport.emulator import Emulator
 
@@ -59,7 +59,7 @@ def torn_out(drive) -> None:
 
 def detached(drive) -> None:
     """Detach the medium of a mounted file system; it comes back with another device node."""
-    subprocess.run(["losetup", "--detach", drive.device], check=True)
+    detach(drive.image, wait=False)
     torn_out(drive)
     wait_until("the loop device is free", lambda: not drivers_of(drive))
     drive.device = attach(drive.image)

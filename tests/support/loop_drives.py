@@ -253,7 +253,9 @@ def clean(folder: Path) -> None:
         except OSError:  # just detached
             continue
         if image.is_relative_to(folder):
-            subprocess.run(["losetup", "-d", f"/dev/{attribute.parts[-3]}"], check=False)
+            loop = f"/dev/{attribute.parts[-3]}"
+            subprocess.run(["losetup", "-d", loop], check=False)
+            private_mounts.hide(loop)
 
 
 if __name__ == "__main__":

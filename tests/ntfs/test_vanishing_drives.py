@@ -148,17 +148,19 @@ def test_a_twin_at_the_same_mount_point(plug, service, start):
     drive, twin = plug(new_device_id()), plug("twin")
     twin.make(drive.label)
     give_own_uuid(drive)
+    twin.pull()  # as long as it is there, neither of the two is used
     drive.mount()
     daemon = start(validate_on_drop=False)
     in_the_middle(service, daemon, drive)
 
     torn_out(drive)
+    twin.device = attach(twin.image)
     twin.mount_point = drive.mount_point
     twin.mount()
     waits(daemon, drive, "is a different one")
 
     assert os.listdir(twin.mount_point) == []
-    unmount(twin)
+    twin.pull()
     assert os.listdir(drive.mount_point) == []
     mount(drive)
     prepared_once(service, daemon, drive.mount_point, drive.label)

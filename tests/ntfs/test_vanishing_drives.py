@@ -105,12 +105,13 @@ def test_pulled_in_the_middle(plug, service, start, tmp_path, pull, restarts):
 
 def test_pulled_while_in_doubt(plug, service, start):
     """With response and drive lost, the job is found at the service, and then its drive."""
-    service.faults.add("cut-after", "CreateJob")
-    service.faults.add("503", "ListJobs")
+    service.faults.add("hang-after", "CreateJob")
     drive = plug(new_device_id()).mount()
     daemon = start(validate_on_drop=False, timeout=1)
     daemon.drop(drive.label)
-    wait_until("the answer is lost", lambda: not service.faults.pending())
+    wait_until("the job is made", lambda: jobs_for(service, drive.label))
+    service.faults.add("503", "ListJobs")
+    wait_until("the job is looked for", lambda: not service.faults.pending())
 
     torn_out(drive)
     waits(daemon, drive, "no mounted drive")

@@ -152,12 +152,13 @@ def test_a_kill_before_each_effect_with_a_service_on_a_real_wire(world):
     """Over HTTP, with the emulator: killed once before each effect, then one job."""
     drive = world.plug_in("HD001")
     start = world.photo()
-    with Emulator(clock=world.clock, quota=1000) as emulator:
-        world.endpoint, world.made = emulator.endpoint, lambda: emulator.jobs
-        for number in count():
-            dropped = manifest(prefix=f"{number}/")
-            world.restore(start)
-            world.drop(NAME, dropped)
+    for number in count():
+        dropped = manifest(prefix=f"{number}/")
+        world.restore(start)
+        world.drop(NAME, dropped)
+        with Emulator(clock=world.clock) as emulator:
+            world.endpoint = emulator.endpoint
+            world.made = lambda emulator=emulator: emulator.jobs
             try:
                 world.live(kill_at(number))
                 break

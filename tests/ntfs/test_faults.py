@@ -136,12 +136,13 @@ def test_several_jobs_at_the_service(plug, service, start):
 
 def test_a_job_in_doubt_at_another_service(plug, service, start):
     """The list of another endpoint proves nothing: the obstacle asks for the old endpoint."""
-    service.faults.add("cut-after", "CreateJob")
-    service.faults.add("503", "ListJobs")
+    service.faults.add("hang-after", "CreateJob")
     drive = plug(new_device_id()).mount()
     with Emulator() as other:
         daemon = start(**AT_ONCE)
         daemon.drop(drive.label)
+        wait_until("the job is made", lambda: jobs_for(service, drive.label))
+        service.faults.add("503", "ListJobs")
         daemon.obstacle(drive.label, "")
 
         daemon.configure(**AT_ONCE, endpoint=other.endpoint)
@@ -225,4 +226,4 @@ def test_a_wrong_clock(plug, start):
         daemon.drop(drive.label)
 
         prepared_once(tomorrow, daemon, drive.mount_point, drive.label)
-        assert daemon.log.count("local clock is wrong") == 1
+        assert daemon.log.count("the service refused our clock") == 1

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import daemon_process
 import pytest
-from as_operator import give_own_uuid, new_device_id, prepared_once, unmount, uuid_of
+from as_operator import give_own_uuid, look_again, new_device_id, prepared_once, uuid_of
 
 service, start = daemon_process.service, daemon_process.start
 
@@ -217,7 +217,7 @@ def test_a_mount_over_the_mount_point_gets_nothing(plug, service, start) -> None
 
 
 def test_a_forged_twin_stops_both(plug, service, start) -> None:
-    """With the same label and UUID neither is used; with the twin unmounted, the other is."""
+    """With the same label and UUID neither is used; with the twin unplugged, the other is."""
     name = new_device_id()
     real, forged = plug(name), plug(name)
     give_own_uuid(real)
@@ -230,7 +230,8 @@ def test_a_forged_twin_stops_both(plug, service, start) -> None:
     daemon.drop(name)
     daemon.obstacle(name, str(real.mount_point), str(forged.mount_point))
     assert service.jobs == ()
-    unmount(forged)
+    forged.pull()
+    look_again(service, daemon, plug)  # its mounts are noticed at once, a detached device is not
 
     prepared_once(service, daemon, real.mount_point, name)
     assert daemon.stop() == 0

@@ -27,7 +27,9 @@ service, start = daemon_process.service, daemon_process.start
 # that there must be at least.
 KINDS = {
     "sync": ("fsync,fdatasync", 1, 10),
-    "rename": ("?rename,renameat,renameat2", 1, 3),
+    "rename": ("?rename,renameat", 1, 2),
+    "rename to a free name": ("renameat2", 1, 1),  # of SIGNATURE; ntfs-3g cannot do it, so then:
+    "link": ("?link,linkat", 1, 1),
     "unlink": ("?unlink,unlinkat", 1, 3),
     "send": ("sendto,sendmsg", 1, 1),
     "receive": ("recvfrom,recvmsg", 1, 1),

@@ -27,7 +27,7 @@ from as_operator import (
     wait_until,
 )
 from daemon_process import DaemonProcess
-from loop_drives import attach
+from loop_drives import attach, detach
 
 from daemon.importexport.emulator import Emulator
 
@@ -59,7 +59,7 @@ def torn_out(drive) -> None:
 
 def detached(drive) -> None:
     """Detach the medium of a mounted file system; it comes back with another device node."""
-    subprocess.run(["losetup", "--detach", drive.device], check=True)
+    detach(drive.image, wait=False)
     torn_out(drive)
     wait_until("the loop device is free", lambda: not drivers_of(drive))
     drive.device = attach(drive.image)
@@ -105,12 +105,13 @@ def test_pulled_in_the_middle(plug, service, start, tmp_path, pull, restarts):
 
 def test_pulled_while_in_doubt(plug, service, start):
     """With response and drive lost, the job is found at the service, and then its drive."""
-    service.faults.add("cut-after", "CreateJob")
-    service.faults.add("503", "ListJobs")
+    service.faults.add("hang-after", "CreateJob")
     drive = plug(new_device_id()).mount()
     daemon = start(validate_on_drop=False, timeout=1)
     daemon.drop(drive.label)
-    wait_until("the answer is lost", lambda: not service.faults.pending())
+    wait_until("the job is made", lambda: jobs_for(service, drive.label))
+    service.faults.add("503", "ListJobs")
+    wait_until("the job is looked for", lambda: not service.faults.pending())
 
     torn_out(drive)
     waits(daemon, drive, "no mounted drive")
@@ -148,17 +149,19 @@ def test_a_twin_at_the_same_mount_point(plug, service, start):
     drive, twin = plug(new_device_id()), plug("twin")
     twin.make(drive.label)
     give_own_uuid(drive)
+    twin.pull()  # as long as it is there, neither of the two is used
     drive.mount()
     daemon = start(validate_on_drop=False)
     in_the_middle(service, daemon, drive)
 
     torn_out(drive)
+    twin.device = attach(twin.image)
     twin.mount_point = drive.mount_point
     twin.mount()
     waits(daemon, drive, "is a different one")
 
     assert os.listdir(twin.mount_point) == []
-    unmount(twin)
+    twin.pull()
     assert os.listdir(drive.mount_point) == []
     mount(drive)
     prepared_once(service, daemon, drive.mount_point, drive.label)

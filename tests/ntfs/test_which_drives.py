@@ -77,6 +77,7 @@ def test_twins(plug, service, start):
     assert os.listdir(right.mount_point) == os.listdir(twin.mount_point) == []
 
     twin.pull()
+    look_again(service, daemon, plug)  # its mounts are noticed at once, a detached device is not
 
     prepared_once(service, daemon, right.mount_point, device_id)
 

@@ -348,7 +348,15 @@ def test_only_what_is_filed_and_open_is_due(desk):
     """By time only what is filed and open is due; by its deviceId also what waits to be signed."""
     waiting = desk.submitted("HD001")
     over = desk.filed("HD002")
-    (bad,) = desk.journal.add([replace(over, number=0, state=Pending("1"), filed=False)])
+    new = NewJob(
+        device_id="HD002",
+        file_system="NTFS",
+        name="bad.yml",
+        sha256="",
+        state=Pending("1"),
+        since=desk.now,
+    )
+    (bad,) = desk.journal.add([new])
     desk.journal.mark_filed(desk.journal.record(bad, Rejected("x")))
     desk.client.cancel_job(over.job_id)
     desk.poller.ask(over)

@@ -33,6 +33,7 @@ MAKE = {
     "ext4": ["mkfs.ext4", "-F", "-q", "-L"],
 }
 MOUNT = {"ntfs": "ntfs-3g", "vfat": "vfat", "ext4": "ext4"}
+SHOWN: dict[Path, set[str]] = {}  # the loop devices of each image that the daemon can see
 PROGRAMS = ("losetup", "mount", "mkfs.ntfs", "mkfs.vfat", "mkfs.ext4", "ntfs-3g", "sfdisk", "partx")
 
 
@@ -69,16 +70,21 @@ def attach(image: Path, *options: str) -> str:
             ["losetup", *options, "--find", "--show", str(image)], capture_output=True, check=False
         )
         if done.returncode == 0:
-            loop = os.fsdecode(done.stdout).strip()
-            private_mounts.show(loop)
-            return loop
+            return _shown(image, os.fsdecode(done.stdout).strip())
     raise AssertionError(f"no loop device: {os.fsdecode(done.stderr)}")
+
+
+def _shown(image: Path, loop: str) -> str:
+    SHOWN.setdefault(image, set()).add(loop)
+    private_mounts.show(loop)
+    return loop
 
 
 def detach(image: Path, *, wait: bool = True) -> None:
     """Detach the image from its loop devices and wait until that is done. Idempotent."""
     for loop in loops_of(image):
         subprocess.run(["losetup", "-d", loop], capture_output=True, check=False)
+    for loop in SHOWN.pop(image, ()):  # those that the test itself has detached as well
         private_mounts.hide(loop)  # another run of the tests may use it next
     if wait:  # ntfs-3g closes the device a moment after the unmount
         wait_until(f"{image} is detached", lambda: not loops_of(image))
@@ -143,8 +149,8 @@ class RealDrive:
         self.pull()
         other.pull()
         done = subprocess.run(["losetup", loop, str(other.image)], capture_output=True, check=False)
-        other.device = loop if done.returncode == 0 else attach(other.image)
-        private_mounts.show(other.device)
+        is_taken = done.returncode != 0
+        other.device = attach(other.image) if is_taken else _shown(other.image, loop)
 
 
 Plug = Callable[..., RealDrive]
@@ -253,7 +259,9 @@ def clean(folder: Path) -> None:
         except OSError:  # just detached
             continue
         if image.is_relative_to(folder):
-            subprocess.run(["losetup", "-d", f"/dev/{attribute.parts[-3]}"], check=False)
+            loop = f"/dev/{attribute.parts[-3]}"
+            subprocess.run(["losetup", "-d", loop], check=False)
+            private_mounts.hide(loop)
 
 
 if __name__ == "__main__":

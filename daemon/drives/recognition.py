@@ -96,12 +96,11 @@ class Recognition:
                 code="not-mounted",
             )
         drives = tuple(drives)
-        near = resemblance.nearly(device_id, [*drives, *present])
-        return DriveAbsentError(
-            f"no mounted drive matches {name}{_unidentified(drives)}{_near(near)}",
-            self._how_recognised(device_id) + self._without_udev(device_id, drives) + _lines(near),
-            code="nearly-fits" if near else "drive-absent",
-        )
+        reason = f"no mounted drive matches {name}{_unidentified(drives)}"
+        hint = self._how_recognised(device_id) + self._without_udev(device_id, drives)
+        if near := resemblance.nearly(device_id, [*drives, *present]):
+            return DriveError(reason + _near(near), hint + _lines(near), code="nearly-fits")
+        return DriveAbsentError(reason, hint, code="drive-absent")
 
     def _check_one_disk(
         self, device_id: str, matching: Sequence[Drive], present: Iterable[Unmounted]
@@ -137,8 +136,6 @@ def _near(near: Sequence[tuple[Volume, str]]) -> str:
 
 
 def _lines(near: Sequence[tuple[Volume, str]]) -> str:
-    if not near:
-        return ""
     lines = " or ".join(f"`{line}`" for _, line in near)
     return f" If that drive is meant, write below `devices:` in config.yml: {lines}"
 

@@ -48,14 +48,22 @@ def nearly(device_id: str, volumes: Iterable[Volume]) -> list[tuple[Volume, str]
     return found
 
 
+def similar(device_ids: Iterable[str], names: Iterable[str]) -> set[str]:
+    """Return the deviceIds that nearly are one of the `names`, labels or serials of drives."""
+    forms = set().union(*map(_forms, names))
+    return {one for one in device_ids if forms & _forms(one)} if forms else set()
+
+
 def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
 def _forms(text: str) -> set[str]:
     """Return the spellings that are taken for the same."""
-    plain = unicodedata.normalize("NFKC", DASHES.sub("-", text)).casefold()
-    plain = "".join(one for one in plain if unicodedata.category(one) != "Cf")
+    plain = text.casefold()
+    if not text.isascii():
+        plain = unicodedata.normalize("NFKC", DASHES.sub("-", text)).casefold()
+        plain = "".join(one for one in plain if unicodedata.category(one) != "Cf")
     plain = plain.strip().strip(QUOTES).strip()
     forms = {plain, plain.removeprefix("wd-")}
     if HEX.fullmatch(plain):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from daemon.drives import resemblance
 from daemon.drives.drive import Drive, Unmounted
 from daemon.drives.inventory import Drives
 from daemon.drives.recognition import Recognition
@@ -19,7 +20,10 @@ class Survey:
         self._inventory = drives
         self._drives: Sequence[Drive] = ()
         self._present: Sequence[Unmounted] = ()  # devices that could be mounted
-        self._unidentified: frozenset[str] = frozenset()  # nodes of drives without an identity
+        # Of the drives at the last choice, what the obstacles of absent drives name:
+        self._troubled: frozenset[tuple[str, str]] = frozenset()
+        self._undescribed: frozenset[str] = frozenset()  # nodes of those that udev says nothing of
+        self._names: frozenset[str] = frozenset()  # labels and serials
         self._pending = Ring.NOTHING  # drive events not yet followed by a scan
 
     def refresh(self, ring: Ring, jobs: Collection[Job]) -> None:
@@ -45,7 +49,32 @@ class Survey:
         return Pairing(named(jobs), self._drives, self._present, recognition)
 
     def here(self, pairing: Pairing) -> Collection[str]:
-        """Return the deviceIds that may have a drive: all, if a new drive is not identified."""
-        unknown = frozenset(drive.device_node for drive in self._drives if drive.identity.trouble)
-        is_news, self._unidentified = unknown - self._unidentified, unknown
-        return pairing.names if is_news else pairing.here()
+        """Return the deviceIds whose jobs the drives of the last scan concern.
+
+        Those that have a drive, and those whose obstacle would be another one now, since it names
+        drives that have come, gone or changed.
+        """
+        news = pairing.here() | self._mapped_news(pairing) | self._similar_news(pairing)
+        troubled = frozenset(
+            (drive.device_node, drive.identity.trouble)
+            for drive in self._drives
+            if drive.identity.trouble
+        )
+        is_news, self._troubled = troubled != self._troubled, troubled
+        return pairing.names if is_news else news
+
+    def _mapped_news(self, pairing: Pairing) -> set[str]:
+        """Return the names under `devices` if the drives without udev's description changed."""
+        undescribed = frozenset(
+            drive.device_node for drive in self._drives if not drive.identity.by_udev
+        )
+        is_news, self._undescribed = undescribed != self._undescribed, undescribed
+        return pairing.names.keys() & pairing.recognition.devices.keys() if is_news else set()
+
+    def _similar_news(self, pairing: Pairing) -> set[str]:
+        """Return the names that a new drive's label or serial nearly fits."""
+        volumes = [*self._drives, *self._present]
+        both = [name for one in volumes for name in (one.identity.label, one.identity.serial)]
+        names = frozenset(name for name in both if name)
+        new, self._names = names - self._names, names
+        return resemblance.similar(pairing.names, new)

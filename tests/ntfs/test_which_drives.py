@@ -165,3 +165,23 @@ def test_require_mapping_without_a_mapping(plug, service, start):
     daemon.configure(require_mapping=True, devices={drive.label: {"uuid": uuid_of(drive)}})
 
     prepared_once(service, daemon, drive.mount_point, drive.label)
+
+
+def test_an_obstacle_follows_the_drives_that_it_names(plug, service, start):
+    """A drive that nearly fits is named when it comes, and no longer when it has gone."""
+    device_id = new_device_id()
+    daemon = start()
+    daemon.drop(device_id)
+    daemon.obstacle(device_id, f"no mounted drive matches {device_id}")
+
+    near = plug(device_id.lower()).mount()
+    daemon.obstacle(device_id, f"it nearly fits {near.device}")
+
+    near.pull()
+    look_again(service, daemon, plug)
+
+    def has_followed() -> bool:
+        return near.device not in daemon.job(device_id)["obstacle"]
+
+    daemon.until("the obstacle names the drive no longer", has_followed)
+    assert not jobs_for(service, device_id)

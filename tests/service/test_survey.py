@@ -97,3 +97,40 @@ def test_what_was_mounted_meanwhile_is_not_called_unmounted(survey, asked):
     survey.refresh(Ring.MOUNTS, [WAITING])
 
     assert not survey.pairing([WAITING], Recognition()).present
+
+
+DEVICE = Device(2049, "/dev/sda1", 2048, 1, 10**9, is_write_protected=False)
+MOUNT = Mount(5, 1, 2049, "/", "/media/a", "rw", "fuseblk", "/dev/sda1", "rw")
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        Identity(trouble="no answer"),
+        Identity(label="hd001", by_udev=True),  # nearly fits
+        Identity(label="X", by_udev=False),  # may have the serial that `devices` asks for
+    ],
+)
+def test_a_drive_that_an_obstacle_would_name_is_news_once(survey, asked, identity):
+    """Jobs that it concerns are judged again; with the same drives there is nothing new."""
+    rules = Recognition({"HD001": {"serial": "77"}})
+    survey.refresh(Ring.TIMER, [WAITING])
+    assert "HD001" not in survey.here(survey.pairing([WAITING], rules))
+
+    asked.here = [Drive(DEVICE, identity, MOUNT)]
+    survey.refresh(Ring.MOUNTS, [WAITING])
+
+    assert "HD001" in survey.here(survey.pairing([WAITING], rules))
+    assert "HD001" not in survey.here(survey.pairing([WAITING], rules))
+
+
+def test_a_troubled_drive_that_has_gone_is_news(survey, asked):
+    """An obstacle that names it is out of date."""
+    asked.here = [Drive(DEVICE, Identity(trouble="no answer"), MOUNT)]
+    survey.refresh(Ring.TIMER, [WAITING])
+    survey.here(survey.pairing([WAITING], Recognition()))
+
+    asked.here = []
+    survey.refresh(Ring.MOUNTS, [WAITING])
+
+    assert "HD001" in survey.here(survey.pairing([WAITING], Recognition()))

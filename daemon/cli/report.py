@@ -8,15 +8,19 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from daemon.config.loading import Config
 from daemon.drives.drive import Drive, Unmounted
-from daemon.drives.inventory import capacity
 from daemon.drives.recognition import Recognition
+from daemon.errors import DriveError
 from daemon.jobs import reader
 from daemon.jobs.job import Job, Rejected, Signed, Submitted, expires_at, is_late
 from daemon.preparation.pairing import Pairing, named
 from daemon.system.printable import timestamp
+
+if TYPE_CHECKING:
+    from daemon.cli.drive_report import DriveReport
 
 VERSION = 1  # of the JSON; it changes when a field goes or changes its meaning
 SHOWN_SECONDS = 7 * 24 * 3600  # how long a finished job stays visible
@@ -59,8 +63,7 @@ def drives(settings: Config, mounted: Sequence[Drive], present: Sequence[Unmount
     return {
         "version": VERSION,
         "drives": [
-            _drive(drive, settings) | {"verdict": verdicts.of(drive)} | _capacity(drive, settings)
-            for drive in mounted
+            _drive(drive, settings) | _asked(drive, verdicts, settings) for drive in mounted
         ],
         "present": [
             {
@@ -74,12 +77,18 @@ def drives(settings: Config, mounted: Sequence[Drive], present: Sequence[Unmount
     }
 
 
-def _capacity(drive: Drive, settings: Config) -> Report:
-    """Return the capacity of a recognised drive; any other drive is left alone, it may hang."""
-    if not _device_ids(drive, settings):
-        return {"freeBytes": None, "sizeBytes": None}
-    free, size = capacity(drive)
-    return {"freeBytes": free, "sizeBytes": size}
+def _asked(drive: Drive, verdicts: DriveReport, settings: Config) -> Report:
+    """Return what only the drive itself can tell, if it is recognised; others are left alone."""
+    from daemon.drives.inventory import capacity  # noqa: PLC0415
+
+    free = size = None
+    try:
+        if _device_ids(drive, settings):
+            free, size = capacity(drive)
+        verdict = verdicts.of(drive)
+    except DriveError as error:  # it hides no other drive
+        verdict = f"{error}. {error.hint}"
+    return {"verdict": verdict, "freeBytes": free, "sizeBytes": size}
 
 
 def _job(job: Job, *, is_running: bool) -> Report:

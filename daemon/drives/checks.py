@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -18,6 +19,10 @@ from daemon.system.printable import printable
 if TYPE_CHECKING:
     from daemon.drives.drive import Drive
     from daemon.drives.sysfs import Device
+
+# fuse(4): the process that serves the file system has ended, or its connection was aborted.
+DRIVER_DIED = frozenset({errno.ENOTCONN, errno.ECONNABORTED})
+CODES = {errno.ENOSPC: "drive-full", errno.EROFS: "read-only"}
 
 
 def check_usable(drive: Drive, file_system: str) -> None:
@@ -39,6 +44,24 @@ def check_usable(drive: Drive, file_system: str) -> None:
         )
     if obstacle := _read_only(drive):
         raise obstacle
+
+
+def failed(verb: str, mount_point: str, error: OSError) -> DriveError:
+    """The error for a call that a mounted file system answered with `error`."""
+    place = printable(mount_point)
+    if error.errno in DRIVER_DIED:
+        quoted = shlex.quote(place)
+        return DriveError(
+            f"cannot {verb} {place}: its driver has died",
+            f"umount {quoted} and mount the drive again; `dmesg` may show the cause.",
+            code="driver-died",
+        )
+    return DriveError(
+        f"cannot {verb} {place}: {error.strerror or error}",
+        "Check that the drive is plugged in, is writable and has free space, then plug it in"
+        " again.",
+        code=CODES.get(error.errno or 0, "drive-io-error"),
+    )
 
 
 def has_file_system(drive: Drive, file_system: str) -> bool:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
 from daemon.drives import mounts, sysfs
-from daemon.drives.checks import check_usable
+from daemon.drives.checks import check_usable, failed
 from daemon.drives.drive import Drive, Unmounted
 from daemon.drives.identity import Identity
 from daemon.drives.probes import Identities
@@ -187,12 +188,35 @@ def is_still(drive: Drive) -> bool:
     )
 
 
-def capacity(drive: Drive) -> tuple[int, int]:
-    """Free and total bytes. Asks the file system, so it can hang if the drive does."""
+def capacity(drive: Drive, seconds: float = 5.0) -> tuple[int, int]:
+    """Free and total bytes. Raises DriveError if the file system fails, or is silent for `seconds`.
+
+    A thread is left behind with a drive that does not answer: nothing can end its call.
+    """
     import psutil  # noqa: PLC0415 - only commands that show capacity should pay for loading it
 
-    usage = psutil.disk_usage(drive.mount_point)
-    return usage.free, usage.total
+    answers: list[tuple[int, int] | OSError] = []
+
+    def ask() -> None:
+        try:
+            usage = psutil.disk_usage(drive.mount_point)
+            answers.append((usage.free, usage.total))
+        except OSError as error:
+            answers.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    match answers:
+        case [OSError() as error]:
+            raise failed("read", drive.mount_point, error)
+        case [(free, size)]:
+            return free, size
+    raise DriveError(
+        f"{drive.describe()} has not answered for {seconds:.0f} s",
+        "Unplug it and plug it in again; `dmesg` may show the cause.",
+        code="drive-hung",
+    )
 
 
 def _one_each(table: Sequence[Mount]) -> list[Mount]:

@@ -26,9 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 PROC_MOUNTINFO = Path("/proc/self/mountinfo")
-REMOTE = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "afs", "fuse.sshfs", "fuse.glusterfs", "virtiofs"}
-)
+# Besides every FUSE file system without a block device: what is behind it cannot be known, and
+# davfs2 shows as plain "fuse".
+REMOTE = frozenset({
+    "9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "glusterfs", "gpfs", "lustre",
+    "ncpfs", "nfs", "nfs4", "orangefs", "prl_fs", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +144,16 @@ def parse(text: bytes) -> tuple[Mount, ...]:
 
 
 def is_remote(path: Path) -> bool:
-    """Whether a path is on a network file system, which does not report changes by other hosts."""
+    """Whether a path is, or may be, on a file system that does not report others' changes.
+
+    Such as a network file system, or a folder shared with the host of a virtual machine.
+    """
     place = PurePosixPath(os.path.realpath(path))
     under = [mount for mount in read() if place.is_relative_to(mount.mount_point)]
-    longest = max(under, key=lambda mount: len(mount.mount_point), default=None)
-    return longest is not None and longest.mount_type in REMOTE
+    longest = max(reversed(under), key=lambda mount: len(mount.mount_point), default=None)
+    return longest is not None and (
+        longest.mount_type in REMOTE or longest.mount_type.partition(".")[0] == "fuse"
+    )
 
 
 def is_covered(mount: Mount, table: Sequence[Mount]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shlex
 import stat
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from daemon.drives.checks import DRIVER_DIED, failed
 from daemon.errors import DriveError, InDoubtError
 from daemon.system import durable
 
@@ -22,7 +22,6 @@ PARTIAL_NAME = ".SIGNATURE.driveprep"
 SIGNATURE_KEYS = frozenset({"version", "signingMethod", "jobId", "signature"})
 MAX_SIGNATURE_BYTES = 64 * 1024  # the service's text has about 100
 MAX_TWINS = 10  # names that are listed; there can be 2 ** 9
-CODES = {errno.ENOSPC: "drive-full", errno.EROFS: "read-only"}
 DAMAGED = (
     "A power cut can leave the name of a file in its folder but not in its own record (NTFS). Let"
     " Windows check the drive (`chkdsk /f`), or make it again with `driveprep format`, which"
@@ -214,12 +213,7 @@ class Root:
         try:
             yield
         except OSError as error:
-            raise DriveError(
-                f"cannot {verb} {self._mount_point}: {error.strerror or error}",
-                "Check that the drive is plugged in, is writable and has free space, then plug it"
-                " in again.",
-                code=CODES.get(error.errno or 0, "drive-io-error"),
-            ) from error
+            raise failed(verb, self._mount_point, error) from error
 
 
 def problem(drive: Drive, expected: str) -> str:
@@ -246,6 +240,8 @@ def root(mount_point: str, device_number: int) -> Iterator[Root]:
     try:
         descriptor = os.open(mount_point, durable.FOLDER)
     except OSError as error:
+        if error.errno in DRIVER_DIED:
+            raise failed("open", mount_point, error) from error
         raise DriveError(
             f"cannot open {mount_point}: {error.strerror}",
             "Plug the drive in again. `driveprep doctor` checks whether the service may read that"

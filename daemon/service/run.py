@@ -45,7 +45,7 @@ def run(path: Path) -> None:
         settings = first_config(path, bell, sources)
         if settings is None:
             return
-        is_remote = mounts.is_remote(settings.spool)
+        is_remote = mounts.is_remote(settings.spool / "pending")
         settle = settings.settle or (SETTLE_REMOTE_SECONDS if is_remote else SETTLE_SECONDS)
         spool = Spool(settings.spool, settle, outside.clocks.steady)
         journal = Journal(settings.spool, outside.clocks.wall, is_new=spool.is_new())

@@ -127,3 +127,26 @@ def test_the_descriptor_is_quiet_between_changes():
         rung = [bool(poll.poll(0)) for _ in range(5)]
 
     assert not all(rung) or mounts.read() != before
+
+
+@pytest.mark.parametrize(
+    ("mount_type", "expected"),
+    [
+        ("nfs4", True), ("cifs", True), ("fuse.sshfs", True), ("fuse.rclone", True),
+        ("vboxsf", True), ("fuse.vmhgfs-fuse", True), ("fuse", True), ("fuse.of-tomorrow", True),
+        ("ext4", False), ("btrfs", False), ("fuseblk", False), ("tmpfs", False),
+    ],
+)  # fmt: skip
+def test_folders_that_do_not_report_changes(monkeypatch, tmp_path, mount_type, expected):
+    """What is mounted at the folder itself counts, and of several mounts the last one."""
+    table = tmp_path / "mountinfo"
+    pending = tmp_path / "pending"
+    table.write_text(
+        "27 1 254:0 / / rw - ext4 /dev/vda rw\n"
+        f"40 27 0:43 / {pending} rw - tmpfs tmpfs rw\n"
+        f"41 40 0:44 / {pending} rw - {mount_type} x rw\n"
+    )
+    monkeypatch.setattr(mounts, "PROC_MOUNTINFO", table)
+
+    assert mounts.is_remote(pending) is expected
+    assert not mounts.is_remote(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from as_operator import new_device_id
+from daemon_process import DRIVEPREP
+from loop_drives import drivers_of, wait_until
 
 from daemon.drives import mounts
 from daemon.drives.checks import check_usable, has_file_system
@@ -29,6 +32,11 @@ def found(drives: Drives, real) -> Drive:
     """Return the drive that is mounted at the real drive's mount point."""
     (drive,) = [one for one in drives.mounted() if one.mount_point == str(real.mount_point)]
     return drive
+
+
+def driveprep(*words) -> str:
+    """Return what a command prints, whatever its exit code is."""
+    return subprocess.run([*DRIVEPREP, *words], capture_output=True, text=True, check=False).stdout
 
 
 def pick_among(drives: Drives, reals, device_id: str, file_system: str = "NTFS", **more) -> Drive:
@@ -384,3 +392,40 @@ def hardly_moving() -> Callable[[], float]:
 def _count(asked: list[str], node: str):
     asked.append(node)
     return Blkid().properties(node)
+
+
+def test_a_drive_whose_driver_has_died(plug, tmp_path):
+    """It keeps no other drive from being shown, and what mends it is said, by doctor too."""
+    dead = plug(FIRST).mount()
+    plug(SECOND).mount()
+    for pid in drivers_of(dead):
+        os.kill(pid, signal.SIGKILL)
+    wait_until("its driver has ended", lambda: not drivers_of(dead))
+    config = tmp_path / "config.yml"
+    config.write_text(f"endpoint: http://127.0.0.1:9\nspool: {tmp_path / 'spool'}\n")
+
+    with pytest.raises(DriveError, match="its driver has died") as caught:
+        capacity(found(Drives(), dead))
+    assert f"umount {dead.mount_point}" in caught.value.hint
+
+    shown = driveprep("drives", "--config", config)
+    assert "its driver has died" in shown
+    assert f"umount {dead.mount_point}" in shown
+    assert f"no manifest waits for {SECOND}" in shown
+    found_by_doctor = driveprep("doctor", "--config", config)
+    assert f"cannot read {dead.mount_point}: its driver has died" in found_by_doctor
+
+
+def test_a_drive_that_does_not_answer(plug):
+    """A command waits for it only so long."""
+    real = plug(FIRST).mount()
+    drive = found(Drives(), real)
+    pids = drivers_of(real)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(DriveError, match="has not answered"):
+            capacity(drive, 0.2)
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)

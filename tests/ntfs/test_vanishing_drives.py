@@ -27,7 +27,7 @@ from as_operator import (
     wait_until,
 )
 from daemon_process import DaemonProcess
-from loop_drives import attach, detach
+from loop_drives import attach, detach, drivers_of
 
 from daemon.importexport.emulator import Emulator
 
@@ -70,17 +70,6 @@ def killed(drive) -> None:
     for driver in drivers_of(drive):
         os.kill(driver, signal.SIGKILL)
     torn_out(drive)
-
-
-def drivers_of(drive) -> list[int]:
-    """Return the ntfs-3g processes that serve a drive."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-            if words[0].endswith(b"ntfs-3g") and drive.device.encode() in words:
-                found.append(int(entry.name))
-    return found
 
 
 @pytest.mark.parametrize(

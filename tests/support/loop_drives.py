@@ -7,6 +7,7 @@ device and mount is removed after its test, or by a second process if the tests 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
@@ -267,3 +268,14 @@ def clean(folder: Path) -> None:
 if __name__ == "__main__":
     sys.stdin.read()  # ends with the tests, however they end
     clean(Path(sys.argv[1]))
+
+
+def drivers_of(drive) -> list[int]:
+    """Return the ntfs-3g processes that serve a drive."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if words[0].endswith(b"ntfs-3g") and drive.device.encode() in words:
+                found.append(int(entry.name))
+    return found

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from daemon.cli.doctor.finding import Finding, ok, problem, unseen, whoami
 from daemon.drives import holders, mounts
 from daemon.drives.checks import check_usable
-from daemon.drives.inventory import Drives
+from daemon.drives.inventory import Drives, capacity
 from daemon.errors import DriveError, JournalError
 from daemon.jobs import reader
 from daemon.system.printable import printable
@@ -71,6 +71,7 @@ def drives(service: tuple[Mount, ...] | None) -> Iterator[Finding]:
 def _drive(drive: Drive, service: tuple[Mount, ...] | None) -> Finding:
     try:
         check_usable(drive, "NTFS")
+        capacity(drive)
     except DriveError as error:
         return problem("drives", str(error), error.hint)
     name = drive.describe()

@@ -56,6 +56,7 @@ for command in COMMANDS:
 
 def main() -> NoReturn:
     """Run a command; an error is printed as one sentence and a hint, and sets the exit code."""
+    _speak_utf8()
     try:
         driveprep.main(prog_name="driveprep", standalone_mode=False)
     except click.UsageError as error:
@@ -72,3 +73,13 @@ def main() -> NoReturn:
         complain(DriveprepError(str(error)))
         sys.exit(EX_TEMPFAIL)
     sys.exit(0)
+
+
+def _speak_utf8() -> None:
+    """Start again in Python's UTF-8 mode (PEP 540) if the locale asks for another encoding.
+
+    Labels, file names and manifests are UTF-8, whatever the locale of the user is.
+    """
+    if not sys.flags.utf8_mode and sys.getfilesystemencoding() != "utf-8":
+        again = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+        os.execv(sys.executable, again)  # noqa: S606 - no shell is wanted

@@ -28,6 +28,7 @@ class Person:
     """Somebody at a terminal, with a configuration of his own."""
 
     def __init__(self, folder: Path, endpoint: str) -> None:
+        self.environment: dict[str, str] = {}
         self.spool = folder / "spool"
         self.config = folder / "config.yml"
         secret = folder / "secret"
@@ -42,9 +43,11 @@ class Person:
         """One command, and what comes of it; never a traceback."""
         done = subprocess.run(
             [sys.executable, "-m", "daemon", *map(str, words)],
-            env=os.environ | {"DRIVEPREP_CONFIG": str(self.config), "COLUMNS": "200"},
+            env=os.environ
+            | {"DRIVEPREP_CONFIG": str(self.config), "COLUMNS": "200"}
+            | self.environment,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=False,
         )
         assert "Traceback" not in done.stderr, done.stderr
@@ -337,3 +340,20 @@ def test_everything_has_a_description():
         for parameter in command.params:
             name = (parameter.metavar or parameter.human_readable_name).upper()
             assert getattr(parameter, "help", None) or name in ARGUMENTS, parameter.name
+
+
+def test_the_locale_does_not_decide_what_text_is(person, tmp_path):
+    """Input and output are UTF-8, also where Python is made to take the locale's ASCII."""
+    person.environment = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    Spool(person.spool, 1.0, time.monotonic)
+    manifest = tmp_path / "Z\u00fcrich.yml"
+    text = GUIDE.read_text().replace("deviceId:HD001", "deviceId: Z\u00fcrich")
+    manifest.write_text(text, encoding="utf-8")
+
+    assert person.types("submit", manifest).returncode == 0
+
+    assert os.listdir(person.spool / "pending") == ["Z\u00fcrich.yml"]
+    manifest.write_text(text + "w\u00fcnsche: 1\n", encoding="utf-8")
+    shown = person.types("check", manifest)
+    assert "Z\u00fcrich.yml" in shown.stdout
+    assert "w\u00fcnsche: 1" in shown.stdout

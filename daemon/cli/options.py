@@ -56,7 +56,7 @@ def client(config: Config) -> Client:
     """Return a client for the configured service."""
     from daemon.importexport.client import Client  # noqa: PLC0415 - see above
 
-    return Client(config.endpoint, config.credentials, config.timeout)
+    return Client(config.endpoint, config.credentials, config.timeout, ca_bundle=config.ca_bundle)
 
 
 def recognition(config: Config) -> Recognition:

@@ -27,7 +27,7 @@ DEVICE_KEYS = ("label", "serial", "wwn", "uuid", "partuuid")
 EVENTS = ("prepared", "rejected", "obstacle", "terminal")
 KEYS = (
     "endpoint", "credentials", "spool", "devices", "require_mapping", "validate_on_drop",
-    "settle", "workers", "timeout", "eject", "hooks",
+    "settle", "workers", "timeout", "eject", "hooks", "ca_bundle",
 )  # fmt: skip
 
 
@@ -46,6 +46,7 @@ class Config:
     timeout: float  # seconds, of one request
     eject: bool
     hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # event -> command, words
+    ca_bundle: str = ""  # a file or folder of certificate authorities; "": the machine's
     files: frozenset[Path] = field(default=frozenset(), compare=False)  # read for it
 
 
@@ -73,6 +74,7 @@ def load(path: Path, environment: Mapping[str, str], *, with_credentials: bool =
         timeout=top.number("timeout", 1, 300) or TIMEOUT_SECONDS,
         eject=top.flag("eject", default=False),
         hooks=_hooks(top),
+        ca_bundle=_ca_bundle(top),
         files=files,
     )
     _refuse_unknown(top)
@@ -146,6 +148,15 @@ def _endpoint(top: Fields) -> str:
 def _absolute(fields: Fields, key: str, path: str) -> str:
     if not path.startswith("/"):
         fields.fault(key, f"expected an absolute path, got {shown(path)!r}", "start it with /")
+    return path
+
+
+def _ca_bundle(top: Fields) -> str:
+    path = top.text("ca_bundle") or ""
+    if path and not Path(_absolute(top, "ca_bundle", path)).exists():
+        top.fault(
+            "ca_bundle", f"{shown(path)} does not exist", "name a PEM file, or delete the key"
+        )
     return path
 
 

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from daemon.errors import ClockRefusedError, InDoubtError, ServiceError
@@ -66,6 +67,7 @@ class Client:
         credentials: Credentials,
         timeout: float,
         *,
+        ca_bundle: str = "",
         clock: Callable[[], float] = time.time,
         transport: Callable[[str, float], Transport] | None = None,
     ) -> None:
@@ -73,7 +75,7 @@ class Client:
         self.access_key_id = credentials.access_key_id
         self.timeout = timeout  # seconds, of one request
         self._clock = clock
-        self._new_transport = transport or _transport
+        self._new_transport = transport or partial(_transport, ca_bundle)
         self._auth = SignatureVersion2(credentials, self.now)
         self._offset = 0.0  # seconds the service's clock is ahead of ours, as far as known
         self._opening = threading.Lock()
@@ -214,8 +216,8 @@ class Client:
             return self._transport
 
 
-def _transport(endpoint: str, timeout: float) -> Transport:
+def _transport(ca_bundle: str, endpoint: str, timeout: float) -> Transport:
     # An idle daemon stays small: requests is loaded with the first request.
     from daemon.importexport.transport import Transport  # noqa: PLC0415
 
-    return Transport(endpoint, timeout)
+    return Transport(endpoint, timeout, ca_bundle)

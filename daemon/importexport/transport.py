@@ -12,6 +12,7 @@ of the request may have left this machine.
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import threading
@@ -22,12 +23,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import requests
+from requests.utils import select_proxy
 from urllib3.exceptions import HTTPError, ProtocolError
 
 from daemon.errors import InDoubtError, ServiceError, UnreachableError
 from daemon.importexport.connections import Adapter, Line, current_line
 from daemon.importexport.endpoint import host_header, is_loopback
 from daemon.importexport.response import Answer
+from daemon.importexport.trust import authorities
+from daemon.system.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,11 +55,11 @@ _NOT_ANSWERED = (requests.RequestException, HTTPError, HTTPException, OSError, V
 class Transport:
     """Connections to one endpoint, kept open between requests. Safe to use from many threads.
 
-    TLS certificates are verified, with REQUESTS_CA_BUNDLE if the environment names one. Proxies
-    of the environment are used, but never for a loopback address.
+    TLS certificates are always verified, see `trust`. Proxies of the environment are used, but
+    never for a loopback address.
     """
 
-    def __init__(self, endpoint: str, timeout: float) -> None:
+    def __init__(self, endpoint: str, timeout: float, ca_bundle: str = "") -> None:
         url = urlsplit(endpoint)
         self._url = endpoint
         self._host = host_header(url.scheme, url.hostname or "", url.port)
@@ -63,8 +67,9 @@ class Transport:
         self._adapter = Adapter(pool_maxsize=_POOL)
         with requests.Session() as session:
             settings = session.merge_environment_settings(endpoint, {}, True, None, None)
-        self._verify = settings["verify"] or True  # a certificate is always verified
+        self._verify = authorities(ca_bundle, os.environ)
         self._proxies = {} if is_loopback(url.hostname or "") else settings["proxies"]
+        self._proxy = _without_password(select_proxy(endpoint, self._proxies))
 
     def post(self, parameters: Mapping[str, str], auth: SignatureVersion2) -> Answer:
         """Send one signed request and return the whole response, whatever it says.
@@ -117,16 +122,18 @@ class Transport:
 
     def _failure(self, operation: str, line: Line, error: Exception | None) -> ServiceError:
         cause = _root_cause(error)
+        way = f" through the proxy {self._proxy}" if self._proxy else ""
+        where = f"{self._host}{way}: {self._explained(cause)}"
         if line.sent:
             return InDoubtError(
-                f"{operation}: no complete response from {self._host}: {self._explained(cause)}",
+                f"{operation}: no complete response from {where}",
                 "The service may or may not have acted: its list of jobs is checked before the"
                 " request is repeated.",
                 code="in-doubt-no-response",
             )
         return UnreachableError(
-            f"{operation}: cannot reach {self._host}: {self._explained(cause)}",
-            _hint(cause),
+            f"{operation}: cannot reach {where}",
+            _hint(cause, self._proxy),
             code="unreachable",
         )
 
@@ -147,11 +154,22 @@ class Transport:
                 return str(cause)
 
 
-def _hint(cause: BaseException | None) -> str:
+def _without_password(proxy: str | None) -> str:
+    return printable(proxy.rpartition("@")[2].rpartition("/")[2] if proxy else "")
+
+
+def _hint(cause: BaseException | None, proxy: str) -> str:
     match cause:
         case ssl.SSLCertVerificationError():
             return (
-                "Check endpoint in config.yml, the clock, and the CA certificates of the machine."
+                "Check endpoint in config.yml and the clock. If your organisation has a certificate"
+                " authority of its own, add it to the machine's (update-ca-certificates), or name"
+                " its file as ca_bundle in config.yml."
+            )
+        case _ if proxy:
+            return (
+                f"Check the proxy {proxy}: the service has it from its environment (https_proxy,"
+                " no_proxy), see `systemctl show driveprep --property Environment`."
             )
         case socket.gaierror():
             return "Check endpoint in config.yml and name resolution (DNS) on this machine."

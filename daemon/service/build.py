@@ -41,7 +41,13 @@ log = logging.getLogger("daemon.foreground")
 
 
 def _client(settings: Config, clocks: Clocks) -> Client:
-    return Client(settings.endpoint, settings.credentials, settings.timeout, clock=clocks.wall)
+    return Client(
+        settings.endpoint,
+        settings.credentials,
+        settings.timeout,
+        ca_bundle=settings.ca_bundle,
+        clock=clocks.wall,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,26 @@ def test_nobody_listens(machine, tmp_path):
     assert endpoint in fact
 
 
+def test_the_service_is_asked_with_the_daemons_environment(machine, tmp_path, monkeypatch):
+    """Its proxy counts, not that of this shell; where it cannot be seen, that is said."""
+    path = configuration(tmp_path, "https://importexport.invalid/")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:7")
+    ((_, verdict, fact),) = found(path, "service")
+    assert verdict is PROBLEM
+    assert "through the proxy 127.0.0.1:7" in fact
+    assert "asked with the proxies of this shell" in fact
+
+    command = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    environment = {"https_proxy": "http://127.0.0.1:9"}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as daemon:
+        monkeypatch.setattr(sandbox.reader, "daemon_info", lambda _: {"pid": daemon.pid})
+        ((_, _, fact),) = found(path, "service")
+
+    assert "through the proxy 127.0.0.1:9" in fact
+    assert "this shell" not in fact
+    assert os.environ["HTTPS_PROXY"] == "http://127.0.0.1:7"
+
+
 def test_something_else_listens(service, machine, tmp_path):
     """A captive portal's page is not taken for the service."""
     service.faults.add("html", times=None)

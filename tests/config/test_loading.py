@@ -77,7 +77,7 @@ def test_every_key_is_read(folder: Path) -> None:
         "endpoint: http://127.0.0.1:8080/\nspool: /srv/exports\ndevices:\n"
         "  HD001: {serial: WD-1, label: '0123'}\n  S/N 2: {uuid: 5E3A}\n"
         "require_mapping: yes\nvalidate_on_drop: off\nsettle: 0.5\nworkers: 2\ntimeout: 30\n"
-        "eject: True\nhooks:\n  prepared: [/bin/echo, safe to remove]\n",
+        "ca_bundle: /dev/null\neject: True\nhooks:\n  prepared: [/bin/echo, safe to remove]\n",
     )
 
     assert loaded.endpoint == "http://127.0.0.1:8080/"
@@ -88,6 +88,7 @@ def test_every_key_is_read(folder: Path) -> None:
     }
     assert (loaded.require_mapping, loaded.validate_on_drop, loaded.eject) == (True, False, True)
     assert (loaded.settle, loaded.workers, loaded.timeout) == (0.5, 2, 30.0)
+    assert loaded.ca_bundle == "/dev/null"
     assert loaded.hooks == {"prepared": ("/bin/echo", "safe to remove")}
 
 
@@ -98,7 +99,7 @@ def test_all_faults_come_at_once(folder: Path) -> None:
         "endpoint: http://example.com\nworker: 8\nspool: spool\nsettle: 1s\nworkers: 2.5\n"
         "timeout: 0\neject: maybe\nhooks:\n  prepard: [/x]\n  rejected: [x, y]\n"
         "  obstacle: /x\ndevices:\n  A: {label: x}\n  B: {label: x}\n  C: {}\n  D: x\n"
-        "  E: {labl: x, uuid: }\nrequire_mapping: [x]\n",
+        "  E: {labl: x, uuid: }\nrequire_mapping: [x]\nca_bundle: /nowhere/ca.pem\n",
     )
 
     assert [fault.split("; ")[0] for fault in faults] == [
@@ -119,6 +120,7 @@ def test_all_faults_come_at_once(folder: Path) -> None:
         "17:7: devices.E.labl: is not a known key",
         "17:22: devices.E.uuid: is empty",
         "18:18: require_mapping: expected a text, got a list",
+        "19:12: ca_bundle: /nowhere/ca.pem does not exist",
     ]
     assert faults[1].endswith("did you mean workers?")
     assert faults[7].endswith("did you mean prepared?")

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from contextlib import closing
+from unittest.mock import Mock
 from urllib.parse import parse_qsl
 
 import pytest
@@ -16,12 +17,19 @@ from hypothesis import strategies as st
 from importexport_wire import SIGNED, http, request, serving
 
 from daemon.errors import InDoubtError, UnreachableError
-from daemon.importexport import connections
+from daemon.importexport import connections, trust
 from daemon.importexport.client import Client
 from daemon.importexport.credentials import Credentials
 
 KEYS = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 TIMEOUT = 0.25  # seconds
+
+
+@pytest.fixture(autouse=True)
+def without_bundles(monkeypatch):
+    """An environment that names no certificate authorities."""
+    for name in trust.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
 
 
 def calling(endpoint, timeout=TIMEOUT):
@@ -255,9 +263,16 @@ def test_unverified_certificate(certificate):
     assert "certificates" in caught.value.hint
 
 
-def test_certificate_bundle(certificate, monkeypatch):
-    """A certificate that the environment's bundle vouches for is good, on a kept connection too."""
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+@pytest.mark.parametrize(
+    "variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "the machine's"]
+)
+def test_certificate_bundle(certificate, monkeypatch, variable):
+    """What the environment or the machine trusts is good, on a kept connection too."""
+    if variable == "the machine's":
+        monkeypatch.setattr(trust, "DEBIAN", certificate)
+        monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: Mock(cafile=None))
+    else:
+        monkeypatch.setenv(variable, str(certificate))
 
     with (
         serving(answer_always, secured(certificate)) as server,
@@ -267,6 +282,31 @@ def test_certificate_bundle(certificate, monkeypatch):
         assert client.get_status("K7M3X").job_id == "K7M3X"
 
     assert server.connections == 1
+
+
+def test_configured_bundle(certificate, monkeypatch):
+    """`ca_bundle` comes before the environment."""
+    monkeypatch.setenv("SSL_CERT_FILE", "/dev/null")
+
+    with (
+        serving(answer_always, secured(certificate)) as server,
+        closing(
+            Client(f"https://127.0.0.1:{server.port}", KEYS, 5, ca_bundle=str(certificate))
+        ) as client,
+    ):
+        assert client.get_status("K7M3X").job_id == "K7M3X"
+
+
+def test_missing_bundle(monkeypatch):
+    """A bundle that is not there is named; nothing else is trusted in its place."""
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+
+    with (
+        serving(answer_always) as server,
+        calling(f"https://127.0.0.1:{server.port}", 5) as client,
+        pytest.raises(UnreachableError, match=r"/nowhere/ca\.pem"),
+    ):
+        client.create_job("x")
 
 
 def test_connection_is_kept():
@@ -458,8 +498,28 @@ def test_proxy_that_refuses(monkeypatch):
         ):
             client.create_job("x")
 
+    where = proxy.endpoint.removeprefix("http://")
+    assert f"cannot reach importexport.invalid through the proxy {where}" in str(caught.value)
     assert "403" in str(caught.value)
-    assert "hunter2" not in str(caught.value)
+    assert f"Check the proxy {where}" in caught.value.hint
+    assert "hunter2" not in str(caught.value) + caught.value.hint
+
+
+@pytest.mark.usefixtures("without_proxies")
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "http://user:pw@127.0.0.1:9"])
+def test_proxy_that_is_not_there(monkeypatch, proxy):
+    """It is the proxy that cannot be reached, and it is named."""
+    monkeypatch.setenv("https_proxy", proxy)
+
+    with (
+        calling("https://importexport.invalid/", 5) as client,
+        pytest.raises(UnreachableError) as caught,
+    ):
+        client.get_status("K7M3X")
+
+    where = "127.0.0.1:9"
+    assert f"through the proxy {where}: " in str(caught.value)
+    assert f"Check the proxy {where}" in caught.value.hint
 
 
 @pytest.mark.usefixtures("without_proxies")

@@ -29,6 +29,6 @@ def examine(path: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
     yield from sandbox.mount_roots(table)
     yield from sandbox.drives(table)
     if settings:
-        yield from endpoint.service(settings)
+        yield from endpoint.service(settings, sandbox.environment(settings))
     else:
         yield Finding(Verdict.UNSEEN, "service", "not checked: there is no usable configuration")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from daemon.cli.doctor.finding import Finding, Verdict, ok, problem
 from daemon.errors import ClockRefusedError, CredentialsRefusedError, ServiceError
+from daemon.importexport import trust
 from daemon.importexport.client import Client
 from daemon.system.printable import printable, timestamp
 
@@ -17,21 +20,48 @@ if TYPE_CHECKING:
 SKEW_SECONDS = 300  # the service refuses signatures from 15 minutes on; clocks drift further
 
 
-def service(settings: Config) -> Iterator[Finding]:
-    """Check that it answers, agrees with our clock, and lets us list jobs. Makes no job."""
+def service(settings: Config, environment: Mapping[str, str] | None) -> Iterator[Finding]:
+    """Check that it answers, agrees with our clock, and lets us list jobs. Makes no job.
+
+    `environment` is that of the running service: its proxies and certificate authorities count.
+    """
     is_tls = settings.endpoint.startswith("https:")
-    client = Client(settings.endpoint, settings.credentials, settings.timeout)
+    client = Client(
+        settings.endpoint, settings.credentials, settings.timeout, ca_bundle=settings.ca_bundle
+    )
+    whose = "" if environment is not None else "; asked with the proxies of this shell, not its own"
     try:
-        probe = client.probe()
+        with _network_of(os.environ if environment is None else environment):
+            probe = client.probe()
     except ServiceError as error:
-        yield problem("service", f"{settings.endpoint}: {error}", error.hint)
+        yield problem("service", f"{settings.endpoint}: {error}{whose}", error.hint)
         return
     finally:
         client.close()
     how = "its certificate is good" if is_tls else "without TLS, on this machine"
-    yield ok("service", f"{settings.endpoint} answers; {how}")
+    yield ok("service", f"{settings.endpoint} answers; {how}{whose}")
     yield _clock(probe.date)
     yield _credentials(printable(settings.credentials.access_key_id), probe.refusal)
+
+
+@contextmanager
+def _network_of(environment: Mapping[str, str]) -> Iterator[None]:
+    """Take the variables that decide about proxies and certificates from another environment."""
+    ours = {name: value for name, value in os.environ.items() if _is_of_network(name)}
+    theirs = {name: value for name, value in environment.items() if _is_of_network(name)}
+    try:
+        for name in ours:
+            del os.environ[name]
+        os.environ.update(theirs)
+        yield
+    finally:
+        for name in theirs:
+            del os.environ[name]
+        os.environ.update(ours)
+
+
+def _is_of_network(name: str) -> bool:
+    return name in trust.VARIABLES or name.lower().endswith("_proxy")
 
 
 def _credentials(access_key_id: str, refusal: ServiceError | None) -> Finding:

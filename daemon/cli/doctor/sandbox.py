@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +32,16 @@ def table(settings: Config) -> tuple[Mount, ...] | None:
         return mounts.parse((PROC / str(info.get("pid")) / "mountinfo").read_bytes())
     except (OSError, JournalError, DriveError):
         return None
+
+
+def environment(settings: Config) -> Mapping[str, str] | None:
+    """The service's own environment, if it runs and this user may see it."""
+    try:
+        info = reader.daemon_info(settings.spool) or {}
+        text = os.fsdecode((PROC / str(info.get("pid")) / "environ").read_bytes())
+    except (OSError, JournalError):
+        return None
+    return dict(one.partition("=")[::2] for one in text.split("\0") if "=" in one)
 
 
 def mount_roots(service: tuple[Mount, ...] | None) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from daemon.documents.fields import Fields
 from daemon.documents.redaction import shown
-from daemon.documents.text import MAX_BYTES
+from daemon.documents.text import MAX_BYTES, named
 from daemon.errors import ConfigError
 from daemon.importexport.credentials import Credentials
 
@@ -56,7 +56,12 @@ def files(given: Mapping[str, object], folder: Path, environment: Mapping[str, s
 
 def read_secret(path: Path) -> str:
     """Return the only line of a file, without its end. Raises ConfigError for anything else."""
-    lines = read_private(path).splitlines()
+    text = read_private(path)
+    for column, character in enumerate(text.rstrip("\r\n"), 1):
+        if not character.isascii():  # a key of AWS is ASCII
+            problem = f"{path}:1:{column}: contains {named(character)}"
+            raise ConfigError(problem, hint="delete it, and save the file as plain text")
+    lines = text.splitlines()
     if len(lines) != 1 or not lines[0].strip() or lines[0] != lines[0].strip():
         found = "is empty" if not any(lines) else "has several lines, or spaces around the secret"
         raise ConfigError(f"{path} {found}", hint="write the secret into it as its only line")

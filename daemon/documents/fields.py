@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from daemon.documents.nodes import Mapping, Node, Scalar, Sequence
 from daemon.documents.redaction import dotted, is_secret, shown
-from daemon.documents.syntax import QUOTE_IT
+from daemon.documents.syntax import PLACEHOLDER, PLACEHOLDER_LEFT, QUOTE_IT, REPLACE_IT
 from daemon.errors import Fault
 
 FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -76,6 +76,10 @@ class Fields:
         """Record a fault of the value of an existing key."""
         self.findings.fault(self._entries[key][1], self.dotted(key), problem, remedy)
 
+    def warn(self, key: str, problem: str, remedy: str) -> None:
+        """Record a warning at the value of a key."""
+        self.findings.warn(self._entries[key][1], self.dotted(key), problem, remedy)
+
     def lack(self, problem: str, remedy: str) -> None:
         """Record a fault of this mapping as a whole."""
         self.findings.fault(self.head, self.path, problem, remedy)
@@ -99,6 +103,9 @@ class Fields:
         value = self._entries[key][1]
         if isinstance(value, Scalar):
             return value.text
+        if PLACEHOLDER.fullmatch(value.source[value.column - 1 :].strip()):
+            self.fault(key, PLACEHOLDER_LEFT, REPLACE_IT)
+            return None
         kind = "a list" if isinstance(value, Sequence) else "a group of keys"
         remedy = "write a text; put one that starts with [ { or - in double quotes"
         self.fault(key, f"expected a text, got {kind}", remedy)
@@ -156,6 +163,9 @@ class Fields:
         if key not in self._entries:
             return None
         head, value = self._entries[key]
+        if self._is_empty(key) and (lost := self._not_indented(known)):
+            self._report_not_indented(key, lost)
+            return None
         if self._is_empty(key):  # such as a heading whose lines are all comments
             value = Mapping((), value.line, value.column, value.source)
         if isinstance(value, Mapping):
@@ -207,6 +217,16 @@ class Fields:
             self.fault(key, problem, QUOTE_IT)
         else:
             self.fault(key, "is empty", "write its value, or delete the line")
+
+    def _not_indented(self, known: Collection[str]) -> list[str]:
+        """Return the keys of a group that are written beside it."""
+        return [name for name in self.names if name in known and name not in self.known]
+
+    def _report_not_indented(self, key: str, lost: list[str]) -> None:
+        lines = [self._entries[name][0].line for name in lost]
+        where = f"line {lines[0]}" if len(lines) == 1 else f"lines {lines[0]} to {lines[-1]}"
+        problem = f"has its keys beside it: {where} are not indented"
+        self.findings.fault(self._entries[key][0], self.dotted(key), problem, "indent them")
 
     def _is_empty(self, key: str) -> bool:
         value = self._entries[key][1]

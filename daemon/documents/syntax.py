@@ -10,6 +10,11 @@ import yaml
 from daemon.documents.text import Mark, Position, Text
 from daemon.errors import Fault
 
+# What templates write where a value belongs: [WD-0001], ***Your Name***, <your bucket>, {id}.
+PLACEHOLDER = re.compile(r"\[[^][,]{2,}\]|\*{2,}.*\*{2,}|<[^<>]*>|\{[^{},:]*\}")
+_PLACEHOLDER_VALUE = re.compile(rf"[^:#]*: *({PLACEHOLDER.pattern})\s*")
+PLACEHOLDER_LEFT = "is still the template's placeholder"
+REPLACE_IT = "write your own value in its place, without these marks"
 QUOTE_IT = "write the value in double quotes"
 ALIGN_KEYS = "start all keys of one group in the same column"
 MAX_DEPTH = 20  # a manifest nests 3 deep
@@ -31,12 +36,17 @@ TOO_DEEP = Reason(f"nests more than {MAX_DEPTH} deep", "nest like the example")
 def fault(error: yaml.MarkedYAMLError, text: Text, key: str) -> Fault:
     """Return the fault for a YAML syntax error."""
     mark: Mark = error.problem_mark or Position(0, 0)  # it always has one, whatever the stubs say
-    reason = _of_context(error) or _of_line(
-        text.copied(mark.line), mark.column, error.problem or ""
-    )
+    line = text.copied(mark.line)
+    reason = _of_placeholder(line) or _of_context(error)
+    reason = reason or _of_line(line, mark.column, error.problem or "")
     if reason.at_start and error.context_mark is not None:
         mark = error.context_mark
     return text.fault(mark, key, reason.problem, reason.remedy)
+
+
+def _of_placeholder(line: str) -> Reason | None:
+    is_left = _PLACEHOLDER_VALUE.fullmatch(line) is not None
+    return Reason(PLACEHOLDER_LEFT, REPLACE_IT) if is_left else None
 
 
 def _of_context(error: yaml.MarkedYAMLError) -> Reason | None:

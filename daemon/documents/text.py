@@ -7,6 +7,7 @@ get the space in a copy, and positions in the copy are mapped back to the file.
 from __future__ import annotations
 
 import re
+import unicodedata
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,14 @@ UNPRINTABLE = re.compile(
     # Listing what is allowed instead would take seven times as long to compile.
     "[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]"
 )
+# Characters that look like a space or like nothing. Between letters of other scripts they can be
+# meant (Persian, emoji, Japanese); elsewhere they come from web pages and word processors.
+_ODD = (
+    "\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u180e\u2000-\u200f\u202a-\u202f\u205f-\u2064"
+    "\u2066-\u206f\u2800\u3000\u3164\ufeff\uffa0"
+)
+MISLEADING = re.compile(f"[{_ODD}]")
+_KEY_AND_COLON = re.compile(rf"""[^:#"']*:[\s{_ODD}]*|[\s{_ODD}]*""")
 LINE_END = re.compile(r"\r\n|\r|\n")  # what YAML reads as a line break
 _GUIDE_KEY = re.compile(r" *(?:- +)*[A-Za-z][A-Za-z0-9]+:(?!//)(?=\S)")  # not the URL http://
 
@@ -133,10 +142,31 @@ def _utf8(data: bytes, name: str) -> str:
 def _invisible(lines: Iterable[str]) -> Iterator[tuple[int, re.Match[str]]]:
     """Yield the first invisible character of each line."""
     for number, line in enumerate(lines):
-        if found := UNPRINTABLE.search(line):
+        if found := UNPRINTABLE.search(line) or _misleading(line):
             yield number, found
 
 
+def _misleading(line: str) -> re.Match[str] | None:
+    """Return the first character of a line that only looks like a space, or like nothing."""
+    if line.isascii() or line.lstrip().startswith("#"):
+        return None
+    is_ascii = MISLEADING.sub("", line).isascii()
+    start, end = _end(_KEY_AND_COLON.match(line)), len(line.rstrip()) - 1
+    found = MISLEADING.finditer(line)
+    return next((one for one in found if is_ascii or not start <= one.start() < end), None)
+
+
+def _end(match: re.Match[str] | None) -> int:
+    return match.end() if match else 0
+
+
 def _unprintable(name: str, number: int, found: re.Match[str]) -> Fault:
-    problem = f"the character U+{ord(found[0]):04X} is invisible and not allowed"
-    return Fault(name, number + 1, found.start() + 1, "", problem, "delete it")
+    problem = f"the character {named(found[0])} is invisible and not allowed"
+    remedy = "delete it; where a space belongs, type it again"
+    return Fault(name, number + 1, found.start() + 1, "", problem, remedy)
+
+
+def named(character: str) -> str:
+    """Such as "U+00A0 (NO-BREAK SPACE)"."""
+    name = unicodedata.name(character, "")
+    return f"U+{ord(character):04X}" + (f" ({name})" if name else "")

@@ -6,18 +6,14 @@ may read another value.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
-
-import yaml
 
 from daemon.documents import reader
 from daemon.documents.fields import Fields, Findings
-from daemon.documents.nodes import Mapping, Scalar, walk
-from daemon.documents.syntax import QUOTE_IT
+from daemon.documents.nodes import Mapping
 from daemon.documents.text import LINE_END, refusal
 from daemon.errors import DocumentError, Fault, ManifestError
-from daemon.manifest import access_key
+from daemon.manifest import access_key, values
 from daemon.system.file_systems import FILE_SYSTEMS
 
 SERVICE_LEVELS = ("standard", "expeditedShipping")
@@ -44,13 +40,8 @@ _CUSTOMS = (
 _IMPORT_ONLY = frozenset({
     "eraseDevice", "bucket", "prefix", "acl", "contentTypes", "ignore", "substitutions",
 })
-_PLACEHOLDERS = frozenset({
-    "Your Name", "Your Company", "Your Street", "Optional 2nd Line for Street", "Your City",
-    "Your State", "Your Postal/Zip Code", "Your Phone Number", "Your Country", "mybucket",
-})
 # fmt: on
 _FREE_TEXT = frozenset({*_TEXTS, *_ADDRESS, *_ADDRESS_MORE, *_OPERATION})
-_SAME_AS_NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.(0|[0-9]*[1-9]))?")  # 98109 and 2.0, not 02142
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +66,7 @@ def read(data: bytes, name: str) -> Manifest:
     """
     root = _root(data, name)
     findings = Findings(name)
+    values.refuse_other_kind(findings, root)
     top = Fields(root, _TOP, findings)
     manifest = Manifest(
         name=name,
@@ -91,7 +83,7 @@ def read(data: bytes, name: str) -> Manifest:
         findings.fault(root, "accessKeyId", "is missing", "add a line `accessKeyId: ...`")
     if findings.faults:
         raise refusal(findings.faults, ManifestError)
-    _warn_of_values(findings, root)
+    values.warn(findings, root, _FREE_TEXT)
     return replace(manifest, warnings=findings.ordered_warnings())
 
 
@@ -149,7 +141,7 @@ def _return_address(top: Fields) -> dict[str, str]:
 
 def _check_the_rest(top: Fields) -> None:
     top.require("manifestVersion")
-    top.require("logBucket")
+    values.check_bucket(top, "logBucket")
     for key in _TEXTS:
         top.optional(key)
     top.choice("serviceLevel", top.optional("serviceLevel"), SERVICE_LEVELS)
@@ -166,7 +158,7 @@ def _check_the_rest(top: Fields) -> None:
 def _check_operations(top: Fields) -> None:
     top.must_have("operations", "add `operations:` and below it `  - exportBucket: ...`")
     for operation in top.groups("operations", _OPERATION):
-        operation.require("exportBucket")
+        values.check_bucket(operation, "exportBucket")
         for key in _OPERATION[1:]:
             operation.optional(key)
         _warn_of_unknown(operation)
@@ -179,28 +171,3 @@ def _warn_of_unknown(fields: Fields) -> None:
             fields.findings.warn(key, path, "is a key of import jobs", "delete it")
         else:
             fields.findings.warn(key, path, "is not a known key of export manifests", remedy)
-
-
-def _warn_of_values(findings: Findings, root: Mapping) -> None:
-    """Warn of what is not a fault but may not arrive as it was meant."""
-    for entry in walk(root):
-        if isinstance(entry.value, Scalar):
-            _warn_of_value(findings, entry.path, entry.key.text if entry.key else "", entry.value)
-
-
-def _warn_of_value(findings: Findings, path: str, key: str, scalar: Scalar) -> None:
-    if scalar.comment:
-        problem = "ends before #, since YAML takes the rest of the line as a comment"
-        findings.warn(scalar, path, problem, f"if it belongs to the value, {QUOTE_IT}")
-    if key in _FREE_TEXT and scalar.is_plain and scalar.text and _is_typed(scalar.text):
-        problem = "the service may read this text as another value"
-        findings.warn(scalar, path, problem, QUOTE_IT)
-    if scalar.text in _PLACEHOLDERS:
-        findings.warn(scalar, path, "is the guide's placeholder", "write your own value")
-
-
-def _is_typed(text: str) -> bool:
-    """Return whether YAML 1.1 reads another value: 02142 is 1122 there, and NO is false."""
-    resolvers = yaml.SafeLoader.yaml_implicit_resolvers.get(text[:1], ())
-    is_typed = any(pattern.match(text) for _, pattern in resolvers)
-    return is_typed and not _SAME_AS_NUMBER.fullmatch(text)

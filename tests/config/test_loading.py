@@ -188,6 +188,9 @@ def test_secret_file_is_found_beside_the_config(folder: Path) -> None:
         ("\n", 0o600, "is empty"),
         ("s3cret\ns3cret\n", 0o600, "has several lines"),
         (" s3cret\n", 0o600, "spaces around the secret"),
+        ("\ufeffs3cret\n", 0o600, ":1:1: contains U+FEFF (ZERO WIDTH NO-BREAK SPACE)"),
+        ("s3cret\u200b\n", 0o600, ":1:7: contains U+200B (ZERO WIDTH SPACE)"),
+        ("s3\u00a0cret\n", 0o600, ":1:3: contains U+00A0 (NO-BREAK SPACE)"),
     ],
 )
 def test_unfit_secret_file_is_refused(folder: Path, text: str, mode: int, words: str) -> None:
@@ -200,6 +203,13 @@ def test_unfit_secret_file_is_refused(folder: Path, text: str, mode: int, words:
 
     assert words in fault
     assert str(path) in fault
+
+
+def test_characters_that_look_right(folder: Path) -> None:
+    """They are named with their column, as in a manifest."""
+    (fault,) = faults_of(folder, "endpoint: http://127.0.0.1\u200b\n")
+
+    assert fault.startswith("1:27: the character U+200B (ZERO WIDTH SPACE) is invisible")
 
 
 def test_secret_that_is_no_readable_file_is_refused(folder: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from daemon.documents import reader
-from daemon.documents.text import decode
+from daemon.documents.text import MISLEADING, decode
 from daemon.errors import DocumentError, Fault
 
 LOADERS = [yaml.BaseLoader, getattr(yaml, "CBaseLoader", yaml.BaseLoader)]
@@ -311,7 +311,7 @@ def outcome(data: bytes, *, guide_spelling: bool) -> reader.Mapping | None:
 WORDS = st.text(
     st.characters(
         exclude_categories=("Cc", "Cs"), exclude_characters="\ufeff\u2028\u2029\ufffe\uffff"
-    ),
+    ).filter(lambda character: not MISLEADING.match(character)),
     min_size=1,
     max_size=20,
 )

@@ -96,7 +96,7 @@ def test_all_faults_come_at_once() -> None:
     assert [line.removeprefix("bad.yml:").split("; ")[0] for line in told] == [
         "2:1: deviceId: is missing",
         "3:13: fileSystem: expected NTFS or EXT4, got 'ntfs'",
-        "4:12: logBucket: expected a text, got a list",
+        "4:12: logBucket: is still the template's placeholder",
         "5:15: serviceLevel: expected standard or expeditedShipping, got 'fast'",
         "6:20: trueCryptPassword: expected a text, got a list",
         "8:5: operations[0].exportBucket: is missing",
@@ -327,3 +327,100 @@ def test_odd_characters_read_back_exactly(device_id: str, name: str, style: str)
     read = rules.read(text.encode(), "a.yml")
 
     assert (read.device_id, read.return_address["name"]) == (device_id, name)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "column", "name"),
+    [
+        ("deviceId:HD001", "deviceId:\u00a0HD001", 10, "U+00A0 (NO-BREAK SPACE)"),
+        ("deviceId:HD001", "deviceId\u00a0: HD001", 9, "U+00A0 (NO-BREAK SPACE)"),
+        ("deviceId:HD001", "\u2003deviceId: HD001", 1, "U+2003 (EM SPACE)"),
+        ("logBucket:mybucket", "logBucket:mybucket\u200b", 19, "U+200B (ZERO WIDTH SPACE)"),
+        ("city:Your City", "city: Z\u00fcrich\u200e", 17, "U+200E (LEFT-TO-RIGHT MARK)"),
+        ("city:Your City", "city: Rome\u00ad", 15, "U+00AD (SOFT HYPHEN)"),
+    ],
+)
+def test_characters_that_look_right(old: str, new: str, column: int, name: str) -> None:
+    """A character that looks like a space or like nothing is named, with its column."""
+    told = only_fault(changed(old.encode(), new.encode()))
+
+    assert f":{column}: the character {name} is invisible" in told
+
+
+@pytest.mark.parametrize("name", ["Zo\u00eb\u00a0Smith", "\u0646\u0627\u0645\u200c\u0647\u0627"])
+def test_what_another_script_needs_is_kept(name: str) -> None:
+    """Such as a zero width non-joiner between Persian letters."""
+    read = rules.read(changed(b"Your Name", name.encode()), "a.yml")
+
+    assert read.return_address["name"] == name
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"deviceId:HD001", b"deviceId: [WD-0001]"),
+        (b"deviceId:HD001", b"deviceId:[WD-0001]"),
+        (b"name:Your Name", b"name: ***Your Name***"),
+        (b"name:Your Name", b"name: {name}"),
+    ],
+)
+def test_placeholders_of_templates(old: bytes, new: bytes) -> None:
+    """The remedy is a value of one's own, not quotation marks around the template's."""
+    told = only_fault(changed(old, new))
+
+    assert "is still the template's placeholder; write your own value in its place" in told
+
+
+@pytest.mark.parametrize("value", [b"'[WD-0001]'", b"<your device>", b"'***Your Device***'"])
+def test_placeholders_that_can_be_read(value: bytes) -> None:
+    """They are warnings: a drive may have such a label."""
+    read = rules.read(changed(b"deviceId:HD001", b"deviceId: " + value), "a.yml")
+
+    assert "deviceId: looks like a template's placeholder" in str(read.warnings[0])
+
+
+@pytest.mark.parametrize("version", [b"1.2", b"1.3", b"3.0"])
+def test_another_manifest_version(version: bytes) -> None:
+    """The service has accepted others, so it is a warning."""
+    read = rules.read(changed(b"manifestVersion:2.0", b"manifestVersion:" + version), "a.yml")
+
+    assert "manifestVersion: is not 2.0" in str(read.warnings[0])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"  - exportBucket:mybucket", b"  - importBucket:mybucket"),
+        (b"  - exportBucket:mybucket", b"  - importSnapshot:x"),
+        (b"operations:\n  - exportBucket:mybucket", b"bucket:mybucket\neraseDevice:yes"),
+    ],
+)
+def test_an_import_manifest_is_called_one_first(old: bytes, new: bytes) -> None:
+    """Its other faults follow from that."""
+    with pytest.raises(ManifestError) as caught:
+        rules.read(changed(old, new), "a.yml")
+
+    assert "is the manifest of an import job" in str(caught.value.faults[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "is_fault"),
+    [("My_Bucket", False), ("a..b", False), ("ab", True), ("b\u00fccket", True), ("a b", True)],
+)
+def test_bucket_names(name: str, is_fault: bool) -> None:
+    """Older buckets break the present rules of S3; some characters no bucket ever had."""
+    data = changed(b"logBucket:mybucket", f"logBucket: {name}".encode())
+
+    if is_fault:
+        assert "logBucket: is not the name of a bucket" in only_fault(data)
+    else:
+        assert "only an old bucket" in str(rules.read(data, "a.yml").warnings[0])
+
+
+@pytest.mark.parametrize("end", [b"", b"deviceType: SATA\n"])
+def test_an_address_that_lost_its_indentation(end: bytes) -> None:
+    """One fault, not one for each key."""
+    head, _, address = GUIDE.partition(b"returnAddress:\n")
+    data = head + b"returnAddress:\n" + address.replace(b"    ", b"")
+
+    assert "returnAddress: has its keys beside it: lines 9 to 17" in only_fault(data + end)

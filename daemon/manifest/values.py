@@ -1,0 +1,85 @@
+"""Values of a manifest that may not mean what they say: placeholders, bucket names, types."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+import yaml
+
+from daemon.documents.fields import Fields, Findings
+from daemon.documents.nodes import Mapping, Scalar, walk
+from daemon.documents.syntax import PLACEHOLDER, QUOTE_IT
+
+GUIDE_PLACEHOLDERS = frozenset({
+    "Your Name", "Your Company", "Your Street", "Optional 2nd Line for Street", "Your City",
+    "Your State", "Your Postal/Zip Code", "Your Phone Number", "Your Country", "mybucket",
+})  # fmt: skip
+VERSION = "2.0"  # of manifests for S3; 3.0 is for EBS and Glacier
+OTHER_KEYS = frozenset({"eraseDevice", "bucket"})  # of import manifests alone
+# The present rules of S3 for all regions, and what the older ones allowed in us-east-1.
+BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+OLD_BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}")
+SAME_AS_NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.(0|[0-9]*[1-9]))?")  # 98109 and 2.0, not 02142
+
+
+def refuse_other_kind(findings: Findings, root: Mapping) -> None:
+    """Record a fault, before all others, if this is the manifest of an import job."""
+    keys = [entry.key for entry in walk(root) if entry.key]
+    if any(key.text == "exportBucket" for key in keys):
+        return
+    for key in keys:
+        if key.text in OTHER_KEYS or key.text.startswith("import"):
+            problem = f"is the manifest of an import job ({key.text} on line {key.line})"
+            remedy = (
+                "write one of an export job: `operations:` and below it `  - exportBucket: ...`"
+            )
+            findings.fault(Scalar("", 1, 1), "", problem, remedy)
+            return
+
+
+def check_bucket(fields: Fields, key: str) -> None:
+    """Require a bucket name; only characters that no bucket ever had are a fault."""
+    name = fields.require(key)
+    if not name or BUCKET.fullmatch(name):
+        return
+    if OLD_BUCKET.fullmatch(name):
+        remedy = "correct it, unless the bucket is that old"
+        fields.warn(key, "is a name that only an old bucket can have", remedy)
+    else:
+        problem = "is not the name of a bucket"
+        fields.fault(key, problem, "write 3 to 63 lower-case letters, digits, dots and hyphens")
+
+
+def warn(findings: Findings, root: Mapping, free_text: Collection[str]) -> None:
+    """Warn of what is not a fault but may not arrive as it was meant.
+
+    `free_text` are the keys whose values the service should read as text.
+    """
+    for entry in walk(root):
+        if isinstance(entry.value, Scalar):
+            key = entry.key.text if entry.key else ""
+            _warn_of(findings, entry.path, entry.value, is_text=key in free_text)
+            if entry.path == "manifestVersion" and entry.value.text != VERSION:
+                problem = f"is not {VERSION}, the version of export manifests"
+                findings.warn(entry.value, entry.path, problem, f"write {VERSION}")
+
+
+def _warn_of(findings: Findings, path: str, scalar: Scalar, *, is_text: bool) -> None:
+    if scalar.comment:
+        problem = "ends before #, since YAML takes the rest of the line as a comment"
+        findings.warn(scalar, path, problem, f"if it belongs to the value, {QUOTE_IT}")
+    if is_text and scalar.is_plain and scalar.text and _is_typed(scalar.text):
+        problem = "the service may read this text as another value"
+        findings.warn(scalar, path, problem, QUOTE_IT)
+    if scalar.text in GUIDE_PLACEHOLDERS:
+        findings.warn(scalar, path, "is the guide's placeholder", "write your own value")
+    elif PLACEHOLDER.fullmatch(scalar.text):
+        findings.warn(scalar, path, "looks like a template's placeholder", "write your own value")
+
+
+def _is_typed(text: str) -> bool:
+    """Return whether YAML 1.1 reads another value: 02142 is 1122 there, and NO is false."""
+    resolvers = yaml.SafeLoader.yaml_implicit_resolvers.get(text[:1], ())
+    is_typed = any(pattern.match(text) for _, pattern in resolvers)
+    return is_typed and not SAME_AS_NUMBER.fullmatch(text)

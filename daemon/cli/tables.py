@@ -106,7 +106,10 @@ def _daemon_line(daemon: Mapping[str, Any]) -> str:
     if not daemon["running"]:
         return "daemon: NOT RUNNING (systemctl start driveprep)"
     pid, folder, scan = (daemon.get(key, "?") for key in ("pid", "folder", "lastScan"))
-    return f"daemon: running, process {pid}; pending/ is {folder}, last scan {scan}"
+    line = f"daemon: running, process {pid}; pending/ is {folder}, last scan {scan}"
+    if unreadable := daemon.get("unreadable"):
+        line += f"; CANNOT READ {printable(unreadable)}: correct owner and mode of the file"
+    return line
 
 
 def _happening(job: Mapping[str, Any]) -> str:

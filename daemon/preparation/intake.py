@@ -24,8 +24,18 @@ log = logging.getLogger("daemon.intake")
 
 # These errors mean that this process lacks something; they do not mean that the file is faulty.
 STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+# These pass: a corrected mode, or a server that answers again. The file stays where it is.
+UNREADABLE = frozenset({
+    errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT,
+    errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EAGAIN, errno.EINTR, errno.EBUSY,
+})  # fmt: skip
 INTAKE_BUDGET_SECONDS = 0.5  # for new files in one call, so that known jobs are not delayed
+MAX_SHOWN = 24  # characters of a name in `status`
 MAX_EXPLAINED = 20  # faults of one manifest; a longer list helps no one
+
+
+class _UnreadableError(Exception):
+    """A file cannot be read now; it is recorded as that."""
 
 
 class Intake:
@@ -43,6 +53,7 @@ class Intake:
         self._under_way = under_way
         self._clock = clock
         self._compared: dict[str, str] = {}  # name -> the stamp of the file its job was made from
+        self._unreadable: dict[str, str] = {}  # name -> why the file could not be read just now
 
     def take_in(self) -> float | None:
         """Compare folder and journal once. Idempotent.
@@ -51,6 +62,7 @@ class Intake:
         be read in time (seconds since the epoch); otherwise None.
         """
         found = {one.name: one for one in self._spool.scan()}
+        before, self._unreadable = self._unreadable, {}
         complete = [one for one in found.values() if not one.wait]
         ready = {one.name: one for one in complete if self._has_usable_name(one)}
         self._withdraw(
@@ -60,7 +72,21 @@ class Intake:
         waits = [one.wait for one in found.values() if one.wait]
         if not self._add(ready.values()):
             waits.append(0.0)
+        self._report_unreadable(before)
         return self._clock() + min(waits) if waits else None
+
+    def _report_unreadable(self, before: Mapping[str, str]) -> None:
+        for name, reason in self._unreadable.items():
+            if before.get(name) != reason:
+                log.warning("%s; it stays there, and is read again after each change", reason)
+
+    def unreadable(self) -> str:
+        """Return what could not be read in the last call, in a few words; "" if all could."""
+        if not self._unreadable:
+            return ""
+        name, more = printable(min(self._unreadable)), len(self._unreadable) - 1
+        shown = name if len(name) <= MAX_SHOWN else f"{name[:MAX_SHOWN]}..."
+        return shown + (f" and {more} more" if more else "")
 
     def _pending(self) -> list[Job]:
         return [job for job in self._journal.unfiled() if isinstance(job.state, Pending)]
@@ -75,6 +101,8 @@ class Intake:
                 sha256 = _sha256(self._read(found))
                 place = self._spool.reject(found.name, sha256, None, reason)
                 log.warning("manifest rejected, see rejected/%s.reason.txt", place)
+            except _UnreadableError:
+                pass
             except SpoolError as error:  # there is no job that could have an obstacle
                 log.warning("manifest %s cannot be rejected: %s", found.name, error)
             return False
@@ -94,7 +122,8 @@ class Intake:
             found = ready.get(job.name)
             if not found or not isinstance(job.state, Pending) or job.state.stamp == found.stamp:
                 continue
-            with suppress(FileNotFoundError, StaleJobError):  # gone, or taken further just now
+            # It is gone, cannot be read just now, or was taken further.
+            with suppress(FileNotFoundError, _UnreadableError, StaleJobError):
                 if _sha256(self._read(found)) != job.sha256:
                     edited.append(job)
                 else:
@@ -117,7 +146,7 @@ class Intake:
                 continue
             if is_late := self._clock() > until:
                 break
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, _UnreadableError):
                 data = self._read(one)
                 if not job or job.sha256 != _sha256(data):
                     new_jobs.append(self._new_job(one, data, waiting))
@@ -127,7 +156,10 @@ class Intake:
         return not is_late
 
     def _read(self, found: Found) -> bytes | None:
-        """Return a file's bytes; None if it cannot be read as one. Raises FileNotFoundError."""
+        """Return a file's bytes; None if it is not a regular file.
+
+        Raises FileNotFoundError, and _UnreadableError for what may pass.
+        """
         if not found.is_regular:
             return None
         try:
@@ -137,6 +169,9 @@ class Intake:
         except SpoolError as error:
             if error.errno in STARVED:
                 raise
+            if error.errno in UNREADABLE:
+                self._unreadable[found.name] = str(error)
+                raise _UnreadableError from error
             return None
 
     def _new_job(self, found: Found, data: bytes | None, waiting: dict[str, str]) -> NewJob:

@@ -105,7 +105,9 @@ class Loop:
         if ring & (Ring.SPOOL | Ring.TIMER) or is_incomplete:
             self._incomplete_until = self._intake.take_in()
             ring |= self._take_requests()
-            self._journal.publish(lastScan=timestamp(self._scanned_at))
+            self._journal.publish(
+                lastScan=timestamp(self._scanned_at), unreadable=self._intake.unreadable()
+            )
         self._survey.refresh(ring, self._journal.unfiled())
         if Ring.TIMER in ring:
             self._scheduler.report_hung()

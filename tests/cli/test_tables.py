@@ -94,3 +94,10 @@ def test_a_terminal_gets_tables(tmp_path):
     assert b"NOT RUNNING" in piped
     assert b"\x1b[1m" in told  # headings are bold
     assert b"\x1b" not in piped
+
+
+def test_what_the_daemon_cannot_read_is_in_the_first_line():
+    """No job exists for such a file, so no row can say it."""
+    daemon = REPORT["daemon"] | {"unreadable": "a.yml and 2 more"}
+
+    assert "CANNOT READ a.yml and 2 more" in next(tables.lines(REPORT | {"daemon": daemon}))

@@ -15,6 +15,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from daemon.errors import SpoolError
 from daemon.jobs.job import Pending, Progress, Rejected, Signed, Submitted, Submitting
 from daemon.jobs.journal import Journal
 from daemon.preparation.intake import Intake
@@ -381,23 +382,46 @@ def test_what_is_no_plain_file_is_rejected(desk, make):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root's rights")
-def test_unreadable_file_is_rejected():
-    """A file that the daemon may not read is rejected, though not a byte of it is known."""
+def test_unreadable_file_stays(caplog):
+    """A file that the daemon may not read is reported once; a changed mode mends it."""
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         Path(folder).chmod(0o777)
         os.seteuid(65534)
         try:
             desk = Desk(Path(folder))
-            (desk.pending / "a.yml").write_bytes(text())
-            (desk.pending / "a.yml").chmod(0)
+            file = desk.pending / "a.yml"
+            file.write_bytes(text())
+            file.chmod(0)
 
-            assert desk.look() == [("a.yml", "Rejected", "")]
-            assert desk.reason() == "a.yml is not a readable regular file"
-            desk.file_rejected()
-            assert os.listdir(desk.pending) == []
+            assert desk.look() == desk.look() == []
+            assert desk.intake.unreadable() == "a.yml"
+            assert caplog.text.count("Permission denied; it stays there") == 1
+
+            file.chmod(0o600)
+            assert desk.look() == [("a.yml", "Pending", "HD001")]
+            assert desk.intake.unreadable() == ""
+
+            file.chmod(0)  # what is known of it is kept
+            assert desk.look() == [("a.yml", "Pending", "HD001")]
+            assert desk.intake.unreadable() == "a.yml"
             desk.journal.close()
         finally:
             os.seteuid(0)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT])
+def test_a_file_server_that_fails_is_no_fault_of_a_file(desk, monkeypatch, number):
+    """The file is read when the server answers again."""
+    desk.put("a.yml", text())
+    read = desk.spool.read
+
+    def fail(name):
+        raise SpoolError("cannot read it", errno=number)
+
+    monkeypatch.setattr(desk.spool, "read", fail)
+    assert desk.look() == []
+    monkeypatch.setattr(desk.spool, "read", read)
+    assert desk.look() == [("a.yml", "Pending", "HD001")]
 
 
 def test_want_of_descriptors_is_no_fault_of_a_file(desk, monkeypatch):

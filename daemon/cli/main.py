@@ -81,5 +81,6 @@ def _speak_utf8() -> None:
     Labels, file names and manifests are UTF-8, whatever the locale of the user is.
     """
     if not sys.flags.utf8_mode and sys.getfilesystemencoding() != "utf-8":
-        again = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
-        os.execv(sys.executable, again)  # noqa: S606 - no shell is wanted
+        from daemon.system import programs  # noqa: PLC0415 - hardly ever needed
+
+        programs.restart(["-X", "utf8"])

@@ -107,6 +107,8 @@ def _daemon_line(daemon: Mapping[str, Any]) -> str:
         return "daemon: NOT RUNNING (systemctl start driveprep)"
     pid, folder, scan = (daemon.get(key, "?") for key in ("pid", "folder", "lastScan"))
     line = f"daemon: running, process {pid}; pending/ is {folder}, last scan {scan}"
+    if limit := daemon.get("limit"):
+        line += f"; polled since {printable(limit)}"
     if unreadable := daemon.get("unreadable"):
         line += f"; CANNOT READ {printable(unreadable)}: correct owner and mode of the file"
     return line

@@ -54,7 +54,7 @@ def run(path: Path) -> None:
         bell.watch(mount_table.fileno())
         watch = _watch(bell, spool, polled=is_remote)
         stack.callback(watch.stop)
-        journal.publish(folder="polled" if is_remote else "watched")
+        journal.publish(folder="polled" if watch.is_polled else "watched", limit=watch.limit)
         load = partial(reload, sources, outside.clocks.steady)
         loop = build(settings, load, bell, spool, journal, outside, sources.check)
         log.info("driveprep watches %s for %s", spool.pending, settings.endpoint)

@@ -8,7 +8,8 @@ key, and it is never run through a shell. There are three ways to run a program 
   goes on, and the process is remembered and counted.
 - run_detached(): what it leaves running goes on running.
 
-start() keeps a program running in the background until its caller stops it.
+start() keeps a program running in the background until its caller stops it. restart() replaces this
+very process.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, NoReturn
 
 Environment = Mapping[str, str]
 
@@ -52,6 +54,11 @@ def environment(path: str | None) -> Environment:
 def find(name: str, environment: Environment) -> str | None:
     """The full path of a program on the environment's PATH; None if it is not installed."""
     return shutil.which(name, path=environment["PATH"])
+
+
+def restart(options: Sequence[str]) -> NoReturn:
+    """Start this program again in this process, with more options for Python. Keeps everything."""
+    os.execve(sys.executable, [sys.executable, *options, *sys.orig_argv[1:]], os.environ)  # noqa: S606
 
 
 def run(

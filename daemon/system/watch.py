@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import resource
 from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from watchdog import events
 from watchdog.events import (
     DirCreatedEvent,
     DirDeletedEvent,
@@ -35,23 +38,28 @@ LOUD = [
     DirCreatedEvent, DirDeletedEvent, DirModifiedEvent, DirMovedEvent, FileClosedEvent,
     FileCreatedEvent, FileDeletedEvent, FileModifiedEvent, FileMovedEvent,
 ]  # fmt: skip
+# A changed mode or owner; in older watchdogs it is a modification.
+LOUD += [getattr(events, name) for name in ("FileAttribEvent",) if hasattr(events, name)]
 FILTER: dict[str, Any] = (
     {"event_filter": LOUD} if "event_filter" in signature(BaseObserver.schedule).parameters else {}
 )
+# The limits of the kernel that inotify_init(2) and inotify_add_watch(2) name.
+LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.ENOMEM})
+SPARE_DESCRIPTORS = 4  # a watch needs as many at once
 POLL_SECONDS = 5.0  # on network file systems, whose servers report no changes
 
 
 class Watch:
-    """Watches single folders, without their subfolders; calls back from a thread of its own."""
+    """Watches single folders, without their subfolders; calls back from a thread of its own.
+
+    With `polled`, or where the kernel's limits allow no watch, the folders are read again and
+    again instead.
+    """
 
     def __init__(self, *, polled: bool = False) -> None:
-        # Full events distinguish a rename from another folder (IN_MOVED_TO) from a new file.
-        self._observer: BaseObserver = (
-            PollingObserver(timeout=POLL_SECONDS)
-            if polled
-            else InotifyObserver(generate_full_events=True)
-        )
-        self._observer.daemon = True
+        self.is_polled = polled
+        self.limit = ""  # why the folders are polled although the kernel could report changes
+        self._observer: BaseObserver | None = None
         self._folders: list[tuple[Path, _Handler]] = []
 
     def add(self, folder: Path, changed: Callable[[str, bool], None]) -> None:
@@ -62,18 +70,64 @@ class Watch:
         self._folders.append((folder, _Handler(changed)))
 
     def start(self) -> None:
-        """Begin to watch. Where the kernel allows no more watches, only a warning is logged."""
+        """Begin to watch. A folder that can be neither watched nor polled is only logged."""
+        if not self.is_polled:
+            try:
+                # Full events distinguish a rename from another folder (IN_MOVED_TO) from a new
+                # file.
+                self._start(lambda: InotifyObserver(generate_full_events=True))
+            except OSError as error:
+                self.is_polled, self.limit = True, _limit(error)
+                self.stop()
+                log.warning("changes of folders are polled: %s", self.limit)
+        if self.is_polled:
+            self._start(lambda: PollingObserver(timeout=POLL_SECONDS))
+
+    def stop(self) -> None:
+        """End the thread. Safe to repeat."""
+        if self._observer and self._observer.is_alive():
+            self._observer.stop()
+            self._observer.join()
+        self._observer = None
+
+    def _start(self, new_observer: Callable[[], BaseObserver]) -> None:
+        """Watch every folder. Raises OSError if a limit is reached."""
+        self._observer = new_observer()
+        self._observer.daemon = True
         self._observer.start()
         for folder, handler in self._folders:
             try:  # only a running observer adds watches at once, one by one
                 self._observer.schedule(handler, str(folder), **FILTER)
             except OSError as error:
+                if error.errno in LIMITS:
+                    raise
                 log.warning("%s cannot be watched, only scanned on a timer: %s", folder, error)
 
-    def stop(self) -> None:
-        """End the thread."""
-        self._observer.stop()
-        self._observer.join()
+
+def _limit(error: OSError) -> str:
+    """Return which limit is reached, and what raises it; see inotify(7)."""
+    if error.errno == errno.ENOSPC:
+        return "all inotify watches are in use; raise the sysctl fs.inotify.max_user_watches"
+    if error.errno == errno.EMFILE and not _is_short_of_descriptors():
+        return "all inotify instances are in use; raise the sysctl fs.inotify.max_user_instances"
+    return f"{error.strerror or error}; raise the limit of open files (LimitNOFILE=, ulimit -n)"
+
+
+def _is_short_of_descriptors() -> bool:
+    """Return whether EMFILE is the limit of open files: the kernel has one code for both."""
+    try:
+        used = len(os.listdir("/proc/self/fd"))
+    except OSError:
+        return True
+    return used + SPARE_DESCRIPTORS >= resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Return whether a message of watchdog is more than that a stopped thread is stopped."""
+    return "thread is inactive" not in str(record.msg)
+
+
+logging.getLogger("watchdog.observers.inotify").addFilter(_is_news)
 
 
 class _Handler(FileSystemEventHandler):

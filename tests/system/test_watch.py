@@ -2,12 +2,16 @@
 
 import os
 import queue
+import subprocess
+import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from daemon.system.watch import Watch
 
+TOP = Path(__file__).parents[2]
 SECONDS = 10  # until a missing event is a failure
 
 
@@ -144,3 +148,79 @@ def test_polled(tmp_path, monkeypatch):
     with suppress(queue.Empty):
         while True:
             assert ear.calls.get_nowait()[1] is False
+
+
+@pytest.mark.parametrize(
+    ("setting", "sysctl"),
+    [("max_inotify_instances", "max_user_instances"), ("max_inotify_watches", "max_user_watches")],
+)
+def test_a_limit_of_the_kernel(tmp_path, setting, sysctl):
+    """The folder is polled instead, and the limit to raise is named."""
+    script = f"""
+import time
+from pathlib import Path
+from daemon.system import watch
+watch.POLL_SECONDS = 0.05
+Path("/proc/sys/user/{setting}").write_text("0")  # of this user namespace alone
+one, seen = watch.Watch(), []
+one.add(Path({str(tmp_path)!r}), lambda name, complete: seen.append(name))
+one.start()
+print(one.is_polled, one.limit)
+Path({str(tmp_path)!r}, "a.yml").write_text("x")
+until = time.monotonic() + {SECONDS}
+while "a.yml" not in seen and time.monotonic() < until:
+    time.sleep(0.01)
+one.stop()
+print(seen[:1])
+"""
+    command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=True)
+
+    assert done.stdout.startswith("True ")
+    assert f"raise the sysctl fs.inotify.{sysctl}" in done.stdout
+    assert "['a.yml']" in done.stdout
+
+
+def test_the_limit_of_open_files_is_another_one(tmp_path):
+    """The kernel has one error for both."""
+    script = """
+import os, resource
+from pathlib import Path
+from daemon.system import watch
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+held = []
+try:
+    while True:
+        held.append(os.open("/", os.O_RDONLY))
+except OSError:
+    os.close(held.pop())
+print(watch._limit(OSError(24, "Too many open files")))
+"""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=True)
+
+    assert "limit of open files" in done.stdout
+    assert "sysctl" not in done.stdout
+
+
+def test_a_changed_mode(watched):
+    """It can make a file readable."""
+    folder, ear = watched
+    (folder / "a.yml").write_text("x")
+    ear.until(("a.yml", True))
+
+    (folder / "a.yml").chmod(0o600)
+
+    assert ear.until(("a.yml", False))
+
+
+def test_stopping_is_silent(tmp_path, caplog):
+    """The last events of a stopped watch are no error."""
+    for number in range(20):
+        watch = Watch()
+        watch.add(tmp_path, lambda *_: None)
+        watch.start()
+        (tmp_path / f"{number}.yml").write_text("x")
+        watch.stop()
+
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []

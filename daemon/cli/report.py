@@ -17,9 +17,12 @@ from daemon.errors import DriveError
 from daemon.jobs import reader
 from daemon.jobs.job import Job, Rejected, Signed, Submitted, expires_at, is_late
 from daemon.preparation.pairing import Pairing, named
+from daemon.spool import filing
 from daemon.system.printable import timestamp
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from daemon.cli.drive_report import DriveReport
 
 VERSION = 1  # of the JSON; it changes when a field goes or changes its meaning
@@ -41,7 +44,7 @@ def status(settings: Config, mounted: Sequence[Drive]) -> Report:
     return {
         "version": VERSION,
         "daemon": {"running": daemon is not None, **(daemon or {})},
-        "jobs": [_job(job, is_running=daemon is not None) for job in recent],
+        "jobs": [_job(job, settings.spool, is_running=daemon is not None) for job in recent],
         "drives": [_drive(drive, settings) for drive in mounted],
     }
 
@@ -91,7 +94,7 @@ def _asked(drive: Drive, verdicts: DriveReport, settings: Config) -> Report:
     return {"verdict": verdict, "freeBytes": free, "sizeBytes": size}
 
 
-def _job(job: Job, *, is_running: bool) -> Report:
+def _job(job: Job, spool: Path, *, is_running: bool) -> Report:
     entry: Report = {
         "deviceId": job.device_id,
         "state": type(job.state).__name__,
@@ -114,6 +117,7 @@ def _job(job: Job, *, is_running: bool) -> Report:
         entry["eject"] = job.eject
     if isinstance(job.state, Rejected):
         entry["obstacle"], entry["code"] = job.state.reason, "rejected"
+        entry["reasonFile"] = filing.reason_of(spool / "rejected", job.name, job.mark) or None
     elif not job.filed and not is_running:
         entry["obstacle"] = "the driveprep daemon is not running"
         entry["code"] = "daemon-not-running"

@@ -118,7 +118,8 @@ def _happening(job: Mapping[str, Any]) -> str:
     """Return one job in one sentence: the obstacle and what to do, or what comes next."""
     if job["state"] == "Rejected":
         reason = job["obstacle"].splitlines()[0]
-        return f"{reason} (complete: rejected/{job['manifest']}.reason.txt)"
+        place = job.get("reasonFile")
+        return f"{reason} (complete: rejected/{place})" if place else reason
     if job["obstacle"]:
         retry = f" Next try at {job['retryAt']}." if job["retryAt"] else ""
         return f"{job['obstacle']}. {job['hint'] or ''}{retry}"

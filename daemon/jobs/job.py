@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from daemon.system.printable import timestamp
+
 Identities = Mapping[str, str | int | None]  # of a drive, by name, such as serial
 
 
@@ -163,6 +165,11 @@ class Job:
     def is_closed(self) -> bool:
         """Return whether the service has finished the job."""
         return self.progress is not None and self.progress.is_terminal
+
+    @property
+    def mark(self) -> str:
+        """Return what distinguishes the reason of its rejection from others for the same name."""
+        return f"driveprep, entry {self.number}, {timestamp(self.since)}"
 
     @property
     def job_id(self) -> str:

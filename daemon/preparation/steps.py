@@ -46,7 +46,7 @@ from daemon.preparation.witnesses import Witnesses
 from daemon.spool.dropping import safe_name
 from daemon.spool.filing import digest
 from daemon.spool.spool import Spool
-from daemon.system.printable import printable, printable_lines, timestamp
+from daemon.system.printable import printable, printable_lines
 
 # A fixed name: it is part of the interface and does not follow the file.
 log = logging.getLogger("daemon.preparation")
@@ -256,7 +256,7 @@ class Preparation:
         return self._finish(job)
 
     def _file_rejected(self, job: Job, state: Rejected) -> Job:
-        reason = f"{state.reason}\n\n(driveprep, entry {job.number}, {timestamp(job.since)})\n"
+        reason = f"{state.reason}\n\n({job.mark})\n"
         place = self.spool.reject(job.name, job.sha256, self.journal.manifest(job), reason)
         log.warning("manifest rejected, see rejected/%s.reason.txt", place, extra=about(job))
         return self._finish(job)

@@ -50,6 +50,18 @@ def place_with(rejected: int, name: str, reason: bytes) -> str:
     raise AssertionError("numbers never end")
 
 
+def reason_of(rejected: Path, name: str, mark: str) -> str:
+    """Return the name of the file in rejected/ that has the reason with `mark`; "" if none is seen.
+
+    A name can be rejected several times.
+    """
+    with suppress(OSError):
+        for place in numbered(name):
+            if mark in (rejected / (place + REASON)).read_text("utf-8", "replace"):
+                return place + REASON
+    return ""
+
+
 def place_for(prepared: int, folder: str, files: Mapping[str, bytes]) -> str:
     """Return the first numbered form of `folder` that is free or was left with these files."""
     for place in numbered(folder):

@@ -221,6 +221,10 @@ def test_status_tells_every_job(person, ledger, service):
     )
     obstacle = Obstacle("no drive", "Plug it in.", 1.0, 2, 2_000_000_000.0)
     ledger.record_obstacles([(waiting, obstacle)])
+    (bad,) = [one for one in ledger.unfiled() if one.name == "bad.yml"]
+    rejected = person.spool / "rejected"  # the name was rejected once before
+    (rejected / "bad.yml.reason.txt").write_text("(driveprep, entry 0, x)")
+    (rejected / "bad-2.yml.reason.txt").write_text(f"bad\n\n({bad.mark})")
 
     jobs = {
         one["manifest"]: one for one in json.loads(person.types("status", "--json").stdout)["jobs"]
@@ -236,7 +240,7 @@ def test_status_tells_every_job(person, ledger, service):
     assert jobs["bad.yml"]["state"] == "Rejected"
     assert "safe to remove" in shown
     assert "no drive. Plug it in. Next try at 2033-05-18T03:33:20Z." in shown
-    assert "rejected/bad.yml.reason.txt" in shown
+    assert "(complete: rejected/bad-2.yml.reason.txt)" in shown
     assert "\x1b[31m" not in shown
     assert f"process {os.getpid()}" in shown
 

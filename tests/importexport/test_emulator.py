@@ -5,6 +5,7 @@ import http.client
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -472,13 +473,51 @@ def test_malformed_form(emulator, body):
     assert (status, b"MalformedQueryString" in answer) == (404, True)
 
 
-def test_body_without_end(emulator):
-    """A body of no stated length, or of more than a few megabytes, is not read at all."""
-    chunked = send(emulator, **{"Transfer-Encoding": "chunked"})
-    endless = send(emulator, **{"Content-Length": "9999999"})
+def in_chunks(emulator, body, coding="chunked"):
+    """Send a body as it is, and return the status of the answer and its body."""
+    address = urlsplit(emulator.endpoint)
+    head = (
+        f"POST / HTTP/1.1\r\nHost: {address.netloc}\r\nTransfer-Encoding: {coding}\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\n\r\n"
+    )
+    with socket.create_connection((address.hostname, address.port), 10) as wire:
+        wire.sendall(head.encode() + body)
+        wire.shutdown(socket.SHUT_WR)
+        answer = http.client.HTTPResponse(wire)
+        answer.begin()
+        return answer.status, answer.read()
 
-    assert (chunked[0], endless[0]) == (413, 413)
-    assert chunked[1]["Connection"] == "close"
+
+def test_body_without_end(emulator):
+    """A body of more than a few megabytes is not read at all."""
+    endless = send(emulator, **{"Content-Length": "9999999"})
+    in_parts = in_chunks(emulator, b"FFFFFFF\r\n")
+
+    assert (endless[0], in_parts[0]) == (413, 413)
+    assert endless[1]["Connection"] == "close"
+
+
+@pytest.mark.parametrize("pieces", [1, 7, 10_000])
+def test_body_in_chunks(emulator, pieces):
+    """It is put together; extensions and trailers mean nothing."""
+    form = encode(sealed(emulator, {"Action": "ListJobs"}).items()).encode()
+    parts = [form[start : start + pieces] for start in range(0, len(form), pieces)]
+    chunks = b"".join(b"%x;x=y\r\n%s\r\n" % (len(part), part) for part in parts)
+
+    status, body = in_chunks(emulator, chunks + b"0\r\nX-Trailer: 1\r\n\r\n")
+
+    assert (status, b"ListJobsResponse" in body) == (200, True), body
+
+
+@pytest.mark.parametrize("body", [b"", b"x\r\n", b"5\r\nab", b"2\r\nabc\r\n0\r\n\r\n", b"0\r\n"])
+def test_broken_chunks(emulator, body):
+    """They are refused; nothing is guessed."""
+    assert in_chunks(emulator, body)[0] == 400
+
+
+def test_another_transfer_coding(emulator):
+    """It is not known here."""
+    assert in_chunks(emulator, b"", "gzip, chunked")[0] == 501
 
 
 def test_signature_version_4(emulator):

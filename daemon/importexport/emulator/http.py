@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+from daemon.importexport.emulator import chunked
 from daemon.importexport.emulator.authentication import Call
 from daemon.importexport.emulator.control import PREFIX, control
 from daemon.importexport.emulator.operations import Reply
@@ -139,9 +140,9 @@ class RequestHandler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer a request."""
         body = self._body()
-        if body is None:
+        if isinstance(body, HTTPStatus):
             self.close_connection = True
-            self._send(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"", "text/plain")
+            self._send(body, b"", "text/plain")
         elif self.path.startswith(PREFIX):
             self._send(*self._control(body), "application/json")
         else:
@@ -225,12 +226,23 @@ class RequestHandler(BaseHTTPRequestHandler):
         authorization = self.headers.get("Authorization", "")
         return Call(self.command, host, path, query, form, authorization)
 
-    def _body(self) -> bytes | None:
-        """The request's body; None if it is of no stated length, or too long."""
-        length = self.headers.get("Content-Length", "0")
-        if "Transfer-Encoding" in self.headers or not re.fullmatch("[0-9]{1,7}", length):
-            return None
-        return self.rfile.read(int(length)) if int(length) <= _BODY_LIMIT else None
+    def _body(self) -> bytes | HTTPStatus:
+        """The request's body, or the status that refuses it."""
+        length, coding = self.headers.get("Content-Length"), self.headers.get("Transfer-Encoding")
+        try:
+            if coding is None:
+                body = self._counted(length or "0")
+            elif coding.strip().lower() == "chunked" and length is None:
+                body = chunked.read(self.rfile, _BODY_LIMIT)
+            else:
+                return HTTPStatus.NOT_IMPLEMENTED
+        except ValueError:
+            return HTTPStatus.BAD_REQUEST
+        return HTTPStatus.REQUEST_ENTITY_TOO_LARGE if body is None else body
+
+    def _counted(self, length: str) -> bytes | None:
+        is_short = re.fullmatch("[0-9]{1,7}", length) is not None and int(length) <= _BODY_LIMIT
+        return self.rfile.read(int(length)) if is_short else None
 
     def _send(
         self, status: int, body: bytes, content_type: str = "text/xml", *headers: str

@@ -24,10 +24,14 @@ if TYPE_CHECKING:
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, dir_okay=False))
 def check(config_path: Path, online: bool, files: tuple[Path, ...]) -> None:
     """Check the configuration, and manifests if FILES are given. Changes nothing."""
+    from daemon.system.printable import printable_lines
+
     errors: list[DriveprepError] = []
     config: Config | None = None
     try:
         config = settings(config_path, with_credentials=True)
+        for warning in config.warnings:
+            click.echo(f"warning: {printable_lines(warning.excerpt())}")
         click.echo(f"{config_path}: good")
     except ConfigError as error:
         complain(error)

@@ -6,7 +6,9 @@ A secret is kept out of every message. A file that every user of the machine can
 from __future__ import annotations
 
 import configparser
+import grp
 import os
+import pwd
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +22,7 @@ from daemon.importexport.credentials import Credentials
 KEYS = (
     "access_key_id", "secret_access_key", "secret_access_key_file", "session_token", "profile",
 )  # fmt: skip
+_ACCOUNT = "driveprep"  # the user and group of the installed service
 NOWHERE = (
     "add secret_access_key_file, secret_access_key or profile, or set AWS_ACCESS_KEY_ID and"
     " AWS_SECRET_ACCESS_KEY"
@@ -35,12 +38,15 @@ def find(fields: Fields, folder: Path, environment: Mapping[str, str]) -> Creden
     given = {key: text for key in KEYS if (text := fields.text(key)) is not None}
     _refuse_contradictions(fields, given)
     if profile := given.get("profile"):
-        return _from_profile(profile, environment)
+        found = _from_profile(profile, environment)
+        warn_if_shared(fields, "profile", _profiles(environment))
+        return found
     access_key_id, session_token = given.get("access_key_id"), given.get("session_token")
     if secret := given.get("secret_access_key"):
         return Credentials(access_key_id or "", secret, session_token)  # "": a fault is recorded
     if secret_file := given.get("secret_access_key_file"):
         secret = read_secret(folder / secret_file)
+        warn_if_shared(fields, "secret_access_key_file", folder / secret_file)
         return Credentials(access_key_id or "", secret, session_token)
     systemd = _from_systemd(access_key_id, session_token, environment)
     return systemd or _from_environment(access_key_id, session_token, environment)
@@ -80,9 +86,9 @@ def read_private(path: Path) -> str:
             refuse_if_open_to_all(path, status.st_mode)
             return file.read(MAX_BYTES).decode()
     except FileNotFoundError as error:
-        raise ConfigError(f"{path} does not exist", hint="create it, mode 0640") from error
+        raise ConfigError(f"{path} does not exist", hint="create it, mode 0600") from error
     except OSError as error:
-        hint = "name a file that this user may read: chown root:driveprep, chmod 640"
+        hint = f"only the service may read it: chown {_ACCOUNT}: {path} && chmod 600 {path}"
         raise ConfigError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
     except UnicodeDecodeError:  # it would show the secret
         raise ConfigError(f"{path} is not a UTF-8 text", hint="save it as plain text") from None
@@ -99,6 +105,26 @@ def refuse_if_open_to_all(path: Path, mode: int) -> None:
             f"{path} contains a secret and is accessible to every user (mode {mode & 0o777:04o})"
         )
         raise ConfigError(problem, hint=f"chmod o= {path}")
+
+
+def warn_if_shared(fields: Fields, key: str, path: Path) -> None:
+    """Warn of a file with a secret that other users can read by their group, such as operators."""
+    status = path.stat()
+    if status.st_mode & 0o040 and (group := _shared(status)):
+        problem = f"{path} can be read by every member of the group {group}"
+        owner = _ACCOUNT if group == _ACCOUNT else "OWNER"
+        remedy = f"keep the secret in a file of its own: chown {owner}: FILE && chmod 600 FILE"
+        fields.warn(key, problem, remedy)
+
+
+def _shared(status: os.stat_result) -> str:
+    """Return the name of a file's group, unless its only members are root and the file's owner."""
+    try:
+        group, owner = grp.getgrgid(status.st_gid), pwd.getpwuid(status.st_uid).pw_name
+    except KeyError:  # a number without a name has members nowhere
+        return ""
+    is_private = group.gr_name == owner and not set(group.gr_mem) - {owner}
+    return "" if status.st_gid == 0 or is_private else group.gr_name
 
 
 def _refuse_contradictions(fields: Fields, given: Mapping[str, str]) -> None:

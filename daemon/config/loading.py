@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from daemon.config import credentials
@@ -15,7 +15,7 @@ from daemon.documents import nodes, reader
 from daemon.documents.fields import Fields, Findings
 from daemon.documents.redaction import shown
 from daemon.documents.text import MAX_BYTES, refusal
-from daemon.errors import ConfigError, DocumentError
+from daemon.errors import ConfigError, DocumentError, Fault
 from daemon.importexport import endpoint
 from daemon.importexport.credentials import Credentials
 
@@ -48,6 +48,7 @@ class Config:
     hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # event -> command, words
     ca_bundle: str = ""  # a file or folder of certificate authorities; "": the machine's
     files: frozenset[Path] = field(default=frozenset(), compare=False)  # read for it
+    warnings: tuple[Fault, ...] = field(default=(), compare=False)
 
 
 def load(path: Path, environment: Mapping[str, str], *, with_credentials: bool = True) -> Config:
@@ -80,7 +81,7 @@ def load(path: Path, environment: Mapping[str, str], *, with_credentials: bool =
     _refuse_unknown(top)
     if findings.faults:
         raise _refusal(findings, files)
-    return config
+    return replace(config, warnings=findings.ordered_warnings())
 
 
 def _refusal(findings: Findings, files: frozenset[Path]) -> DocumentError:
@@ -132,6 +133,8 @@ def _credentials(
     try:
         if group.has("secret_access_key") or group.has("session_token"):
             credentials.refuse_if_open_to_all(path, mode)
+            key = "secret_access_key" if group.has("secret_access_key") else "session_token"
+            credentials.warn_if_shared(group, key, path)
         return credentials.find(group, path.parent, environment)
     except ConfigError as error:
         group.lack(str(error), error.hint)

@@ -68,6 +68,8 @@ class Sources:
                 continue
             if error:
                 raise error
+            for warning in settings.warnings:
+                log.warning("%s", warning)
             return settings
 
     def check(self) -> None:

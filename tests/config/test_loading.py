@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -212,6 +213,39 @@ def test_characters_that_look_right(folder: Path) -> None:
     assert fault.startswith("1:27: the character U+200B (ZERO WIDTH SPACE) is invisible")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a file away needs root's rights")
+@pytest.mark.parametrize(
+    ("owner", "mode", "is_shared"),
+    [
+        ("root", 0o640, True),  # as the README once had it: every operator can read it
+        ("daemon", 0o640, False),  # the owner's own group, which has no other member
+        ("root", 0o600, False),
+    ],
+)
+@pytest.mark.parametrize("is_inline", [False, True])
+def test_secret_that_a_group_can_read(
+    folder: Path, owner: str, mode: int, is_shared: bool, is_inline: bool
+) -> None:
+    """It is used, with a warning that names the group and the remedy."""
+    path = secret_file(folder)
+    text = f"credentials:\n  access_key_id: A\n  secret_access_key_file: {path}\n"
+    if is_inline:
+        path = folder / "config.yml"
+        text = "credentials:\n  access_key_id: A\n  secret_access_key: s3cret\n"
+    path.write_text(text if is_inline else "s3cret\n")
+    shutil.chown(path, owner, "daemon")
+    path.chmod(mode)
+    loaded = load(folder, text) if not is_inline else loading.load(path, ENVIRONMENT)
+
+    assert loaded.credentials.secret_access_key == "s3cret"
+    told = [str(warning) for warning in loaded.warnings]
+    assert len(told) == is_shared
+    for one in told:
+        assert f"{path} can be read by every member of the group daemon" in one
+        assert "chmod 600" in one
+        assert "s3cret" not in one
+
+
 def test_secret_that_is_no_readable_file_is_refused(folder: Path) -> None:
     """A missing file, a folder and a pipe without a writer are told, and nothing hangs."""
     os.mkfifo(folder / "pipe", 0o600)
@@ -319,7 +353,7 @@ def test_example_shows_every_key_with_its_default(folder: Path) -> None:
 
     loaded = load(folder, text)
 
-    shown = {field.name for field in dataclasses.fields(loading.Config)} - {"files"}
+    shown = {field.name for field in dataclasses.fields(loading.Config)} - {"files", "warnings"}
     assert {name for name in shown if re.search(rf"^{name}:", text, re.MULTILINE)} == shown
     for key in loading.credentials.KEYS:
         assert re.search(rf"^  #?{key}:", EXAMPLE.read_text(), re.MULTILINE), key

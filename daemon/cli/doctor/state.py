@@ -40,7 +40,8 @@ def settings(
         faults = [str(fault) for fault in error.faults] or [f"{error}; {error.hint}"]
         remedy = "Correct the file; the service takes it at once."
         return None, tuple(problem("config", fault, remedy) for fault in faults)
-    return settings, (ok("config", str(path)),)
+    warnings = tuple(problem("config", str(one), one.remedy) for one in settings.warnings)
+    return settings, warnings or (ok("config", str(path)),)
 
 
 def spool(settings: Config) -> Iterator[Finding]:

@@ -1,12 +1,13 @@
 """What an operator does with one job: show it, cancel it, update it, print its papers.
 
-Only the daemon writes the journal. These actions call the service, then leave a request in
-pending/ to poll the job, and the daemon records what the service reports.
+An operator has no secret key: the client can be one that asks the daemon. Only the daemon writes
+the journal. These actions call the service, then leave a request in pending/ to poll the job, and
+the daemon records what the service reports.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from daemon.config.loading import Config
 from daemon.drives import signature
 from daemon.errors import DriveprepError, InDoubtError, JobRefusedError, ManifestError
 from daemon.importexport.client import Client
+from daemon.importexport.relay import RelayedClient
 from daemon.importexport.results import JobStatus
 from daemon.jobs import reader
 from daemon.jobs.job import Job, Rejected, Signed, Submitted, expires_at
@@ -28,7 +30,7 @@ class JobActions:
     """Acts on one job, named by its JobId or deviceId. Raises DriveprepError if there is none."""
 
     settings: Config
-    client: Client
+    client: Callable[[], Client | RelayedClient]  # made when needed: not all need the secret key
 
     def find(self, word: str) -> Job:
         """Return the job with that JobId, or the open or newest one of that deviceId."""
@@ -61,7 +63,7 @@ class JobActions:
         if folder := self._folder(job):
             yield "papers", str(folder)
         try:
-            yield from _reported(self.client.get_status(state.job_id))
+            yield from _reported(self.client().get_status(state.job_id))
         except DriveprepError as error:
             yield "at the service", f"{error}. {error.hint}"
 
@@ -69,7 +71,7 @@ class JobActions:
         """Cancel a job at the service. Safe to repeat. Returns what happened as a sentence."""
         job = self._at_service(word)
         try:
-            self.client.cancel_job(job.job_id)
+            self.client().cancel_job(job.job_id)
         except JobRefusedError as error:
             if not error.code.startswith("CanceledJobId"):
                 raise
@@ -87,10 +89,10 @@ class JobActions:
                 f"{file} is for {read.device_id}, job {job.job_id} for {job.device_id}",
                 hint="A job stays with its drive: correct deviceId, or cancel the job.",
             )
-        text = rules.to_send(read, self.settings.credentials.access_key_id)
-        self.client.update_job(job.job_id, text)
+        client = self.client()
+        client.update_job(job.job_id, rules.to_send(read, client.access_key_id))
         self._ask_to_poll(job)
-        contents = self.client.get_status(job.job_id).signature_file_contents or ""
+        contents = client.get_status(job.job_id).signature_file_contents or ""
         is_same = isinstance(job.state, Submitted | Signed) and job.state.signature == _text(
             contents, job.job_id
         )
@@ -103,7 +105,7 @@ class JobActions:
         """Return the link to the carrier label that the service issues for a job."""
         job = self._at_service(word)
         address = rules.read(self._manifest(job), job.name).return_address
-        return self.client.get_shipping_label([job.job_id], **address).shipping_label_url
+        return self.client().get_shipping_label([job.job_id], **address).shipping_label_url
 
     def slip(self, word: str, output: Path | None) -> Path:
         """Make the packing slip again, at `output` or in the current folder; return its place."""

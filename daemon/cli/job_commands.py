@@ -76,5 +76,4 @@ def slip(config_path: Path, job: str, output: Path | None, show_it: bool) -> Non
 def _actions(path: Path) -> JobActions:
     from daemon.cli.job_actions import JobActions
 
-    config = settings(path, with_credentials=True)
-    return JobActions(config, client(config))
+    return JobActions(settings(path), lambda: client(path))

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from daemon.cli.exit_codes import complain, exit_code
-from daemon.cli.options import client, read, settings, with_config
+from daemon.cli.options import (
+    client,
+    is_running,
+    lacks_only_the_key,
+    read,
+    settings,
+    with_config,
+)
 from daemon.errors import ConfigError, DriveprepError, ManifestError, ManifestRefusedError
 
 if TYPE_CHECKING:
@@ -27,18 +34,19 @@ def check(config_path: Path, online: bool, files: tuple[Path, ...]) -> None:
     from daemon.system.printable import printable_lines
 
     errors: list[DriveprepError] = []
-    config: Config | None = None
+    is_usable = True
     try:
-        config = settings(config_path, with_credentials=True)
+        config, remark = _checked(config_path)
         for warning in config.warnings:
             click.echo(f"warning: {printable_lines(warning.excerpt())}")
-        click.echo(f"{config_path}: good")
+        click.echo(f"{config_path}: good{remark}")
     except ConfigError as error:
         complain(error)
         errors.append(error)
+        is_usable = False
     for file in files:
         try:
-            _check(file, config if online else None)
+            _check(file, config_path if online and is_usable else None)
         except DriveprepError as error:
             complain(error)
             errors.append(error)
@@ -88,7 +96,17 @@ def retry(config_path: Path, same_drive: bool, device_id: str) -> None:
     click.echo(f"the daemon is asked to try {device_id} again; see `driveprep status`")
 
 
-def _check(file: Path, config: Config | None) -> None:
+def _checked(path: Path) -> tuple[Config, str]:
+    """Return the configuration and a remark. Only the daemon needs to read the secret key."""
+    try:
+        return settings(path, with_credentials=True), ""
+    except ConfigError as error:
+        if not lacks_only_the_key(error) or not is_running(config := settings(path)):
+            raise
+        return config, "; the secret key, which this user cannot read, is used by the daemon"
+
+
+def _check(file: Path, config_path: Path | None) -> None:
     """Check one manifest, with a configuration also at the service. Raises DriveprepError."""
     from daemon.manifest import rules
     from daemon.system.printable import printable_lines
@@ -96,19 +114,20 @@ def _check(file: Path, config: Config | None) -> None:
     manifest = rules.read(read(file), str(file))
     for warning in manifest.warnings:
         click.echo(f"warning: {printable_lines(warning.excerpt())}")
-    if config:
-        _validate(manifest, config)
+    if config_path:
+        _validate(manifest, config_path)
     click.echo(f"{file}: good, for {manifest.device_id} ({manifest.file_system})")
 
 
-def _validate(manifest: Manifest, config: Config) -> None:
+def _validate(manifest: Manifest, config_path: Path) -> None:
     """Have the service check a manifest; its complaint becomes a fault. Makes no job."""
     from daemon.manifest import rules
     from daemon.manifest.complaints import locate
 
-    text = rules.to_send(manifest, config.credentials.access_key_id)
+    service = client(config_path)
+    text = rules.to_send(manifest, service.access_key_id)
     try:
-        client(config).create_job(text, validate_only=True)
+        service.validate(text)
     except ManifestRefusedError as error:
         fault = locate(manifest.data, manifest.name, error)
         raise ManifestError(str(fault), (fault,)) from error

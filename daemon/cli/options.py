@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
     from daemon.config.loading import Config
     from daemon.drives.recognition import Recognition
+    from daemon.errors import ConfigError
     from daemon.importexport.client import Client
+    from daemon.importexport.relay import RelayedClient
 
+ANSWER_SECONDS = 40.0  # for the daemon, which may notice a question by its timer only (30 s)
 DEFAULT_CONFIG = "/etc/driveprep/config.yml"
 
 with_config = click.option(
@@ -52,11 +55,47 @@ def settings(path: Path, *, with_credentials: bool = False) -> Config:
     return loading.load(path, os.environ, with_credentials=with_credentials)
 
 
-def client(config: Config) -> Client:
-    """Return a client for the configured service."""
-    from daemon.importexport.client import Client  # noqa: PLC0415 - see above
+def client(path: Path) -> Client | RelayedClient:
+    """Return a client for the configured service.
 
+    For a user who may not read the secret key it is one that asks the running daemon. Raises
+    ConfigError if there is neither.
+    """
+    from daemon.errors import ConfigError  # noqa: PLC0415 - see above
+    from daemon.importexport.client import Client  # noqa: PLC0415
+
+    try:
+        config = settings(path, with_credentials=True)
+    except ConfigError as error:
+        if not lacks_only_the_key(error):
+            raise
+        return _relayed(path, error)
     return Client(config.endpoint, config.credentials, config.timeout, ca_bundle=config.ca_bundle)
+
+
+def lacks_only_the_key(error: ConfigError) -> bool:
+    """Return whether the configuration is good but for the secret key, as for an operator."""
+    return {fault.key for fault in error.faults} == {"credentials"}
+
+
+def is_running(config: Config) -> bool:
+    """Return whether a daemon runs with this spool; it then has a key that can be used."""
+    from daemon.jobs import reader  # noqa: PLC0415 - see above
+
+    return reader.daemon_info(config.spool) is not None
+
+
+def _relayed(path: Path, error: ConfigError) -> RelayedClient:
+    from daemon import spool  # noqa: PLC0415 - see above
+    from daemon.errors import ConfigError  # noqa: PLC0415
+    from daemon.importexport.relay import RelayedClient  # noqa: PLC0415
+
+    config = settings(path)
+    if not is_running(config):
+        hint = "Use sudo, or start the daemon, which asks for you: systemctl start driveprep"
+        raise ConfigError(f"this user has no secret key: {error}", hint=hint) from error
+    seconds = ANSWER_SECONDS + 2 * config.timeout
+    return RelayedClient(lambda question: spool.ask(config.spool, question, seconds))
 
 
 def recognition(config: Config) -> Recognition:

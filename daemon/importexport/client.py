@@ -106,6 +106,10 @@ class Client:
             )
         return created
 
+    def validate(self, manifest: str) -> CreatedJob:
+        """Learn whether a job could be made. Makes none."""
+        return self.create_job(manifest, validate_only=True)
+
     def update_job(self, job_id: str, manifest: str) -> Updated:
         """Replace a job's manifest. Safe to repeat. GetStatus then returns the SIGNATURE."""
         parameters = {

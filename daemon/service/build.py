@@ -23,6 +23,7 @@ from daemon.preparation.signing import Signer
 from daemon.preparation.steps import Preparation
 from daemon.preparation.under_way import UnderWay
 from daemon.preparation.witnesses import Witnesses
+from daemon.service.answering import Answering
 from daemon.service.bell import Bell, Ring
 from daemon.service.hooks import HookQueue
 from daemon.service.loop import Loop
@@ -104,8 +105,11 @@ def build(
     survey = Survey(outside.drives)
     workers = Workers(lambda: bell.ring(Ring.WORK), clocks.steady, outside.thread)
     scheduler = Scheduler(journal, survey, workers, reloadable(settings), clocks.steady)
+    answers = Answering(spool, workers, clocks.wall)
     intake = Intake(spool, journal, under_way, clocks.wall)
-    return Loop(bell, journal, spool, intake, survey, scheduler, workers, reload, on_timer, clocks)
+    return Loop(
+        bell, journal, spool, intake, survey, scheduler, workers, answers, reload, on_timer, clocks
+    )
 
 
 def _outcomes(settings: Config, journal: Journal, hooks: HookQueue, outside: Outside) -> Outcomes:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from daemon.errors import ConfigError, JournalFullError
 from daemon.jobs.journal import Journal
 from daemon.preparation.intake import Intake
+from daemon.service.answering import Answering
 from daemon.service.bell import Bell, Ring
 from daemon.service.reload import Reloadable
 from daemon.service.scheduler import Scheduler
@@ -44,6 +45,7 @@ class Loop:
         survey: Survey,
         scheduler: Scheduler,
         workers: Workers,
+        answering: Answering,
         load: Callable[[], Reloadable],
         on_timer: Callable[[], None],
         clocks: Clocks,
@@ -55,6 +57,7 @@ class Loop:
         self._survey = survey
         self._scheduler = scheduler
         self._workers = workers
+        self._answering = answering
         self._load = load
         self._on_timer = on_timer
         self._clocks = clocks
@@ -86,6 +89,7 @@ class Loop:
         try:
             self._refresh(due & ~later)
             self._scheduler.run(due & ~later, self._scanned_at)
+            self._answering.run(self._scheduler.parts.preparation.client)
         except JournalFullError as error:
             return due | self._wait_for_room(error)
         self._notify_systemd()
@@ -105,6 +109,7 @@ class Loop:
         if ring & (Ring.SPOOL | Ring.TIMER) or is_incomplete:
             self._incomplete_until = self._intake.take_in()
             ring |= self._take_requests()
+            self._answering.notice()
             self._journal.publish(
                 lastScan=timestamp(self._scanned_at), unreadable=self._intake.unreadable()
             )

@@ -26,6 +26,7 @@ from daemon.jobs.job import Job, Obstacle, Pending, Submitted, about
 from daemon.jobs.journal import Journal
 from daemon.preparation import signing
 from daemon.preparation.polling import StatusPoller
+from daemon.service.answering import KEY as ANSWERS
 from daemon.service.bell import Ring
 from daemon.service.reload import Reloadable
 from daemon.service.retry import is_due, waits
@@ -39,7 +40,7 @@ VALIDATION_PAUSE_SECONDS = 30.0  # after a validation that the service did not a
 HUNG_SECONDS = 60.0  # a disk wakes within 10; a stick may need as long to write its cache
 # Keys of workers that prepare no drive; they are not deviceIds.
 POLLER, WITNESSES = "/poll", "/witnesses"
-BACKGROUND = frozenset({POLLER, WITNESSES})
+BACKGROUND = frozenset({POLLER, WITNESSES, ANSWERS})
 
 OnError = Callable[[Job, DriveprepError], None]
 

@@ -2,6 +2,16 @@
 
 from daemon.spool.dropping import ask_to_retry, drop, is_manifest_name, safe_name
 from daemon.spool.filing import digest
+from daemon.spool.questions import ask
 from daemon.spool.spool import Found, Spool
 
-__all__ = ["Found", "Spool", "ask_to_retry", "digest", "drop", "is_manifest_name", "safe_name"]
+__all__ = [
+    "Found",
+    "Spool",
+    "ask",
+    "ask_to_retry",
+    "digest",
+    "drop",
+    "is_manifest_name",
+    "safe_name",
+]

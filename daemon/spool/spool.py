@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.errors import SpoolError
-from daemon.spool import dropping, filing
+from daemon.spool import dropping, filing, questions
 from daemon.system import durable
 
 TAKEN = ".taken"  # the folder for a manifest on its way out of pending/, where no one edits it
-FOLDERS = {"pending": 0o770, "prepared": 0o750, "rejected": 0o750}
+FOLDERS = {"pending": 0o770, "prepared": 0o750, "rejected": 0o750, questions.ANSWERS: 0o750}
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +194,24 @@ class Spool:
         """Return the deviceIds whose drives a person has confirmed; each is returned once."""
         with translated("read", self.pending):
             return dropping.take_requests(self.pending, dropping.SAME_DRIVE)
+
+    def has_questions(self) -> bool:
+        """Return whether a command waits for an answer."""
+        with translated("read", self.pending):
+            return any(name.startswith(questions.PREFIX) for name in os.listdir(self.pending))
+
+    def questions(self) -> list[tuple[str, bytes]]:
+        """Return the questions of commands, each with its number."""
+        with translated("read", self.pending), durable.folder(self.pending) as pending:
+            return list(questions.asked(pending))
+
+    def answer(self, number: str, data: bytes, now: float) -> None:
+        """Answer a question. Safe to repeat. `now` is in seconds since the epoch."""
+        where = self.path / questions.ANSWERS
+        with translated("file", where), ExitStack() as stack:
+            pending = stack.enter_context(durable.folder(self.pending))
+            answers = stack.enter_context(durable.folder(where))
+            questions.answer(pending, answers, number, data, now)
 
 
 @contextmanager

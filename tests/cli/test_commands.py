@@ -295,6 +295,25 @@ def test_label_and_slip(person, ledger, service, tmp_path):
     assert job.job_id in place.read_text()
 
 
+def test_what_works_without_the_secret_key(person, ledger, service, tmp_path):
+    """The slip and the journal's part of `show`; without a daemon, the rest says so."""
+    job = prepare(ledger, service, person, "HD410")
+    place = tmp_path / "slip.html"
+    ledger.close()
+    (tmp_path / "secret").unlink()
+
+    slip = person.types("slip", job.job_id, "--output", place)
+    shown = person.types("show", "HD410")
+    label = person.types("label", "HD410")
+
+    assert slip.returncode == 0, slip.stderr
+    assert job.job_id in place.read_text()
+    assert (shown.returncode, job.job_id in shown.stdout) == (0, True)
+    assert "this user has no secret key" in shown.stdout
+    assert label.returncode == 78
+    assert "systemctl start driveprep" in label.stderr
+
+
 def test_unknown_job_is_75(person, ledger):
     """A JOB that is none is told, with the way to find one."""
     done = person.types("show", "XXXXX")

@@ -73,14 +73,14 @@ def tree(folder):
 
 
 def test_folders_are_made_for_their_readers(tmp_path, clock):
-    """The three folders are made with their modes, and those that are there stay as they are."""
+    """The folders are made with their modes, and those that are there stay as they are."""
     Spool(tmp_path / "a" / "spool", SETTLE, clock)
     (tmp_path / "a" / "spool" / "pending").chmod(0o777)
     Spool(tmp_path / "a" / "spool", SETTLE, clock)
 
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "a/spool").iterdir()}
     assert modes.pop(spool.TAKEN) == 0o700
-    assert modes == {"pending": 0o777, "prepared": 0o750, "rejected": 0o750}
+    assert modes == {"pending": 0o777, "prepared": 0o750, "rejected": 0o750, "answers": 0o750}
 
 
 def test_new_until_something_was_prepared(box):
@@ -366,6 +366,7 @@ def test_reject_of_what_has_gone(box):
     assert tree(box.path) == {
         "pending": None,
         "prepared": None,
+        "answers": None,
         "rejected": None,
         "rejected/a.yml.reason.txt": b"why",
     }
@@ -477,7 +478,7 @@ def die_everywhere(act, check, path):
 def test_reject_after_any_death(box):
     """Wherever a process dies: in the end one copy of the manifest, one reason, no litter."""
     (box.pending / "a.yml").write_bytes(DATA)
-    done = {"pending": None, "prepared": None, "rejected": None}
+    done = {"pending": None, "prepared": None, "answers": None, "rejected": None}
     done |= {"rejected/a.yml": DATA, "rejected/a.yml.reason.txt": b"why"}
 
     def check():
@@ -490,7 +491,13 @@ def test_reject_after_any_death(box):
 def test_reject_of_the_journaled_text_after_any_death(box):
     """The same where the file has gone and its text is written, never half of it."""
     (box.pending / "a.yml").write_bytes(b"edited")
-    done = {"pending": None, "prepared": None, "rejected": None, "pending/a.yml": b"edited"}
+    done = {
+        "pending": None,
+        "prepared": None,
+        "answers": None,
+        "rejected": None,
+        "pending/a.yml": b"edited",
+    }
     done |= {"rejected/a.yml": DATA, "rejected/a.yml.reason.txt": b"why"}
 
     def check():
@@ -504,7 +511,13 @@ def test_file_after_any_death(box):
     """Wherever a process dies: in the end one folder of papers, whole, and no manifest pending."""
     files = {"manifest.yml": DATA, "SIGNATURE": b"signed", "receipt.json": b"{}"}
     (box.pending / "a.yml").write_bytes(DATA)
-    done = {"pending": None, "prepared": None, "rejected": None, "prepared/K7M3X-HD001": None}
+    done = {
+        "pending": None,
+        "prepared": None,
+        "answers": None,
+        "rejected": None,
+        "prepared/K7M3X-HD001": None,
+    }
     done |= {f"prepared/K7M3X-HD001/{name}": data for name, data in files.items()}
 
     def check():

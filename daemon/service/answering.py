@@ -1,0 +1,50 @@
+"""Answers what commands ask of the service on behalf of operators, who have no secret key."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+
+from daemon.errors import SpoolError
+from daemon.importexport import relay
+from daemon.importexport.client import Client
+from daemon.service.workers import Workers
+from daemon.spool.spool import Spool
+
+# A fixed name: it is part of the interface and does not follow the file.
+log = logging.getLogger("daemon.service")
+
+KEY = "/answers"  # of its worker
+
+
+class Answering:
+    """One worker answers all questions, one after the other. For the main loop's thread only."""
+
+    def __init__(
+        self, spool: Spool, workers: Workers, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._spool = spool
+        self._workers = workers
+        self._clock = clock
+        self._may_be_asked = True  # before the start, perhaps
+
+    def notice(self) -> None:
+        """Something in pending/ has changed."""
+        self._may_be_asked = True
+
+    def run(self, client: Client) -> None:
+        """Start the worker if there may be a question and it does not run."""
+        if self._may_be_asked and KEY not in self._workers.busy():
+            self._may_be_asked = False
+            if self._spool.has_questions():
+                self._workers.start(KEY, partial(self._answer, client))
+
+    def _answer(self, client: Client) -> None:
+        try:
+            for number, question in self._spool.questions():
+                self._spool.answer(number, relay.perform(client, question), self._clock())
+                log.info("the service was asked on behalf of an operator")
+        except SpoolError as error:  # the command tells its operator that there is no answer
+            log.warning("a question is not answered: %s", error)

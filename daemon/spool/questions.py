@@ -1,0 +1,70 @@
+"""Questions that a command leaves in pending/ for the daemon, and its answers in answers/.
+
+Only the daemon writes to answers/; the group reads it. A question survives a restart, and is
+answered at least once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from daemon.errors import DriveprepError
+from daemon.system import durable
+
+ANSWERS = "answers"
+LIMIT = 256 * 1024  # bytes; a manifest has at most a quarter of that
+KEPT_SECONDS = 3600.0  # an answer that no one has waited for
+PREFIX = ".ask-"
+_NUMBER = re.compile(r"[0-9a-f]{32}")
+
+
+def ask(spool: Path, question: bytes, seconds: float) -> bytes:
+    """Return the daemon's answer. Raises DriveprepError after `seconds`, and OSError."""
+    from daemon.system.watch import Watch  # noqa: PLC0415 - other commands should not load it
+
+    number, came = os.urandom(16).hex(), threading.Event()
+    watch = Watch()
+    watch.add(spool / ANSWERS, lambda name, _: came.set() if name == number else None)
+    watch.start()
+    try:
+        with durable.folder(spool / "pending") as pending:
+            durable.replace(
+                pending, f"{PREFIX}{number}", question, partial=f".{number}.part", mode=0o660
+            )
+            came.wait(seconds)
+            with suppress(FileNotFoundError):
+                return (spool / ANSWERS / number).read_bytes()
+            durable.discard(pending, f"{PREFIX}{number}")
+    finally:
+        watch.stop()
+    raise DriveprepError(
+        f"the daemon has not answered within {seconds:.0f} s",
+        "`journalctl -u driveprep` may show why; `driveprep doctor` checks the service.",
+    )
+
+
+def asked(pending: int) -> Iterator[tuple[str, bytes]]:
+    """Yield the questions with their numbers. What is no question is removed."""
+    for name in os.listdir(pending):
+        number = name.removeprefix(PREFIX)
+        if number != name and _NUMBER.fullmatch(number):
+            try:
+                yield number, durable.read(pending, name, LIMIT)
+            except OSError:
+                with suppress(OSError):
+                    os.unlink(name, dir_fd=pending)
+
+
+def answer(pending: int, answers: int, number: str, data: bytes, now: float) -> None:
+    """Answer a question, then remove it. Answers that are an hour old at `now` go, too."""
+    durable.replace(answers, number, data, partial=f".{number}.part", mode=0o640)
+    durable.discard(pending, f"{PREFIX}{number}")
+    for name in os.listdir(answers):
+        with suppress(OSError):
+            if os.stat(name, dir_fd=answers, follow_symlinks=False).st_mtime < now - KEPT_SECONDS:
+                os.unlink(name, dir_fd=answers)

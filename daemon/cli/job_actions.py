@@ -98,7 +98,7 @@ class JobActions:
         )
         done = f"job {job.job_id} has the new manifest"
         if is_same:
-            return f"{done}; its SIGNATURE stays as it is"
+            return f"{done}; its SIGNATURE stays as it is; its papers are filed again"
         return f"{done} and another SIGNATURE: plug in the drive {job.device_id} to have it written"
 
     def label(self, word: str) -> str:
@@ -127,10 +127,9 @@ class JobActions:
         return job
 
     def _folder(self, job: Job) -> Path | None:
-        """Return where the papers are; the newest folder, if UpdateJob has made another."""
-        name = spool.safe_name(job.job_id) + "-*"
-        folders = (self.settings.spool / "prepared").glob(name)
-        return max(folders, key=lambda folder: folder.stat().st_mtime, default=None)
+        """Return where the papers are, if they are filed."""
+        folder = self.settings.spool / "prepared" / papers.folder(job.job_id, job.device_id)
+        return folder if folder.is_dir() else None
 
     def _manifest(self, job: Job) -> bytes:
         if folder := self._folder(job):

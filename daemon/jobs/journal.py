@@ -163,10 +163,8 @@ class Journal:
         """Return the manifest as dropped, of a job that has reached `Submitting`."""
         with self._lock, database.translated(self._path):
             query = "SELECT manifest FROM job WHERE number = ?"
-            row: tuple[bytes | None] | None = self._database.execute(
-                query, (job.number,)
-            ).fetchone()
-            return row[0] if row else None
+            row = self._database.execute(query, (job.number,)).fetchone()
+        return bytes(row[0]) if row and row[0] is not None else None
 
     def record_eject(self, job: Job, sentence: str) -> None:
         """Record how the eject of a prepared drive ended. Safe to repeat."""
@@ -188,9 +186,13 @@ class Journal:
                 self._remember(after)
             return after
 
-    def reopen(self, job: Job, state: Submitted, manifest: bytes) -> Job:
-        """Reopen a filed job, to be signed and filed again; StaleJobError if `job` moved on."""
-        check_step(job.state, state)
+    def reopen(self, job: Job, state: Submitted | Signed, manifest: bytes) -> Job:
+        """Reopen a filed job to be signed and filed again, or in the same state only filed.
+
+        `manifest` is the one that the service has now. Raises StaleJobError if `job` moved on.
+        """
+        if state != job.state:
+            check_step(job.state, state)
         with self._lock:
             held = next(iter(self._jobs("number = ?", job.number)), None)
             if held is None or not held.filed or held.state != job.state:
@@ -242,14 +244,14 @@ class Journal:
 
     def add_prepared(self, job: NewJob, state: Signed, progress: Progress | None) -> None:
         """Record a job that is known from its papers only. It is filed already."""
+        reported = json.dumps(asdict(progress)) if progress else None
         is_closed = progress is not None and progress.is_terminal
         with self._commit() as connection:
             connection.execute(
                 "INSERT INTO job (device_id, file_system, name, sha256, state, fields, job_id,"
                 " since, filed, closed, progress) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)",
                 (job.device_id, job.file_system, job.name, job.sha256)
-                + (*schema.columns(state), state.job_id, job.since, is_closed)
-                + (json.dumps(asdict(progress)) if progress else None,),
+                + (*schema.columns(state), state.job_id, job.since, is_closed, reported),
             )
 
     def _jobs(self, which: str, *values: object) -> list[Job]:

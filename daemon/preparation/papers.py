@@ -1,15 +1,18 @@
-"""The papers of a prepared job: what is kept, and what goes into the box. Opens no file."""
+"""The papers of a prepared job: what is kept, and what goes into the box."""
 
 from __future__ import annotations
 
 import json
 
 from daemon.drives import signature
+from daemon.errors import SpoolError
 from daemon.jobs.job import Job, Signed, Submitted, expires_at
 from daemon.manifest.rules import Manifest
 from daemon.preparation import packing_slip
 from daemon.preparation.packing_slip import Contact, Slip
+from daemon.spool import safe_name
 from daemon.spool.filing import digest
+from daemon.spool.spool import Spool
 from daemon.system.printable import timestamp
 
 SLIP = "slip.html"
@@ -17,14 +20,30 @@ MANIFEST = "manifest.yml"
 RECEIPT = "receipt.json"
 
 
+def folder(job_id: str, device_id: str) -> str:
+    """Return the name of the folder with a job's papers."""
+    return f"{safe_name(job_id)}-{safe_name(device_id)}"
+
+
 def files(job: Job, state: Signed, manifest: Manifest) -> dict[str, bytes]:
     """Return the files of prepared/<JobId>-<deviceId>/; the same job gives the same files."""
     return {
         MANIFEST: manifest.data,
         signature.FILE_NAME: state.signature.encode(),
-        RECEIPT: _receipt(job, state, manifest.data),
+        RECEIPT: _receipt(job, state, manifest),
         SLIP: slip(job, state, manifest).encode(),
     }
+
+
+def filed(spool: Spool, job: Job) -> bytes | None:
+    """Return the manifest in a job's papers; None if it cannot be read.
+
+    Someone may have removed the papers.
+    """
+    try:
+        return spool.paper(folder(job.job_id, job.device_id), MANIFEST)
+    except SpoolError:
+        return None
 
 
 def slip(job: Job, state: Submitted | Signed, manifest: Manifest) -> str:
@@ -48,7 +67,8 @@ def slip(job: Job, state: Submitted | Signed, manifest: Manifest) -> str:
     )
 
 
-def _receipt(job: Job, state: Signed, dropped: bytes) -> bytes:
+def _receipt(job: Job, state: Signed, manifest: Manifest) -> bytes:
+    current = digest(manifest.data)
     receipt = {
         "jobId": state.job_id,
         "deviceId": job.device_id,
@@ -57,7 +77,8 @@ def _receipt(job: Job, state: Signed, dropped: bytes) -> bytes:
         "submittedAt": timestamp(state.submitted_at),
         "signedAt": timestamp(state.signed_at),
         "expiresAt": timestamp(expires_at(state)),
-        "manifest": {"name": job.name, "sha256": digest(dropped)},
+        "manifest": {"name": job.name, "sha256": current},
+        "manifestBefore": None if current == job.sha256 else {"sha256": job.sha256},
         "signature": {"sha256": digest(state.signature.encode())},
         "warning": state.warning,
     }

@@ -7,11 +7,12 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from daemon.drives import signature
-from daemon.errors import InDoubtError, JobRefusedError
+from daemon.errors import InDoubtError, JobRefusedError, ManifestError
 from daemon.importexport.client import Client
 from daemon.importexport.results import JobStatus
 from daemon.jobs.job import Job, Progress, Signed, Submitted, about, is_late, unsigned
 from daemon.jobs.journal import Journal
+from daemon.manifest import rules
 from daemon.system.printable import printable
 
 # A fixed name: it is part of the interface and does not follow the file.
@@ -28,6 +29,7 @@ class StatusPoller:
     journal: Journal
     client: Client
     clock: Callable[[], float]
+    filed: Callable[[Job], bytes | None]  # the manifest in its papers
 
     def due(self, device_ids: Collection[str] = ()) -> list[Job]:
         """Return the filed jobs that it is time to ask about, and all jobs of these deviceIds."""
@@ -63,7 +65,8 @@ class StatusPoller:
             case Job(is_closed=False, state=Submitted() as state):
                 return self._take_new_signature(job, state, status)
             case Job(is_closed=False, filed=True, state=Signed() as state):
-                return self._take_new_signature(job, state, status)
+                after = self._take_new_signature(job, state, status)
+                return self._take_new_manifest(job, state, status) if after is job else after
         return job
 
     def reopen(self, job: Job, state: Signed) -> Job:
@@ -110,6 +113,21 @@ class StatusPoller:
         take = self.journal.reopen if job.filed else self.journal.record
         job = take(job, changed, status.current_manifest.encode())
         log.warning("SIGNATURE changed at the service: plug the drive in", extra=about(job))
+        return job
+
+    def _take_new_manifest(self, job: Job, state: Signed, status: JobStatus) -> Job:
+        """Have the papers filed again if the service has another manifest than they have."""
+        current = status.current_manifest or ""
+        filed = self.filed(job) if current else None
+        if filed is None or rules.says_the_same(filed, current):
+            return job
+        try:
+            rules.read(current.encode(), job.name)
+        except ManifestError as error:
+            log.warning("papers keep the manifest before the update: %s", error, extra=about(job))
+            return job
+        job = self.journal.reopen(job, state, current.encode())
+        log.warning("manifest changed at the service: papers are filed again", extra=about(job))
         return job
 
 

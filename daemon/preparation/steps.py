@@ -43,7 +43,6 @@ from daemon.preparation.polling import StatusPoller
 from daemon.preparation.signing import Signer
 from daemon.preparation.under_way import UnderWay
 from daemon.preparation.witnesses import Witnesses
-from daemon.spool.dropping import safe_name
 from daemon.spool.filing import digest
 from daemon.spool.spool import Spool
 from daemon.system.printable import printable, printable_lines
@@ -250,7 +249,7 @@ class Preparation:
     def _file_prepared(self, job: Job, state: Signed) -> Job:
         dropped = self._journaled(job)
         files = papers.files(job, state, self.under_way.manifest(dropped, job.name))
-        folder = f"{safe_name(state.job_id)}-{safe_name(job.device_id)}"
+        folder = papers.folder(state.job_id, job.device_id)
         place = self.spool.file(folder, job.name, job.sha256, files)
         log.info("papers filed in %s", place, extra=about(job))
         return self._finish(job)

@@ -17,6 +17,7 @@ from daemon.drives.recognition import Recognition
 from daemon.importexport.client import Client
 from daemon.jobs.job import Job
 from daemon.jobs.journal import Journal
+from daemon.preparation import papers
 from daemon.preparation.intake import Intake
 from daemon.preparation.polling import StatusPoller
 from daemon.preparation.signing import Signer
@@ -83,7 +84,7 @@ def build(
 
     def reloadable(settings: Config) -> Reloadable:
         client = outside.client(settings, clocks)
-        poller = StatusPoller(journal, client, clocks.wall)
+        poller = StatusPoller(journal, client, clocks.wall, partial(papers.filed, spool))
         signer = Signer(journal, outside.drives, under_way)
         preparation = Preparation(
             journal, spool, client, poller, signer, under_way, witnesses, clocks.wall

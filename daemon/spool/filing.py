@@ -17,6 +17,7 @@ from daemon.system import durable
 
 REASON = ".reason.txt"
 PARTIAL = ".partial"
+BEFORE = "-before"  # ends the name of a folder with papers that are out of date
 MAX_NAME_BYTES = 200  # in rejected/; with a number and REASON it stays below NAME_MAX, 255
 WHOLE = 1 << 40  # bytes: more than any file that is dropped here
 READ_LIMIT = 64 * 1024 + 1  # bytes: enough to see that a file is longer than a manifest may be
@@ -62,15 +63,20 @@ def reason_of(rejected: Path, name: str, mark: str) -> str:
     return ""
 
 
-def place_for(prepared: int, folder: str, files: Mapping[str, bytes]) -> str:
-    """Return the first numbered form of `folder` that is free or was left with these files."""
-    for place in numbered(folder):
+def has_papers(prepared: int, folder: str, files: Mapping[str, bytes]) -> bool:
+    """Return whether `folder` exists with these files, such as by a call that was interrupted."""
+    with suppress(OSError), durable.folder(folder, prepared) as there:
+        return all(holds(there, name, data) for name, data in files.items())
+    return False
+
+
+def set_aside(prepared: int, folder: str) -> None:
+    """Give what has the name `folder` another one: the papers of a job before it was updated."""
+    for place in numbered(f"{folder}{BEFORE}"):
         if not exists(prepared, place):
-            return place
-        with suppress(NotADirectoryError), durable.folder(place, prepared) as there:
-            if all(holds(there, name, data) for name, data in files.items()):
-                return place
-    raise AssertionError("numbers never end")
+            os.rename(folder, place, src_dir_fd=prepared, dst_dir_fd=prepared)
+            durable.sync(prepared)
+            return
 
 
 def write_folder(here: int, prepared: int, place: str, files: Mapping[str, bytes]) -> None:

@@ -160,30 +160,43 @@ class Spool:
             return place
 
     def file(self, folder: str, name: str, sha256: str, files: Mapping[str, bytes]) -> Path:
-        """Put `files` into the new folder prepared/`folder`, whole or not at all; then remove the
+        """Put `files` into the folder prepared/`folder`, whole or not at all; then remove the
         manifest `name` from pending/, if it is still the one with `sha256`. Idempotent.
+
+        What has that name with other contents is kept as prepared/`folder`-before.
         """
         where = self.path / "prepared"
         with translated("file", where), self._lock, ExitStack() as stack:
             here = stack.enter_context(durable.folder(self.path))
             prepared = stack.enter_context(durable.folder("prepared", here))
-            place = filing.place_for(prepared, folder, files)
-            if filing.exists(prepared, place):  # by a call that was interrupted
+            if filing.has_papers(prepared, folder, files):
                 durable.sync(prepared)
-                filing.clear_folder(here, f".{place}{filing.PARTIAL}", files)
+                filing.clear_folder(here, f".{folder}{filing.PARTIAL}", files)
             else:
-                filing.write_folder(here, prepared, place, files)
+                if filing.exists(prepared, folder):
+                    filing.set_aside(prepared, folder)
+                filing.write_folder(here, prepared, folder, files)
             taken = stack.enter_context(durable.folder(TAKEN, here))
             pending = stack.enter_context(durable.folder("pending", here))
             if filing.take(pending, taken, name, sha256):
                 filing.forget(pending, taken, name)
-            return where / place
+            return where / folder
 
     def prepared(self) -> list[Path]:
         """Return the folders with the papers of prepared jobs."""
         place = self.path / "prepared"
         with translated("read", place):
             return [place / name for name in sorted(os.listdir(place))]
+
+    def paper(self, folder: str, name: str) -> bytes | None:
+        """Return a file in prepared/`folder`; None if it is missing."""
+        place = self.path / "prepared"
+        with translated("read", place), durable.folder(place) as prepared:
+            try:
+                with durable.folder(folder, prepared) as there:
+                    return durable.read(there, name, filing.READ_LIMIT)
+            except FileNotFoundError:
+                return None
 
     def retries(self) -> list[str]:
         """Return the deviceIds that an operator asked to be tried again; each is returned once."""

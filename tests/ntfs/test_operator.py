@@ -6,6 +6,7 @@ Real daemon, real drive, the service on loopback; the operator is another user.
 from __future__ import annotations
 
 import grp
+import json
 import os
 import pwd
 import subprocess
@@ -17,6 +18,8 @@ import daemon_process
 import pytest
 from as_operator import manifest_for, new_device_id, prepared_once
 from daemon_process import ROOT, DaemonProcess
+
+from daemon.spool.filing import digest
 
 service, start = daemon_process.service, daemon_process.start
 
@@ -100,6 +103,8 @@ def test_an_operators_whole_job(bench, plug, service):
         done[name] = bench.types(*words)
         assert done[name].returncode == 0, (name, done[name].stderr, daemon.log)
         assert secret not in done[name].stdout + done[name].stderr
+        if name == "update":
+            papers_follow(daemon, f"{job.job_id}-{device_id}")
 
     assert "Pending" in done["show"].stdout
     assert "at the service" not in done["show"].stdout  # no error
@@ -111,6 +116,20 @@ def test_an_operators_whole_job(bench, plug, service):
     assert "another-bucket" in after.manifest
     assert after.is_canceled
     assert not [name for name in os.listdir(daemon.pending) if name.startswith(".ask-")]
+
+
+def papers_follow(daemon, folder):
+    """The papers have the updated manifest, and the receipt names the one before it."""
+    place = daemon.spool / "prepared" / folder
+    before = place.with_name(f"{folder}-before")
+
+    daemon.until("the papers before are set aside", before.exists)
+    daemon.until("the papers are filed again", (place / "receipt.json").exists)
+
+    receipt = json.loads((place / "receipt.json").read_bytes())
+    assert b"another-bucket" in (place / "manifest.yml").read_bytes()
+    assert receipt["manifest"]["sha256"] == digest((place / "manifest.yml").read_bytes())
+    assert receipt["manifestBefore"]["sha256"] == digest((before / "manifest.yml").read_bytes())
 
 
 def test_what_the_service_refuses_is_told(bench, service, tmp_path):

@@ -26,7 +26,8 @@ class Desk:
         self.emulator = emulator
         self.client = client
         self.journal = Journal(folder, lambda: self.now)
-        self.poller = StatusPoller(self.journal, client, lambda: self.now)
+        self.poller = StatusPoller(self.journal, client, lambda: self.now, lambda _: self.papers)
+        self.papers = None  # the manifest in the papers, as it was sent
 
     def close(self):
         """Let go of the journal."""
@@ -282,6 +283,61 @@ def test_same_signature_changes_nothing(desk):
 
     assert desk.poller.ask(job).state == job.state
     assert desk.journal.unfiled() == []
+
+
+def keep_signature(desk, job, text):
+    """An update after which the service still has the SIGNATURE that is on the drive."""
+    (made,) = desk.emulator.jobs
+    desk.client.update_job(job.job_id, text)
+    desk.emulator.move(job.job_id, signature=made.signature)
+
+
+def test_papers_follow_the_manifest(desk, caplog):
+    """Another manifest with the same SIGNATURE: the papers are filed again, the drive is not."""
+    job = desk.filed()
+    desk.papers = GUIDE.encode()
+    text = GUIDE.replace("logBucket:mybucket", "logBucket:another-bucket")
+    keep_signature(desk, job, text)
+
+    after = desk.poller.ask(job)
+
+    assert after.state == job.state
+    assert not after.filed
+    assert desk.journal.unfiled() == [after]
+    assert desk.journal.manifest(after) == text.encode()
+    assert "papers are filed again" in caplog.text
+
+    desk.papers = text.encode()
+    assert desk.poller.ask(desk.journal.mark_filed(after)).filed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(GUIDE.replace("\n", "\r\n"), id="line ends"),
+        pytest.param(GUIDE + "# a remark\n", id="comment"),
+        pytest.param(GUIDE, id="key added when sent"),
+    ],
+)
+def test_papers_that_say_the_same(desk, text):
+    """Only keys and values count; the accessKeyId that was added when it was sent does not."""
+    job = desk.filed()
+    desk.papers = text.encode()
+    if text == GUIDE:
+        desk.papers = GUIDE.replace("accessKeyId", "# accessKeyId").encode()
+    keep_signature(desk, job, text)
+
+    assert desk.poller.ask(job).filed
+
+
+def test_papers_without_a_manifest_at_the_service(desk, caplog):
+    """A manifest that cannot be printed replaces no papers; the log says why."""
+    job = desk.filed()
+    desk.papers = GUIDE.encode()
+    desk.emulator.move(job.job_id, manifest="deviceId: [")
+
+    assert desk.poller.ask(job).filed
+    assert "papers keep the manifest" in caplog.text
 
 
 def test_signature_of_a_closed_job_counts_no_more(desk):

@@ -56,7 +56,7 @@ class Bench:
         self.workers = Workers(lambda: None, time.monotonic, self._thread)
         client = Client(ENDPOINT, EXAMPLE, 1.0)
         under_way = UnderWay(time.monotonic)
-        poller = StatusPoller(journal, client, lambda: NOW)
+        poller = StatusPoller(journal, client, lambda: NOW, lambda _: None)
         signer = Signer(journal, self.shelf, under_way)
         witnesses = Witnesses(journal, None, under_way, lambda: NOW)
         path = Preparation(journal, None, client, poller, signer, under_way, witnesses, lambda: NOW)

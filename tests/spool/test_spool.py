@@ -578,20 +578,58 @@ def test_file_leaves_what_has_changed(box):
     assert tree(box.pending) == {"a.yml": b"edited"}
 
 
-def test_file_overwrites_nothing(box):
-    """A taken name gets a number, whatever has it: other papers, fewer, a file, a link."""
+@pytest.mark.parametrize("taken", ["papers", "fewer", "file", "link"])
+def test_file_overwrites_nothing(box, taken):
+    """What has the name of the new papers is kept under another one."""
     prepared = box.path / "prepared"
-    (prepared / "K7M3X-HD001").mkdir()
-    (prepared / "K7M3X-HD001" / "manifest.yml").write_bytes(b"other")
-    (prepared / "K7M3X-HD001-2").mkdir()
-    (prepared / "K7M3X-HD001-3").write_bytes(b"a file")
-    (prepared / "K7M3X-HD001-4").symlink_to("K7M3X-HD001-2")
-    before = tree(prepared)
+    place = prepared / "K7M3X-HD001"
+    if taken == "file":
+        place.write_bytes(b"a file")
+    elif taken == "link":
+        place.symlink_to("elsewhere")
+    else:
+        place.mkdir()
+        (place / "manifest.yml").write_bytes(b"before" if taken == "papers" else DATA)
+    (prepared / "K7M3X-HD001-before").mkdir()
+    kept = {
+        name.replace("HD001", "HD001-before-2", 1): data
+        for name, data in tree(prepared).items()
+        if name.split("/")[0] == "K7M3X-HD001"
+    }
 
-    place = box.file("K7M3X-HD001", "a.yml", "", {"manifest.yml": DATA})
+    new = {"manifest.yml": DATA, "slip.html": b"slip"}
+    filed = box.file("K7M3X-HD001", "a.yml", "", new)
 
-    assert place.name == "K7M3X-HD001-5"
-    assert tree(prepared) == before | {place.name: None, f"{place.name}/manifest.yml": DATA}
+    assert filed == place
+    whole = {"K7M3X-HD001": None, "K7M3X-HD001-before": None}
+    papers = {f"K7M3X-HD001/{name}": data for name, data in new.items()}
+    assert tree(prepared) == kept | whole | papers
+
+
+def test_file_is_idempotent_after_an_update(box):
+    """Papers that were set aside before a crash stay so; only one folder is set aside."""
+    box.file("K7M3X-HD001", "a.yml", "", {"manifest.yml": b"before"})
+    papers = box.path / "prepared" / "K7M3X-HD001"
+    papers.rename(papers.with_name("K7M3X-HD001-before"))
+
+    for _ in range(2):
+        box.file("K7M3X-HD001", "a.yml", "", {"manifest.yml": DATA})
+
+    assert tree(box.path / "prepared") == {
+        "K7M3X-HD001": None,
+        "K7M3X-HD001/manifest.yml": DATA,
+        "K7M3X-HD001-before": None,
+        "K7M3X-HD001-before/manifest.yml": b"before",
+    }
+
+
+def test_paper(box):
+    """A paper is read again; one that somebody has removed is missing."""
+    box.file("K7M3X-HD001", "a.yml", "", {"manifest.yml": DATA})
+
+    assert box.paper("K7M3X-HD001", "manifest.yml") == DATA
+    assert box.paper("K7M3X-HD001", "slip.html") is None
+    assert box.paper("K7M3X-HD002", "manifest.yml") is None
 
 
 # The front door's side

@@ -9,6 +9,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from daemon.drives.drive import Volume
 from daemon.system.printable import printable
@@ -41,21 +42,48 @@ def nearly(device_id: str, volumes: Iterable[Volume]) -> list[tuple[Volume, str]
     found = []
     for one in volumes:
         for key, value in (("serial", one.identity.serial), ("label", one.identity.label)):
-            if value and value != device_id and wanted & _forms(value):
+            if value and value != device_id and wanted & _forms_of_drive(value):
                 line = f"{_quoted(device_id)}: {{{key}: {_quoted(value)}}}"
                 found.append((one, printable(line)))
                 break
     return found
 
 
-def similar(device_ids: Iterable[str], names: Iterable[str]) -> set[str]:
-    """Return the deviceIds that nearly are one of the `names`, labels or serials of drives."""
-    forms = set().union(*map(_forms, names))
-    return {one for one in device_ids if forms & _forms(one)} if forms else set()
+class Spellings:
+    """deviceIds by the spellings that are taken for the same."""
+
+    def __init__(self) -> None:
+        self._by_form: dict[str, tuple[str, ...]] = {}
+
+    def add(self, device_id: str) -> None:
+        """Add a deviceId. Idempotent."""
+        self.discard(device_id)
+        for form in _forms(device_id):
+            self._by_form[form] = (*self._by_form.get(form, ()), device_id)
+
+    def discard(self, device_id: str) -> None:
+        """Remove a deviceId. Safe to repeat."""
+        for form in _forms(device_id) & self._by_form.keys():
+            others = tuple(one for one in self._by_form[form] if one != device_id)
+            if others:
+                self._by_form[form] = others
+            else:
+                del self._by_form[form]
+
+    def similar(self, names: Iterable[str]) -> set[str]:
+        """Return the deviceIds that nearly are one of the `names`, labels or serials of drives."""
+        return {
+            one for name in names for form in _forms(name) for one in self._by_form.get(form, ())
+        }
 
 
 def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
+
+
+@lru_cache(maxsize=256)  # each job that waits is compared with the same drives
+def _forms_of_drive(text: str) -> set[str]:
+    return _forms(text)
 
 
 def _forms(text: str) -> set[str]:

@@ -33,6 +33,7 @@ from daemon.jobs.job import (
     check_step,
 )
 from daemon.jobs.schema import CLAIM, COLUMNS, MIGRATIONS, NAME, OPEN, TABLES, VERSION
+from daemon.jobs.worklist import Worklist
 
 INFO_BYTES = 512  # always as many, so that a shorter text leaves nothing of a longer one
 FORM = Form(TABLES, VERSION, MIGRATIONS)
@@ -41,8 +42,8 @@ FORM = Form(TABLES, VERSION, MIGRATIONS)
 class Journal:
     """The journal, open for its one writer. Safe to use from several threads.
 
-    The unfiled jobs are also kept in memory: `unfiled()` reads no disk. A missing journal is
-    created only if it `is_new`. Raises JournalError also when another daemon has it open.
+    The unfiled jobs are also kept in memory, in `worklist`. A missing journal is created only if it
+    `is_new`. Raises JournalError also when another daemon has it open.
     """
 
     def __init__(self, folder: Path, clock: Callable[[], float], *, is_new: bool = True) -> None:
@@ -54,7 +55,7 @@ class Journal:
         try:
             with database.translated(self._path):
                 self._database = database.open_for_writing(self._path, FORM, is_new=is_new)
-                self._unfiled = {job.number: job for job in self._jobs("filed = 0")}
+                self.worklist = Worklist(self._jobs("filed = 0"))
             self._inode = self._path.stat().st_ino
             self.publish()
         except BaseException:
@@ -79,13 +80,11 @@ class Journal:
 
     def unfiled(self) -> list[Job]:
         """Return every job that still has a step to take, oldest first."""
-        with self._lock:
-            return list(self._unfiled.values())
+        return self.worklist.jobs()
 
     def current(self, job: Job) -> Job | None:
         """Return the same job as it is now; None if it was withdrawn or filed."""
-        with self._lock:
-            return self._unfiled.get(job.number)
+        return self.worklist.get(job.number)
 
     def add(self, jobs: Iterable[NewJob]) -> list[Job]:
         """Record new jobs, all or none; return them with their numbers."""
@@ -106,14 +105,14 @@ class Journal:
     def withdraw(self, jobs: Iterable[Job]) -> None:
         """Delete pending jobs whose manifest was removed. Safe to repeat."""
         gone = []
-        with self._commit() as database:
-            for job in jobs:
-                query = "DELETE FROM job WHERE number = ? AND state = 'Pending'"
-                if database.execute(query, (job.number,)).rowcount:
-                    gone.append(job)
         with self._lock:
+            with self._commit() as database:
+                for job in jobs:
+                    query = "DELETE FROM job WHERE number = ? AND state = 'Pending'"
+                    if database.execute(query, (job.number,)).rowcount:
+                        gone.append(job)
             for job in gone:
-                self._unfiled.pop(job.number, None)
+                self.worklist.remove(job)
 
     def record(self, job: Job, state: State, manifest: bytes | None = None) -> Job:
         """Record one step. `manifest` is kept until the job is filed.
@@ -123,7 +122,7 @@ class Journal:
         follow.
         """
         with self._lock:
-            held = self._unfiled.get(job.number)
+            held = self.worklist.get(job.number)
             if held is None or held.state != job.state:
                 raise StaleJobError(f"{job.name} was withdrawn or moved on")
             check_step(held.state, state)
@@ -142,7 +141,7 @@ class Journal:
             changed = []
             with self._commit() as database:
                 for job, obstacle in obstacles:
-                    if held := self._unfiled.get(job.number):
+                    if held := self.worklist.get(job.number):
                         query = "UPDATE job SET obstacle = ? WHERE number = ?"
                         database.execute(query, (schema.dump(obstacle), job.number))
                         changed.append(replace(held, obstacle=obstacle))
@@ -181,8 +180,8 @@ class Journal:
                     "UPDATE job SET progress = ?, closed = ? WHERE number = ?",
                     (json.dumps(asdict(progress)), progress.is_terminal, job.number),
                 )
-            after = replace(self._unfiled.get(job.number, job), progress=progress)
-            if job.number in self._unfiled:
+            after = replace(self.worklist.get(job.number) or job, progress=progress)
+            if self.worklist.get(job.number):
                 self._remember(after)
             return after
 
@@ -212,6 +211,10 @@ class Journal:
     def open_job_with(self, sha256: str) -> Job | None:
         """Return an open job that was made from the very same bytes."""
         return next(iter(self._jobs(f"sha256 = ? AND {OPEN}", sha256)), None)
+
+    def pending_job_with(self, sha256: str) -> Job | None:
+        """Return a job that waits and was made from the very same bytes."""
+        return next(iter(self._jobs("sha256 = ? AND state = 'Pending'", sha256)), None)
 
     def job_with(self, job_id: str) -> Job | None:
         """Return the job with that JobId."""
@@ -274,12 +277,8 @@ class Journal:
 
     def _remember(self, *jobs: Job) -> None:
         """Update the memory, only after a commit: it follows the disk, never the other way."""
-        with self._lock:
-            for job in jobs:
-                if job.filed:
-                    self._unfiled.pop(job.number, None)
-                else:
-                    self._unfiled[job.number] = job
+        for job in jobs:
+            self.worklist.put(job)
 
     def _check_place(self) -> None:
         """Raise JournalError if the path no longer leads to the file that is open."""

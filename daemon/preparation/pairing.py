@@ -21,11 +21,9 @@ class Pairing:
     recognition: Recognition = field(default_factory=Recognition)
 
     def here(self) -> frozenset[str]:
-        """Return the deviceIds that match a drive or that several pending manifests name."""
+        """Return the deviceIds that match a drive."""
         found: list[Drive | Unmounted] = [*self.drives, *self.present]
-        matched = (self.recognition.device_ids(one) for one in found)
-        rivals = (device_id for device_id, names in self.names.items() if len(names) > 1)
-        return frozenset(rivals).union(*matched)
+        return frozenset().union(*map(self.recognition.device_ids, found))
 
     def drive_for(self, job: Job) -> Drive | None:
         """Return the drive that the job's next step needs; None if it needs none.

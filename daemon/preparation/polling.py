@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from daemon.drives import signature
@@ -31,13 +31,14 @@ class StatusPoller:
     clock: Callable[[], float]
     filed: Callable[[Job], bytes | None]  # the manifest in its papers
 
-    def due(self, device_ids: Collection[str] = ()) -> list[Job]:
-        """Return the filed jobs that it is time to ask about, and all jobs of these deviceIds."""
-        filed = self.journal.followed()
-        signing = [job for job in self.journal.unfiled() if isinstance(job.state, Submitted)]
-        return [job for job in filed if not self.is_fresh(job) or job.device_id in device_ids] + [
-            job for job in signing if job.device_id in device_ids
-        ]
+    def due(self) -> list[Job]:
+        """Return the filed jobs that it is time to ask about."""
+        return [job for job in self.journal.followed() if not self.is_fresh(job)]
+
+    def open_jobs(self, device_ids: Iterable[str]) -> list[Job]:
+        """Return the jobs of these deviceIds that the service can be asked about."""
+        found = map(self.journal.open_job, device_ids)
+        return [job for job in found if job and job.job_id]
 
     def is_fresh(self, job: Job) -> bool:
         """Return whether the service has reported this job recently."""

@@ -141,7 +141,7 @@ class Witnesses:
     def _waiting(self) -> dict[str, Job]:
         return {
             job.device_id: job
-            for job in self.journal.unfiled()
+            for job in self.journal.worklist.jobs()
             if isinstance(job.state, Pending) and job.device_id
         }
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from daemon.errors import SpoolError
 from daemon.importexport import relay
 from daemon.importexport.client import Client
 from daemon.service.workers import Workers
+from daemon.spool import questions
 from daemon.spool.spool import Spool
 
 # A fixed name: it is part of the interface and does not follow the file.
@@ -28,22 +29,21 @@ class Answering:
         self._spool = spool
         self._workers = workers
         self._clock = clock
-        self._may_be_asked = True  # before the start, perhaps
+        self._asked: dict[str, None] = {}  # names of questions in pending/
 
-    def notice(self) -> None:
-        """Something in pending/ has changed."""
-        self._may_be_asked = True
+    def notice(self, names: Iterable[str]) -> None:
+        """Some of the files with these names in pending/ may be questions."""
+        self._asked |= dict.fromkeys(filter(questions.is_question, names))
 
     def run(self, client: Client) -> None:
-        """Start the worker if there may be a question and it does not run."""
-        if self._may_be_asked and KEY not in self._workers.busy():
-            self._may_be_asked = False
-            if self._spool.has_questions():
-                self._workers.start(KEY, partial(self._answer, client))
+        """Start the worker if there is a question and it does not run."""
+        if self._asked and KEY not in self._workers.busy():
+            asked, self._asked = self._asked, {}
+            self._workers.start(KEY, partial(self._answer, client, asked))
 
-    def _answer(self, client: Client) -> None:
+    def _answer(self, client: Client, names: Iterable[str]) -> None:
         try:
-            for number, question in self._spool.questions():
+            for number, question in self._spool.questions(names):
                 self._spool.answer(number, relay.perform(client, question), self._clock())
                 log.info("the service was asked on behalf of an operator")
         except SpoolError as error:  # the command tells its operator that there is no answer

@@ -40,6 +40,10 @@ class Bell:
         self._rung.append(what)
         os.eventfd_write(self._counter, 1)
 
+    def is_rung(self) -> bool:
+        """Return whether `wait` would return at once."""
+        return bool(self._poll.poll(0))
+
     def wait(self, seconds: float) -> Ring:
         """Return what was rung since the last call; wait for it up to `seconds`."""
         heard = Ring.NOTHING

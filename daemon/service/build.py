@@ -29,6 +29,7 @@ from daemon.service.bell import Bell, Ring
 from daemon.service.hooks import HookQueue
 from daemon.service.loop import Loop
 from daemon.service.outcomes import Outcomes
+from daemon.service.pending_folder import PendingFolder
 from daemon.service.reload import Reloadable
 from daemon.service.retry import Retry
 from daemon.service.scheduler import Scheduler
@@ -80,18 +81,13 @@ def build(
     clocks = outside.clocks
     under_way = UnderWay(clocks.steady)
     witnesses = Witnesses(journal, spool, under_way, clocks.wall)
-    hooks = HookQueue(outside.path)
+    preparation = partial(_preparation, journal, spool, outside, under_way, witnesses)
+    outcomes = partial(_outcomes, journal, HookQueue(outside.path), outside)
 
     def reloadable(settings: Config) -> Reloadable:
-        client = outside.client(settings, clocks)
-        poller = StatusPoller(journal, client, clocks.wall, partial(papers.filed, spool))
-        signer = Signer(journal, outside.drives, under_way)
-        preparation = Preparation(
-            journal, spool, client, poller, signer, under_way, witnesses, clocks.wall
-        )
         return Reloadable(
-            preparation,
-            _outcomes(settings, journal, hooks, outside),
+            preparation(settings),
+            outcomes(settings),
             Recognition(settings.devices, settings.require_mapping),
             settings.validate_on_drop,
             settings.workers,
@@ -106,14 +102,30 @@ def build(
     survey = Survey(outside.drives)
     workers = Workers(lambda: bell.ring(Ring.WORK), clocks.steady, outside.thread)
     scheduler = Scheduler(journal, survey, workers, reloadable(settings), clocks.steady)
+    intake = Intake(spool, journal, under_way, clocks.wall, clocks.steady)
+    pending = PendingFolder(spool, intake, bell, clocks.steady)
     answers = Answering(spool, workers, clocks.wall)
-    intake = Intake(spool, journal, under_way, clocks.wall)
     return Loop(
-        bell, journal, spool, intake, survey, scheduler, workers, answers, reload, on_timer, clocks
+        bell, journal, spool, pending, survey, scheduler, workers, answers, reload, on_timer, clocks
     )
 
 
-def _outcomes(settings: Config, journal: Journal, hooks: HookQueue, outside: Outside) -> Outcomes:
+def _preparation(
+    journal: Journal,
+    spool: Spool,
+    outside: Outside,
+    under_way: UnderWay,
+    witnesses: Witnesses,
+    settings: Config,
+) -> Preparation:
+    clock = outside.clocks.wall
+    client = outside.client(settings, outside.clocks)
+    poller = StatusPoller(journal, client, clock, partial(papers.filed, spool))
+    signer = Signer(journal, outside.drives, under_way)
+    return Preparation(journal, spool, client, poller, signer, under_way, witnesses, clock)
+
+
+def _outcomes(journal: Journal, hooks: HookQueue, outside: Outside, settings: Config) -> Outcomes:
     environment = programs.environment(outside.path)
     ejecting = partial(eject, inventory=outside.drives, environment=environment)
 

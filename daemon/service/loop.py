@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from daemon.errors import ConfigError, JournalFullError
 from daemon.jobs.journal import Journal
-from daemon.preparation.intake import Intake
 from daemon.service.answering import Answering
 from daemon.service.bell import Bell, Ring
+from daemon.service.pending_folder import REST_SECONDS, PendingFolder
 from daemon.service.reload import Reloadable
 from daemon.service.scheduler import Scheduler
 from daemon.service.survey import Survey
@@ -41,7 +41,7 @@ class Loop:
         bell: Bell,
         journal: Journal,
         spool: Spool,
-        intake: Intake,
+        pending: PendingFolder,
         survey: Survey,
         scheduler: Scheduler,
         workers: Workers,
@@ -53,7 +53,7 @@ class Loop:
         self._bell = bell
         self._journal = journal
         self._spool = spool
-        self._intake = intake
+        self._pending = pending
         self._survey = survey
         self._scheduler = scheduler
         self._workers = workers
@@ -64,7 +64,7 @@ class Loop:
         self._timer_at = clocks.steady() + TIMER_SECONDS
         self._scanned_at = 0.0  # seconds since the epoch
         self._full_until = -math.inf  # steady
-        self._incomplete_until: float | None = None  # a manifest is still being written
+        self._is_behind = False  # some jobs have not had their turn
         self._config_fault = ""  # of a change that was not applied
         self._status = ""
 
@@ -87,8 +87,8 @@ class Loop:
         later = self._postponed(due)
         self._scanned_at = self._clocks.wall()
         try:
-            self._refresh(due & ~later)
-            self._scheduler.run(due & ~later, self._scanned_at)
+            ring = self._refresh(due & ~later)
+            self._is_behind = not self._scheduler.run(ring, self._scanned_at)
             self._answering.run(self._scheduler.parts.preparation.client)
         except JournalFullError as error:
             return due | self._wait_for_room(error)
@@ -97,30 +97,35 @@ class Loop:
 
     def _postponed(self, due: Ring) -> Ring:
         """A drive does not wait until a full folder is read: that is the next turn's work."""
-        if Ring.MOUNTS not in due:
-            return Ring.NOTHING
-        later = due & (Ring.SPOOL | Ring.TIMER)
-        return later | Ring.SPOOL if self._incomplete_until is not None else later
+        return due & (Ring.SPOOL | Ring.TIMER) if Ring.MOUNTS in due else Ring.NOTHING
 
-    def _refresh(self, ring: Ring) -> None:
+    def _refresh(self, ring: Ring) -> Ring:
+        """Refresh what may have changed; return what that was."""
         if Ring.CONFIG in ring:
             self._reload()
-        is_incomplete = self._incomplete_until is not None and Ring.MOUNTS not in ring
-        if ring & (Ring.SPOOL | Ring.TIMER) or is_incomplete:
-            self._incomplete_until = self._intake.take_in()
-            ring |= self._take_requests()
-            self._answering.notice()
-            self._journal.publish(
-                lastScan=timestamp(self._scanned_at), unreadable=self._intake.unreadable()
-            )
-        self._survey.refresh(ring, self._journal.unfiled())
+        requested = Ring.NOTHING
+        is_time = self._pending.pause() <= 0 and Ring.MOUNTS not in ring and not self._is_behind
+        if ring & (Ring.SPOOL | Ring.TIMER) or is_time:
+            requested = self._read_pending(ring)
+            ring |= Ring.SPOOL
+        self._survey.refresh(ring | requested, self._journal.worklist)
         if Ring.TIMER in ring:
             self._scheduler.report_hung()
             self._on_timer()
+        return ring
 
-    def _take_requests(self) -> Ring:
+    def _read_pending(self, ring: Ring) -> Ring:
+        is_preparing = self._scheduler.preparing() > 0
+        names = self._pending.refresh(ring, is_preparing=is_preparing)
+        self._answering.notice(names)
+        self._journal.publish(
+            lastScan=timestamp(self._scanned_at), unreadable=self._pending.unreadable()
+        )
+        return self._take_requests(names)
+
+    def _take_requests(self, names: Collection[str]) -> Ring:
         """Take what operators ask for. Whoever asks may have unplugged a drive: scan them all."""
-        retries, confirmations = self._spool.retries(), self._spool.confirmations()
+        retries, confirmations = self._spool.retries(names), self._spool.confirmations(names)
         self._scheduler.retry(retries)
         self._scheduler.confirm(confirmations)
         return Ring.TIMER if retries or confirmations else Ring.NOTHING
@@ -156,7 +161,7 @@ class Loop:
     def _timer(self) -> Ring:
         if self._clocks.steady() < self._timer_at:
             return Ring.NOTHING
-        is_idle = not self._journal.unfiled()
+        is_idle = not self._journal.worklist
         self._timer_at = self._clocks.steady() + (IDLE_SECONDS if is_idle else TIMER_SECONDS)
         return Ring.TIMER
 
@@ -168,16 +173,19 @@ class Loop:
             return min(*pauses, self._full_until - now)
         if due:
             return 0.0
-        moments = [job.obstacle.retry_at for job in self._journal.unfiled() if job.obstacle]
-        moments.append(self._incomplete_until)
+        if self._is_behind:
+            return REST_SECONDS if self._scheduler.preparing() else 0.0
+        pauses.append(self._pending.pause())
+        timed = self._journal.worklist.timed()
+        moments = [job.obstacle.retry_at for job in timed if job.obstacle]
         # A moment that was past at the last scan waits for a worker, and its end rings.
         ahead = [moment for moment in moments if moment and moment > self._scanned_at]
         return min(pauses + [moment - self._clocks.wall() for moment in ahead])
 
     def _notify_systemd(self) -> None:
-        jobs = self._journal.unfiled()
-        waiting = sum(job.obstacle is not None for job in jobs)
-        counts = f"{len(jobs)} jobs: {self._scheduler.preparing()} in progress, {waiting} waiting"
+        jobs = self._journal.worklist
+        counts = f"{len(jobs)} jobs: {self._scheduler.preparing()} in progress"
+        counts += f", {jobs.blocked()} waiting"
         status = f"STATUS={counts}{self._config_fault}"
         if status != self._status:
             systemd.notify(status)

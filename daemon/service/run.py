@@ -63,8 +63,7 @@ def run(path: Path) -> None:
 
 def _watch(bell: Bell, spool: Spool, *, polled: bool) -> Watch:
     def in_pending(name: str, complete: bool) -> None:
-        if complete:
-            spool.completed(name)
+        spool.noticed(name, complete=complete)
         bell.ring(Ring.SPOOL)
 
     watch = Watch(polled=polled)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 
 from daemon.drives.drive import Drive
 from daemon.errors import (
@@ -22,9 +23,10 @@ from daemon.errors import (
     StaleJobError,
     UnreachableError,
 )
-from daemon.jobs.job import Job, Obstacle, Pending, Submitted, about
+from daemon.jobs.job import Job, Obstacle, Submitted, about
 from daemon.jobs.journal import Journal
 from daemon.preparation import signing
+from daemon.preparation.pairing import Pairing
 from daemon.preparation.polling import StatusPoller
 from daemon.service.answering import KEY as ANSWERS
 from daemon.service.bell import Ring
@@ -36,6 +38,8 @@ from daemon.service.workers import Workers
 # A fixed name: it is part of the interface and does not follow the file.
 log = logging.getLogger("daemon.service")
 
+CHOICES = 200  # blocked jobs in one call, so that it takes some milliseconds
+FEW_CHOICES = 10  # the same while drives are prepared: the interpreter is theirs
 VALIDATION_PAUSE_SECONDS = 30.0  # after a validation that the service did not answer
 HUNG_SECONDS = 60.0  # a disk wakes within 10; a stick may need as long to write its cache
 # Keys of workers that prepare no drive; they are not deviceIds.
@@ -51,6 +55,12 @@ class Choice:
 
     ready: list[tuple[Job, Drive | None]]  # a job with the drive that its step needs, if any
     blocked: list[tuple[Job, DriveError | ManifestError]]
+    limit: int  # of the latter
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all due jobs had their turn."""
+        return len(self.blocked) < self.limit
 
 
 class Scheduler:
@@ -69,10 +79,12 @@ class Scheduler:
     ) -> None:
         self.parts = parts  # exchanged when the configuration changes
         self._journal = journal
+        self._worklist = journal.worklist
         self._survey = survey
         self._workers = workers
         self._steady = steady
-        self._due: dict[int, None] = {}  # due jobs still waiting for a worker, in their order
+        self._due: dict[int, int] = {}  # due jobs still waiting for their turn, and their places
+        self._places = count()
         self._to_retry: set[str] = set()  # deviceIds that an operator wants to be tried now
         self._to_poll: set[str] = set()  # deviceIds whose open jobs the service is asked about
         self._hung: frozenset[str] = frozenset()  # keys of workers whose drives do not answer
@@ -90,17 +102,18 @@ class Scheduler:
         A person has checked that only the USB bridge differs.
         """
         confirmed = set(device_ids)
-        for job in self._journal.unfiled() if confirmed else ():
-            if isinstance(job.state, Submitted) and job.device_id in confirmed:
+        for job in self._of_devices(confirmed):
+            if isinstance(job.state, Submitted):
                 with suppress(StaleJobError):
                     self._journal.record(job, signing.confirmed(job.state))
                 log.info("drive confirmed by an operator", extra=about(job))
         self.retry(confirmed)
 
-    def run(self, ring: Ring, now: float) -> None:
+    def run(self, ring: Ring, now: float) -> bool:
         """Start every step that can be taken now; record why other jobs are blocked.
 
-        `now` is the time of the scan, in seconds since the epoch. Raises JournalError.
+        `now` is the time of the scan, in seconds since the epoch. Returns whether all jobs had
+        their turn; if not, call it again. Raises JournalError.
         """
         busy = self._workers.busy()  # before the jobs: one that is not in it cannot move meanwhile
         self._clear_obstacles(busy)
@@ -112,35 +125,51 @@ class Scheduler:
         self._validate()
         self._recheck()
         self._hear_witnesses()
-        if self._to_poll or Ring.TIMER in ring:
-            self._poll()
+        self._poll(is_time=Ring.TIMER in ring)
+        return choice.is_complete
 
     def choose(self, busy: Collection[str], now: float, *, something_changed: bool) -> Choice:
         """Return which jobs can take a step now, and with which drive.
 
-        A job that is due stays due until it is blocked, waits for its time, or has a worker.
+        A job that is due stays due until it is blocked, waits for its time, or has a worker. Those
+        that a drive matches come first.
         """
-        jobs = {job.number: job for job in self._journal.unfiled()}
-        pairing = self._survey.pairing(jobs.values(), self.parts.recognition)
-        here = self._survey.here(pairing)
-        for job in jobs.values():
-            if is_due(job, now, here, something_changed=something_changed):
-                self._due[job.number] = None
-        self._due = {
-            number: None for number in self._due if number in jobs and not waits(jobs[number], now)
-        }
-        choice = Choice([], [])
-        for job in [jobs[number] for number in self._due if _key(jobs[number]) not in busy]:
-            try:
-                choice.ready.append((job, pairing.drive_for(job)))
-            except (DriveError, ManifestError) as error:
-                choice.blocked.append((job, error))
+        pairing = self._survey.pairing(self._worklist, self.parts.recognition)
+        self._find_due(pairing, now, something_changed=something_changed)
+        matched = self._of_devices(pairing.here())
+        first = [job.number for job in matched if job.number in self._due]
+        first.sort(key=self._due.__getitem__)
+        choice = Choice([], [], CHOICES if BACKGROUND.issuperset(busy) else FEW_CHOICES)
+        for number in dict.fromkeys([*first, *self._due]):
+            job = self._worklist.get(number)
+            if job is None or waits(job, now):
+                del self._due[number]
+            elif _key(job) not in busy:
+                self._try(job, pairing, choice)
+            if not choice.is_complete:
+                break
         return choice
+
+    def _find_due(self, pairing: Pairing, now: float, *, something_changed: bool) -> None:
+        here: Collection[str] = ()
+        jobs = self._worklist.unblocked() + self._worklist.timed()
+        if something_changed:
+            here = self._survey.here(pairing, self._worklist.take_news())
+            jobs += self._worklist.obstructed() + self._of_devices(here)
+        for job in jobs:
+            if is_due(job, now, here, something_changed=something_changed):
+                self._due.setdefault(job.number, next(self._places))
+
+    def _try(self, job: Job, pairing: Pairing, choice: Choice) -> None:
+        try:
+            choice.ready.append((job, pairing.drive_for(job)))
+        except (DriveError, ManifestError) as error:
+            choice.blocked.append((job, error))
 
     def report_hung(self) -> None:
         """Record an obstacle for each job whose drive does not answer: its worker cannot."""
         drives = self.parts.preparation.under_way.hung_drives(HUNG_SECONDS)
-        jobs = [job for job in self._journal.unfiled() if job.number in drives]
+        jobs = [job for job in map(self._worklist.get, drives) if job]
         self._hung = frozenset(map(_key, jobs))
         for job in jobs:
             reason = f"{drives[job.number].describe()} has not answered for {HUNG_SECONDS:.0f} s"
@@ -159,9 +188,7 @@ class Scheduler:
         ready = self._to_retry.difference(busy)
         self._to_retry -= ready
         self._to_poll |= ready
-        obstructed = [
-            job for job in self._journal.unfiled() if job.obstacle and job.device_id in ready
-        ]
+        obstructed = [job for job in self._of_devices(ready) if job.obstacle]
         if obstructed:
             self._journal.record_obstacles([(job, None) for job in obstructed])
 
@@ -206,9 +233,8 @@ class Scheduler:
             return
         busy = self._workers.busy()  # before the jobs, as in `run`
         room = max(1, self.parts.workers // 2) - len(busy - self._hung - BACKGROUND)
-        for job in self._journal.unfiled():
-            is_unvalidated = isinstance(job.state, Pending) and not job.state.validated
-            if room > 0 and is_unvalidated and _key(job) not in busy:
+        for job in self._worklist.unvalidated(room + len(busy)):
+            if room > 0 and _key(job) not in busy:
                 steps = partial(self.parts.preparation.validate, job)
                 room -= self._start(job, steps, self._postpone_validation)
 
@@ -218,12 +244,14 @@ class Scheduler:
             log.warning("manifest %s not validated yet: %s", job.name, error, extra=about(job))
         self._validate_after = self._steady() + VALIDATION_PAUSE_SECONDS
 
-    def _poll(self) -> None:
+    def _poll(self, *, is_time: bool) -> None:
         """Ask the service about the jobs that are on their way, one after the other."""
-        if POLLER in self._workers.busy():
+        if not (is_time or self._to_poll) or POLLER in self._workers.busy():
             return
         poller = self.parts.preparation.poller
-        jobs, self._to_poll = poller.due(self._to_poll), set()
+        jobs, self._to_poll = poller.open_jobs(self._to_poll), set()
+        if is_time:
+            jobs += [job for job in poller.due() if job not in jobs]
         if jobs:
             self._workers.start(POLLER, lambda: self._ask_about(jobs, poller))
 
@@ -240,6 +268,11 @@ class Scheduler:
                 continue
             if after.is_closed:
                 self.parts.outcomes.closed(after)
+
+    def _of_devices(self, device_ids: Iterable[str]) -> list[Job]:
+        """Return the jobs of these deviceIds, oldest first."""
+        jobs = [job for one in device_ids for job in self._worklist.of_device(one)]
+        return sorted(jobs, key=lambda job: job.number)
 
     def _start(self, job: Job, steps: Callable[[], Job], on_error: OnError | None = None) -> bool:
         """Start a worker for a job and return True, if there is a free one for it."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from daemon.drives import resemblance
 from daemon.drives.drive import Drive, Unmounted
 from daemon.drives.inventory import Drives
 from daemon.drives.recognition import Recognition
-from daemon.jobs.job import Job, Pending, Submitted
-from daemon.preparation.pairing import Pairing, named
+from daemon.drives.resemblance import Spellings
+from daemon.jobs.worklist import Worklist
+from daemon.preparation.pairing import Pairing
 from daemon.service.bell import Ring
 
 
@@ -24,9 +24,10 @@ class Survey:
         self._troubled: frozenset[tuple[str, str]] = frozenset()
         self._undescribed: frozenset[str] = frozenset()  # nodes of those that udev says nothing of
         self._names: frozenset[str] = frozenset()  # labels and serials
+        self._spellings = Spellings()  # of the deviceIds that jobs wait for
         self._pending = Ring.NOTHING  # drive events not yet followed by a scan
 
-    def refresh(self, ring: Ring, jobs: Collection[Job]) -> None:
+    def refresh(self, ring: Ring, jobs: Worklist) -> None:
         """Scan again if `ring` concerns the drives. Without jobs, a timer alone causes no scan."""
         self._pending |= ring & (Ring.MOUNTS | Ring.TIMER)
         reasons = self._pending if jobs else self._pending & Ring.MOUNTS
@@ -34,9 +35,8 @@ class Survey:
             self._drives = self._inventory.mounted(ask_again=Ring.TIMER in reasons)
         if reasons:
             # Ambiguity is judged over all drives: a twin need not be mounted.
-            is_waited_for = any(isinstance(job.state, Pending | Submitted) for job in jobs)
             ask_again = Ring.TIMER in reasons
-            self._present = self._inventory.present(ask_again=ask_again) if is_waited_for else ()
+            self._present = self._inventory.present(ask_again=ask_again) if jobs.names else ()
         self._pending &= ~reasons
 
     @property
@@ -44,24 +44,32 @@ class Survey:
         """The mounted drives of the last scan."""
         return self._drives
 
-    def pairing(self, jobs: Collection[Job], recognition: Recognition) -> Pairing:
+    def pairing(self, jobs: Worklist, recognition: Recognition) -> Pairing:
         """Return the jobs together with the drives of the last scan."""
-        return Pairing(named(jobs), self._drives, self._present, recognition)
+        return Pairing(jobs.names, self._drives, self._present, recognition)
 
-    def here(self, pairing: Pairing) -> Collection[str]:
+    def here(self, pairing: Pairing, changed: Collection[str] = ()) -> Collection[str]:
         """Return the deviceIds whose jobs the drives of the last scan concern.
 
-        Those that have a drive, and those whose obstacle would be another one now, since it names
-        drives that have come, gone or changed.
+        Those that have a drive, those whose jobs have `changed`, and those whose obstacle would be
+        another one now, since it names drives that have come, gone or changed.
         """
-        news = pairing.here() | self._mapped_news(pairing) | self._similar_news(pairing)
+        for device_id in changed:
+            self._respell(device_id, pairing)
+        news = pairing.here().union(changed, self._mapped_news(pairing), self._similar_news())
         troubled = frozenset(
             (drive.device_node, drive.identity.trouble)
             for drive in self._drives
             if drive.identity.trouble
         )
         is_news, self._troubled = troubled != self._troubled, troubled
-        return pairing.names if is_news else news
+        return list(pairing.names) if is_news else news
+
+    def _respell(self, device_id: str, pairing: Pairing) -> None:
+        if device_id in pairing.names:
+            self._spellings.add(device_id)
+        else:
+            self._spellings.discard(device_id)
 
     def _mapped_news(self, pairing: Pairing) -> set[str]:
         """Return the names under `devices` if the drives without udev's description changed."""
@@ -69,12 +77,13 @@ class Survey:
             drive.device_node for drive in self._drives if not drive.identity.by_udev
         )
         is_news, self._undescribed = undescribed != self._undescribed, undescribed
-        return pairing.names.keys() & pairing.recognition.devices.keys() if is_news else set()
+        mapped = pairing.recognition.devices
+        return {one for one in mapped if one in pairing.names} if is_news else set()
 
-    def _similar_news(self, pairing: Pairing) -> set[str]:
+    def _similar_news(self) -> set[str]:
         """Return the names that a new drive's label or serial nearly fits."""
         volumes = [*self._drives, *self._present]
         both = [name for one in volumes for name in (one.identity.label, one.identity.serial)]
         names = frozenset(name for name in both if name)
         new, self._names = names - self._names, names
-        return resemblance.similar(pairing.names, new)
+        return self._spellings.similar(new)

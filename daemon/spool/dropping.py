@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-from contextlib import suppress
+from collections.abc import Iterable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -72,13 +73,13 @@ def ask_to_retry(pending: Path, device_id: str, *, same_drive: bool = False) -> 
         durable.create(folder, prefix + quote(device_id, safe=""), b"", 0o660)
 
 
-def take_requests(pending: Path, prefix: str) -> list[str]:
+def take_requests(pending: Path, names: Iterable[str], prefix: str) -> list[str]:
     """Return the deviceIds of the requests with this prefix, and remove the requests."""
-    names = [name for name in os.listdir(pending) if name.startswith(prefix)]
+    requests = [name for name in names if name.startswith(prefix)]
     taken = []
-    with durable.folder(pending) as folder:
-        for name in names:
-            with suppress(OSError):  # a folder of that name is not a request
+    with durable.folder(pending) if requests else nullcontext() as folder:
+        for name in requests:
+            with suppress(OSError):  # a folder of that name is not a request; others are gone
                 os.unlink(name, dir_fd=folder)
                 taken.append(unquote(name.removeprefix(prefix)))
     return taken

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -48,9 +48,14 @@ def ask(spool: Path, question: bytes, seconds: float) -> bytes:
     )
 
 
-def asked(pending: int) -> Iterator[tuple[str, bytes]]:
-    """Yield the questions with their numbers. What is no question is removed."""
-    for name in os.listdir(pending):
+def is_question(name: str) -> bool:
+    """Return whether a file in pending/ with this name is a question."""
+    return name.startswith(PREFIX)
+
+
+def asked(pending: int, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield the questions among `names`, with their numbers. What is no question is removed."""
+    for name in names:
         number = name.removeprefix(PREFIX)
         if number != name and _NUMBER.fullmatch(number):
             try:

@@ -10,7 +10,7 @@ import math
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +29,10 @@ class Found:
 
     name: str
     stamp: str  # changes whenever the file or its contents do
-    wait: float  # seconds until it counts as complete if it does not change; 0: it does now
     is_regular: bool
     size: int  # bytes
+    came_whole: bool  # it was complete when it came
+    changed: float  # seconds since the epoch, by the clock of the file's disk or server
 
 
 class Spool:
@@ -39,16 +40,16 @@ class Spool:
 
     `clock` counts seconds and cannot be set. Files' own times come from other clocks (a server's,
     or ours before it was set), so a file counts as complete when it was seen not to change. Only
-    in the first scan is an old file taken for a complete one.
+    of what was there at the start is an old file taken for a complete one.
     """
 
     def __init__(self, path: Path, settle: float, clock: Callable[[], float]) -> None:
         self.path = path
         self._settle = settle
         self._clock = clock
+        self._noticed: dict[str, None] = {}  # names that may have changed
         self._still: dict[str, tuple[str, float]] = {}  # name -> its stamp, and since when
-        self._still_lock = threading.Lock()  # the watching thread marks what a scan compares
-        self._is_first_scan = True
+        self._notice_lock = threading.Lock()  # the watching thread notices what is examined
         self._lock = threading.Lock()  # two workers must not take the same free name
         with translated("create", path):
             self._create_folders()
@@ -79,45 +80,77 @@ class Spool:
         with translated("read", prepared):
             return not any(prepared.iterdir())
 
-    def completed(self, name: str) -> None:
-        """`name` was closed after writing, or renamed in: it is complete at once."""
-        if not dropping.is_manifest_name(name):
-            return
-        with suppress(OSError), self._still_lock:
-            status = os.stat(self.pending / name, follow_symlinks=False)
-            if status.st_size > 0:  # `touch` closes, too
-                self._still[name] = _stamp(status), -math.inf
+    def noticed(self, name: str, *, complete: bool) -> None:
+        """Something may have happened to `name` in pending/. Safe in several threads.
 
-    def scan(self) -> list[Found]:
-        """Return every file in pending/ that may be a manifest, sorted by name."""
-        pending = self.pending
-        with translated("read", pending), os.scandir(pending) as entries, self._still_lock:
-            manifests = (entry for entry in entries if dropping.is_manifest_name(entry.name))
-            found = [self._found(entry) for entry in manifests]
-            present = {one.name: one for one in found if one}
-            self._still = {name: self._still[name] for name in self._still if name in present}
-            self._is_first_scan = False
-        return [present[name] for name in sorted(present)]
+        `complete`: it was closed after writing, or renamed in.
+        """
+        with self._notice_lock:
+            self._noticed[name] = None
+            if complete and dropping.is_manifest_name(name):
+                with suppress(OSError):
+                    status = os.stat(self.pending / name, follow_symlinks=False)
+                    if status.st_size > 0:  # `touch` closes, too
+                        self._still[name] = _stamp(status), -math.inf
 
-    def _found(self, entry: os.DirEntry[str]) -> Found | None:
-        try:
-            status = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:  # taken away since the folder was listed
-            return None
-        stamp = _stamp(status)
-        # A rename or link changes only ctime (inode(7)): such a file was complete when it came.
-        came_whole = status.st_ctime_ns > status.st_mtime_ns and status.st_size > 0
-        wait = 0.0 if came_whole else self._wait(entry.name, stamp, status.st_ctime)
-        return Found(entry.name, stamp, wait, stat.S_ISREG(status.st_mode), status.st_size)
+    def take_noticed(self) -> list[str]:
+        """Return the names that were noticed since the last call, each once."""
+        with self._notice_lock:
+            names, self._noticed = list(self._noticed), {}
+            return names
 
-    def _wait(self, name: str, stamp: str, changed: float) -> float:
-        now = self._clock()
-        known, since = self._still.get(name, ("", now))
-        if known != stamp:
-            since = changed if self._is_first_scan else now
-        since = min(since, now)
-        self._still[name] = stamp, since
-        return max(0.0, since + self._settle - now)
+    def names(self) -> list[str]:
+        """Return the names of everything in pending/."""
+        with translated("read", self.pending):
+            return os.listdir(self.pending)
+
+    def examine(self, name: str) -> Found | None:
+        """Return what has that name in pending/; None if there is nothing that may be a manifest.
+
+        It is not opened.
+        """
+        found = self._found(name) if dropping.is_manifest_name(name) else None
+        if found is None:
+            self.forget(name)
+        return found
+
+    def wait(self, found: Found, *, was_there_at_start: bool = False) -> float:
+        """Return the seconds until a file counts as complete if it does not change; 0: it does."""
+        if found.came_whole:
+            return 0.0
+        with self._notice_lock:
+            # Again: the watching thread may have noticed a change since.
+            current = self._found(found.name)
+            if current is None:
+                return self._settle
+            now = self._clock()
+            known, since = self._still.get(found.name, ("", now))
+            if known != current.stamp:
+                since = current.changed if was_there_at_start else now
+            since = min(since, now)
+            self._still[found.name] = current.stamp, since
+        is_same = current.stamp == found.stamp
+        return max(0.0, since + self._settle - now) if is_same else self._settle
+
+    def _found(self, name: str) -> Found | None:
+        with translated("read", self.pending), suppress(FileNotFoundError):
+            status = os.stat(f"{self.pending}/{name}", follow_symlinks=False)
+            return Found(
+                name,
+                _stamp(status),
+                is_regular=stat.S_ISREG(status.st_mode),
+                size=status.st_size,
+                # A rename or link changes only ctime (inode(7)): it was complete when it came.
+                came_whole=status.st_ctime_ns > status.st_mtime_ns and status.st_size > 0,
+                changed=status.st_ctime,
+            )
+        return None
+
+    def forget(self, name: str) -> None:
+        """Forget since when a file has not changed: it was read, or is gone."""
+        if name in self._still:
+            with self._notice_lock:
+                self._still.pop(name, None)
 
     def read(self, name: str) -> bytes:
         """Return a pending file's bytes, cut at READ_LIMIT.
@@ -198,25 +231,23 @@ class Spool:
             except FileNotFoundError:
                 return None
 
-    def retries(self) -> list[str]:
-        """Return the deviceIds that an operator asked to be tried again; each is returned once."""
-        with translated("read", self.pending):
-            return dropping.take_requests(self.pending, dropping.RETRY)
+    def retries(self, names: Iterable[str]) -> list[str]:
+        """Return the deviceIds that an operator asked to be tried again; each is returned once.
 
-    def confirmations(self) -> list[str]:
+        `names` are names in pending/, of which some may be such requests.
+        """
+        with translated("read", self.pending):
+            return dropping.take_requests(self.pending, names, dropping.RETRY)
+
+    def confirmations(self, names: Iterable[str]) -> list[str]:
         """Return the deviceIds whose drives a person has confirmed; each is returned once."""
         with translated("read", self.pending):
-            return dropping.take_requests(self.pending, dropping.SAME_DRIVE)
+            return dropping.take_requests(self.pending, names, dropping.SAME_DRIVE)
 
-    def has_questions(self) -> bool:
-        """Return whether a command waits for an answer."""
-        with translated("read", self.pending):
-            return any(name.startswith(questions.PREFIX) for name in os.listdir(self.pending))
-
-    def questions(self) -> list[tuple[str, bytes]]:
-        """Return the questions of commands, each with its number."""
+    def questions(self, names: Iterable[str]) -> list[tuple[str, bytes]]:
+        """Return the questions of commands among the files with these names, with their numbers."""
         with translated("read", self.pending), durable.folder(self.pending) as pending:
-            return list(questions.asked(pending))
+            return list(questions.asked(pending, names))
 
     def answer(self, number: str, data: bytes, now: float) -> None:
         """Answer a question. Safe to repeat. `now` is in seconds since the epoch."""

@@ -391,18 +391,17 @@ def test_asked_once_an_hour(desk):
         job = desk.poller.ask(job)
 
 
-def test_whoever_is_waited_for_is_due_at_once(desk):
-    """A job whose deviceId is wanted is asked about now, the others when their time comes."""
-    jobs = [desk.filed("HD001"), desk.filed("HD002")]
+def test_open_jobs_of_certain_devices(desk):
+    """Whatever their time is: those that the service can be asked about, of these deviceIds."""
+    jobs = [desk.filed("HD001"), desk.submitted("HD002"), desk.filed("HD003")]
 
-    assert desk.poller.due({"HD002", "HD003"}) == jobs[1:]
-    desk.now += POLL_SECONDS
-    assert desk.poller.due({"HD002"}) == jobs
+    assert desk.poller.due() == []
+    assert desk.poller.open_jobs(["HD001", "HD002", "HD004"]) == jobs[:2]
 
 
 def test_only_what_is_filed_and_open_is_due(desk):
-    """By time only what is filed and open is due; by its deviceId also what waits to be signed."""
-    waiting = desk.submitted("HD001")
+    """What still waits to be signed is not asked about by time, nor what the service ended."""
+    desk.submitted("HD001")
     over = desk.filed("HD002")
     new = NewJob(
         device_id="HD002",
@@ -419,7 +418,7 @@ def test_only_what_is_filed_and_open_is_due(desk):
     desk.now += 10 * POLL_SECONDS
 
     assert desk.poller.due() == []
-    assert desk.poller.due({"HD001", "HD002"}) == [waiting]
+    assert desk.poller.open_jobs(["HD002"]) == []
 
 
 def test_clock_that_was_set_back(desk):

@@ -92,7 +92,7 @@ class Bench:
     def mount(self, label, minor=1):
         """A drive, and the scan that finds it."""
         self.shelf.drives.append(drive(label, minor))
-        self.survey.refresh(Ring.MOUNTS, self.journal.unfiled())
+        self.survey.refresh(Ring.MOUNTS, self.journal.worklist)
         return self.shelf.drives[-1]
 
     def choose(self, now=NOW, *, something_changed=True):

@@ -10,6 +10,7 @@ from daemon.drives.mounts import Mount
 from daemon.drives.recognition import Recognition
 from daemon.drives.sysfs import Device
 from daemon.jobs.job import Job, Pending, Rejected, Submitted
+from daemon.jobs.worklist import Worklist
 from daemon.service.bell import Ring
 from daemon.service.survey import Survey
 
@@ -51,35 +52,35 @@ def survey(asked):
 def test_an_idle_daemon_lets_drives_sleep(survey, asked):
     """Without a job, neither time nor the folder is a reason to ask; a new mount is, once."""
     for ring in (Ring.TIMER, Ring.SPOOL, Ring.NOTHING):
-        survey.refresh(ring, ())
+        survey.refresh(ring, Worklist())
     assert asked.questions == []
 
-    survey.refresh(Ring.MOUNTS, ())
-    survey.refresh(Ring.NOTHING, ())
+    survey.refresh(Ring.MOUNTS, Worklist())
+    survey.refresh(Ring.NOTHING, Worklist())
     assert asked.questions == ["mounted"]
 
 
 def test_the_first_job_after_a_quiet_time(survey, asked):
     """What time alone was no reason for is made up for, once."""
-    survey.refresh(Ring.TIMER, ())
+    survey.refresh(Ring.TIMER, Worklist())
 
-    survey.refresh(Ring.NOTHING, [WAITING])
-    survey.refresh(Ring.NOTHING, [WAITING])
+    survey.refresh(Ring.NOTHING, Worklist([WAITING]))
+    survey.refresh(Ring.NOTHING, Worklist([WAITING]))
 
     assert asked.questions == ["mounted, again", "present, again"]
 
 
 def test_what_is_not_mounted_is_asked_with_each_scan_for_a_job_that_waits(survey, asked):
     """A twin need not be mounted to make a deviceId ambiguous; new devices are asked at once."""
-    survey.refresh(Ring.TIMER, [SUBMITTED])
-    survey.refresh(Ring.MOUNTS, [WAITING])
+    survey.refresh(Ring.TIMER, Worklist([SUBMITTED]))
+    survey.refresh(Ring.MOUNTS, Worklist([WAITING]))
 
     assert asked.questions == ["mounted, again", "present, again", "mounted", "present"]
 
 
 def test_nothing_is_asked_for_jobs_that_wait_for_no_drive(survey, asked):
     """A rejected manifest needs no drive."""
-    survey.refresh(Ring.TIMER, [replace(WAITING, state=Rejected("x"))])
+    survey.refresh(Ring.TIMER, Worklist([replace(WAITING, state=Rejected("x"))]))
 
     assert asked.questions == ["mounted, again"]
 
@@ -89,14 +90,14 @@ def test_what_was_mounted_meanwhile_is_not_called_unmounted(survey, asked):
     device = Device(2049, "/dev/sda1", 2048, 1, 10**9, is_write_protected=False)
     mount = Mount(5, 1, 2049, "/", "/media/a", "rw", "fuseblk", "/dev/sda1", "rw")
     asked.unmounted = [Unmounted(device, Identity(file_system="ntfs", label="HD001"))]
-    survey.refresh(Ring.TIMER, [WAITING])
-    assert survey.pairing([WAITING], Recognition()).present
+    survey.refresh(Ring.TIMER, Worklist([WAITING]))
+    assert survey.pairing(Worklist([WAITING]), Recognition()).present
 
     asked.here = [Drive(device, Identity(trouble="no answer"), mount)]
     asked.unmounted = []
-    survey.refresh(Ring.MOUNTS, [WAITING])
+    survey.refresh(Ring.MOUNTS, Worklist([WAITING]))
 
-    assert not survey.pairing([WAITING], Recognition()).present
+    assert not survey.pairing(Worklist([WAITING]), Recognition()).present
 
 
 DEVICE = Device(2049, "/dev/sda1", 2048, 1, 10**9, is_write_protected=False)
@@ -114,23 +115,24 @@ MOUNT = Mount(5, 1, 2049, "/", "/media/a", "rw", "fuseblk", "/dev/sda1", "rw")
 def test_a_drive_that_an_obstacle_would_name_is_news_once(survey, asked, identity):
     """Jobs that it concerns are judged again; with the same drives there is nothing new."""
     rules = Recognition({"HD001": {"serial": "77"}})
-    survey.refresh(Ring.TIMER, [WAITING])
-    assert "HD001" not in survey.here(survey.pairing([WAITING], rules))
+    survey.refresh(Ring.TIMER, Worklist([WAITING]))
+    assert "HD001" not in survey.here(survey.pairing(Worklist([WAITING]), rules))
+    assert "HD001" in survey.here(survey.pairing(Worklist([WAITING]), rules), {"HD001"})
 
     asked.here = [Drive(DEVICE, identity, MOUNT)]
-    survey.refresh(Ring.MOUNTS, [WAITING])
+    survey.refresh(Ring.MOUNTS, Worklist([WAITING]))
 
-    assert "HD001" in survey.here(survey.pairing([WAITING], rules))
-    assert "HD001" not in survey.here(survey.pairing([WAITING], rules))
+    assert "HD001" in survey.here(survey.pairing(Worklist([WAITING]), rules))
+    assert "HD001" not in survey.here(survey.pairing(Worklist([WAITING]), rules))
 
 
 def test_a_troubled_drive_that_has_gone_is_news(survey, asked):
     """An obstacle that names it is out of date."""
     asked.here = [Drive(DEVICE, Identity(trouble="no answer"), MOUNT)]
-    survey.refresh(Ring.TIMER, [WAITING])
-    survey.here(survey.pairing([WAITING], Recognition()))
+    survey.refresh(Ring.TIMER, Worklist([WAITING]))
+    survey.here(survey.pairing(Worklist([WAITING]), Recognition()), {"HD001"})
 
     asked.here = []
-    survey.refresh(Ring.MOUNTS, [WAITING])
+    survey.refresh(Ring.MOUNTS, Worklist([WAITING]))
 
-    assert "HD001" in survey.here(survey.pairing([WAITING], Recognition()))
+    assert "HD001" in survey.here(survey.pairing(Worklist([WAITING]), Recognition()))

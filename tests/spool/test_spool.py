@@ -44,14 +44,18 @@ def clock():
 @pytest.fixture
 def box(tmp_path, clock):
     """A spool that was looked at already, as it is for most of a daemon's life."""
-    box = Spool(tmp_path / "spool", SETTLE, clock)
-    assert box.scan() == []
-    return box
+    return Spool(tmp_path / "spool", SETTLE, clock)
 
 
-def waits(box):
+def scan(box):
+    """Every file in pending/ that may be a manifest, by name."""
+    found = map(box.examine, sorted(box.names()))
+    return [one for one in found if one]
+
+
+def waits(box, **at_start):
     """How long each file in pending/ still has to keep still."""
-    return {one.name: one.wait for one in box.scan()}
+    return {one.name: box.wait(one, **at_start) for one in scan(box)}
 
 
 def backdate(path):
@@ -126,7 +130,7 @@ def test_closed_counts_at_once(box):
     (box.pending / "a.yml").write_bytes(DATA)
     assert waits(box) == {"a.yml": SETTLE}
 
-    box.completed("a.yml")
+    box.noticed("a.yml", complete=True)
     assert waits(box) == {"a.yml": 0}
 
     with (box.pending / "a.yml").open("ab") as file:
@@ -139,7 +143,7 @@ def test_closed_while_empty_does_not_count(box, clock):
     """A name that was only taken, as by touch(1), is given the time to be written to."""
     (box.pending / "a.yml").touch()
     backdate(box.pending / "a.yml")
-    box.completed("a.yml")
+    box.noticed("a.yml", complete=True)
     assert waits(box) == {"a.yml": SETTLE}
 
     clock.now += SETTLE
@@ -150,8 +154,8 @@ def test_closed_names_that_are_none(box):
     """What has gone by the time it is told of, or is no manifest, is not kept in mind."""
     (box.pending / ".a.yml.part").write_bytes(DATA)
 
-    box.completed("gone.yml")
-    box.completed(".a.yml.part")
+    box.noticed("gone.yml", complete=True)
+    box.noticed(".a.yml.part", complete=True)
 
     assert box._still == {}
 
@@ -164,7 +168,7 @@ def test_file_completed_during_a_look_counts(box, clock, monkeypatch):
             monkeypatch.undo()
             file.write(DATA)
             with suppress(TimeoutError):  # a look may keep the watch waiting
-                watch.submit(box.completed, "a.yml").result(0.2)
+                watch.submit(box.noticed, "a.yml", complete=True).result(0.2)
             return clock()
 
         monkeypatch.setattr(box, "_clock", meanwhile)
@@ -180,7 +184,6 @@ def test_other_clocks_do_not_count(tmp_path, now, mtime):
     """A half-written file never counts, whatever its own times and the server's clock say."""
     clock = Clock(now)
     box = Spool(tmp_path / "spool", SETTLE, clock)
-    box.scan()
     with (box.pending / "a.yml").open("wb") as file:
         os.utime(file.fileno(), (mtime, mtime))
         file.write(DATA)
@@ -210,21 +213,22 @@ def test_first_look_trusts_old_files(tmp_path):
     (pending := tmp_path / "spool" / "pending").mkdir(parents=True)
     (pending / "a.yml").write_bytes(DATA)
 
-    fresh = waits(Spool(tmp_path / "spool", SETTLE, clock))
+    fresh = waits(Spool(tmp_path / "spool", SETTLE, clock), was_there_at_start=True)
     assert 0 < fresh["a.yml"] <= SETTLE
     clock.now += 60
-    assert waits(Spool(tmp_path / "spool", SETTLE, clock)) == {"a.yml": 0}
+    old = waits(Spool(tmp_path / "spool", SETTLE, clock), was_there_at_start=True)
+    assert old == {"a.yml": 0}
 
 
 def test_files_that_went_are_forgotten(box):
     """Nothing is kept in mind of files that have gone."""
     for number in range(10):
         (box.pending / f"{number}.yml").write_bytes(DATA)
-    box.scan()
+    waits(box)
     for number in range(10):
         (box.pending / f"{number}.yml").unlink()
+        assert box.examine(f"{number}.yml") is None
 
-    assert box.scan() == []
     assert box._still == {}
 
 
@@ -271,7 +275,7 @@ def test_scan_tells_what_is_no_file(box):
     (box.pending / "b.yml").mkdir()
     os.mkfifo(box.pending / "a.yml")
 
-    found = [(one.name, one.is_regular) for one in box.scan()]
+    found = [(one.name, one.is_regular) for one in scan(box)]
     assert found == [("a.yml", False), ("b.yml", False), ("c.yml", False), ("d.yml", True)]
     for name in ("a.yml", "b.yml", "c.yml"):
         with pytest.raises(SpoolError, match=r"regular|symbolic"):
@@ -282,8 +286,8 @@ def test_stamp_changes_with_the_file(box):
     """Every change of contents, name or place shows in the stamp; a look does not."""
     path = box.pending / "a.yml"
     path.write_bytes(DATA)
-    stamps = [box.scan()[0].stamp]
-    assert box.scan()[0].stamp == stamps[0]
+    stamps = [scan(box)[0].stamp]
+    assert scan(box)[0].stamp == stamps[0]
 
     for change in (
         lambda: path.write_bytes(DATA + b"x"),
@@ -292,7 +296,7 @@ def test_stamp_changes_with_the_file(box):
         lambda: (path.unlink(), path.write_bytes(DATA)),
     ):
         change()
-        stamps.append(box.scan()[0].stamp)
+        stamps.append(scan(box)[0].stamp)
 
     assert len(set(stamps)) == 5
 
@@ -535,7 +539,7 @@ def test_drop_after_any_death(box):
 
     for number in count(1):
         came_so_far = killed(lambda: dropping.drop(box.pending, "a.yml", DATA), number)
-        left = {one.name: box.read(one.name) for one in box.scan()}
+        left = {one.name: box.read(one.name) for one in scan(box)}
         assert left in ({"other.yml": b"other"}, {"other.yml": b"other", "a.yml": DATA})
         (box.pending / "a.yml").unlink(missing_ok=True)
         if not came_so_far:
@@ -641,7 +645,7 @@ def test_drop_is_whole_and_counts_at_once(box):
 
     assert place == box.pending / "a.yml"
     assert tree(box.pending) == {"a.yml": DATA}
-    box.completed("a.yml")  # as the watch says, where one tick of the clock saw it all
+    box.noticed("a.yml", complete=True)  # as the watch says, where one tick of the clock saw it all
     assert waits(box) == {"a.yml": 0}
 
 
@@ -661,9 +665,9 @@ def test_retry_is_told_once(box):
     for device_id in ("HD001", "HD001", "HD/../Ä 2%", "Ä" * 40):
         dropping.ask_to_retry(box.pending, device_id)
 
-    assert box.scan() == []
-    assert sorted(box.retries()) == ["HD/../Ä 2%", "HD001", "Ä" * 40]
-    assert box.retries() == []
+    assert scan(box) == []
+    assert sorted(box.retries(box.names())) == ["HD/../Ä 2%", "HD001", "Ä" * 40]
+    assert box.retries(box.names()) == []
     assert os.listdir(box.pending) == []
 
 
@@ -672,8 +676,8 @@ def test_retry_of_strangers(box):
     (box.pending / ".retry-folder").mkdir()
     (box.pending / ".retry-zz%zz\udcff").touch()
 
-    assert [device_id[:5] for device_id in box.retries()] == ["zz%zz"]
-    assert box.retries() == []
+    assert [device_id[:5] for device_id in box.retries(box.names())] == ["zz%zz"]
+    assert box.retries(box.names()) == []
     assert os.listdir(box.pending) == [".retry-folder"]
 
 
@@ -717,7 +721,7 @@ def test_any_name_stays_in_its_folder(stem, suffix):
         box = Spool(Path(folder) / "spool", SETTLE, Clock(0.0))
         for number in (1, 2):
             (box.pending / name).write_bytes(DATA)
-            counts = [one.name for one in box.scan()]
+            counts = [one.name for one in scan(box)]
             assert counts == ([name] if dropping.is_manifest_name(name) else [])
             box.reject(name, digest(DATA), None, f"why {number}")
 
@@ -752,4 +756,4 @@ def test_any_device_id_can_be_tried_again(device_id):
         box = Spool(Path(folder), SETTLE, Clock(0.0))
         dropping.ask_to_retry(box.pending, device_id)
 
-        assert box.retries() == [device_id]
+        assert box.retries(box.names()) == [device_id]

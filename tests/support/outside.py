@@ -59,6 +59,10 @@ class PatientBell:
         """As Bell has it."""
         self._rung |= what
 
+    def is_rung(self) -> bool:
+        """As Bell has it."""
+        return bool(self._rung)
+
     def wait(self, seconds: float) -> Ring:
         """Like Bell; STOP when there is nothing left to wait for."""
         is_waiting = seconds > 0

@@ -7,7 +7,6 @@ when it is started, and waiting costs nothing but the clock's time.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -228,10 +227,17 @@ class World:
 class _Spool(Spool):
     """A spool whose stamps a restored file still has, and finer than the kernel's ticks."""
 
-    def _found(self, entry: os.DirEntry[str]) -> Found | None:
-        found = super()._found(entry)
+    def take_noticed(self) -> list[str]:
+        """Everything that is there, or was, as if each event named it; at the start nothing."""
+        before, self._listed = self._listed, self.names()
+        return [] if before is None else list({*before, *self._listed})
+
+    _listed: list[str] | None = None
+
+    def _found(self, name: str) -> Found | None:
+        found = super()._found(name)
         with suppress(OSError):
             if found and found.is_regular:
-                digest = hashlib.sha256(Path(entry.path).read_bytes()).hexdigest()
+                digest = hashlib.sha256((self.pending / name).read_bytes()).hexdigest()
                 return replace(found, stamp=digest[:16])
         return found

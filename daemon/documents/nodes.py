@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from daemon.documents.redaction import dotted
 
@@ -12,7 +11,7 @@ Plain: TypeAlias = "str | list[Plain] | dict[str, Plain]"
 Node: TypeAlias = "Scalar | Sequence | Mapping"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # not frozen: making one would take three times as long
 class Scalar:
     """A text. Positions count from 1, as in every editor."""
 
@@ -56,8 +55,7 @@ class Mapping:
         return {key.text: value.plain() for key, value in self.entries}
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A value in a document, with its key (None for an item of a list) and its dotted key."""
 
     path: str
@@ -65,20 +63,23 @@ class Entry:
     value: Node
 
 
-def walk(node: Node, path: str = "") -> Iterator[Entry]:
-    """Yield every value below a node, in the order of the text.
+def walk(node: Node, path: str = "") -> list[Entry]:
+    """Return every value below a node, in the order of the text.
 
     The dotted key hides what is below a secret key, because that may be the secret.
     """
+    found: list[Entry] = []
+    for entry in _children(node, path):
+        found.append(entry)
+        if not isinstance(entry.value, Scalar):
+            found += walk(entry.value, entry.path)
+    return found
+
+
+def _children(node: Node, path: str) -> list[Entry]:
     match node:
         case Mapping(entries=entries):
-            for key, value in entries:
-                below = dotted(path, key.text)
-                yield Entry(below, key, value)
-                yield from walk(value, below)
+            return [Entry(dotted(path, key.text), key, value) for key, value in entries]
         case Sequence(items=items):
-            for number, item in enumerate(items):
-                yield Entry(f"{path}[{number}]", None, item)
-                yield from walk(item, f"{path}[{number}]")
-        case Scalar():
-            return
+            return [Entry(f"{path}[{number}]", None, item) for number, item in enumerate(items)]
+    return []

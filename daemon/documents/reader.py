@@ -124,8 +124,12 @@ class _Reading:
             self._take(event, mark)
 
     def _take(self, event: yaml.Event, mark: Mark) -> None:
-        if isinstance(event, yaml.NodeEvent):
-            self._refuse_extras(event, mark)
+        match event:
+            case yaml.ScalarEvent(anchor=None, tag=None):
+                self._add(self._scalar(event, mark), mark)
+                return
+            case yaml.NodeEvent():
+                self._refuse_extras(event, mark)
         match event:
             case yaml.ScalarEvent():
                 self._add(self._scalar(event, mark), mark)
@@ -150,14 +154,18 @@ class _Reading:
             self._report(mark, problem, syntax.QUOTE_IT)
 
     def _scalar(self, event: yaml.ScalarEvent, mark: Mark) -> Scalar:
-        end = _mark(event.end_mark)
-        if found := UNPRINTABLE.search(event.value):
+        is_plain = not event.style
+        # The text itself has none: only an escape can make one.
+        if event.style == '"' and (found := UNPRINTABLE.search(event.value)):
             problem = f"contains U+{ord(found[0]):04X}, an invisible character"
             self._report(mark, problem, "write the value without it")
-        rest = self._text.copied(end.line)[end.column :].lstrip()
-        is_plain = event.style in {None, ""}
-        comment = rest if is_plain and rest.startswith("#") else ""
+        comment = self._comment(_mark(event.end_mark)) if is_plain else ""
         return Scalar(event.value, *self._text.place(mark), is_plain, comment)
+
+    def _comment(self, end: Mark) -> str:
+        line = self._text.copied(end.line)
+        rest = line[end.column :].lstrip() if "#" in line else ""
+        return rest if rest.startswith("#") else ""
 
     def _add(self, node: Node, mark: Mark) -> None:
         if not self._open:

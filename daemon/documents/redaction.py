@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 _SECRET = re.compile(r"pass|pwd|\bpin|secret|session_?token|://.*@", re.IGNORECASE)
 _QUOTATION = re.compile(r"""[^"']*:\s*(?P<mark>["'])""")
 _KEY = re.compile(r"(?P<indent> *)(?:- +)*[\w.-]+ *:")
 
 
+@lru_cache(maxsize=512)  # manifests have the same few keys, and a station thousands of manifests
 def is_secret(key: str) -> bool:
     """Return whether the value of a key with this name is kept out of every message."""
     return _SECRET.search(key) is not None
 
 
+@lru_cache(maxsize=512)
 def dotted(path: str, key: str) -> str:
     """Return the name of a key below `path`; below a secret key, only the secret key's own name."""
     if is_secret(path):

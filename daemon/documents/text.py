@@ -66,6 +66,8 @@ class Text:
 
     def for_yaml(self) -> str:
         """Return the copy that YAML reads."""
+        if not self.spaces:
+            return "\n".join(self.lines)
         return "\n".join(self.copied(number) for number in range(len(self.lines)))
 
     def copied(self, number: int) -> str:

@@ -208,13 +208,9 @@ class Journal:
         """Return the one job of a deviceId that may be open at the service."""
         return next(iter(self._jobs(f"device_id = ? AND {OPEN}", device_id)), None)
 
-    def open_job_with(self, sha256: str) -> Job | None:
-        """Return an open job that was made from the very same bytes."""
-        return next(iter(self._jobs(f"sha256 = ? AND {OPEN}", sha256)), None)
-
-    def pending_job_with(self, sha256: str) -> Job | None:
-        """Return a job that waits and was made from the very same bytes."""
-        return next(iter(self._jobs("sha256 = ? AND state = 'Pending'", sha256)), None)
+    def jobs_of(self, sha256: str) -> list[Job]:
+        """Return the pending and open jobs that were made from the very same bytes."""
+        return self._jobs(f"sha256 = ? AND (state = 'Pending' OR {OPEN})", sha256)
 
     def job_with(self, job_id: str) -> Job | None:
         """Return the job with that JobId."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from daemon.jobs.job import (
@@ -74,27 +74,15 @@ COLUMNS_1 = COLUMNS.replace("eject", "NULL")
 
 def job(row: Iterable[Any]) -> Job:  # sqlite3 has no types for columns
     """Return the job in a row of COLUMNS, also of a journal that is not migrated yet."""
-    (
-        number,
-        device_id,
-        file_system,
-        name,
-        sha256,
-        state,
-        fields,
-        since,
-        filed,
-        obstacle,
-        progress,
-        eject,
-    ) = row
+    number, device_id, file_system, name, sha256, *rest = row
+    state, own, since, filed, obstacle, progress, eject = rest
     return Job(
         number,
         device_id,
         file_system,
         name,
         sha256,
-        _state(state, json.loads(fields)),
+        _state(state, json.loads(own)),
         since,
         bool(filed),
         Obstacle(**json.loads(obstacle)) if obstacle else None,
@@ -105,12 +93,17 @@ def job(row: Iterable[Any]) -> Job:  # sqlite3 has no types for columns
 
 def columns(state: State) -> tuple[str, str]:
     """Return what the columns `state` and `fields` hold."""
-    return type(state).__name__, json.dumps(asdict(state))
+    return type(state).__name__, _json(state)
 
 
 def dump(obstacle: Obstacle | None) -> str | None:
     """Return what the column `obstacle` holds."""
-    return json.dumps(asdict(obstacle)) if obstacle else None
+    return _json(obstacle) if obstacle else None
+
+
+def _json(values: State | Obstacle) -> str:
+    flat = {one.name: getattr(values, one.name) for one in fields(values)}
+    return json.dumps(flat, default=asdict)  # asdict() would copy all of it, which takes longer
 
 
 def _state(name: str, fields: dict[str, Any]) -> State:

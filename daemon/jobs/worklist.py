@@ -25,8 +25,9 @@ class Worklist:
         self._by_device: dict[str, Numbers] = {}
         self._names: dict[str, list[str]] = {}
         self._news: set[str] = set()
+        self._fresh: dict[int, None] = {}
         # By what a job waits for. A drive that is absent is found by deviceId.
-        self._unblocked: dict[int, None] = {}
+        self._blocked: dict[int, None] = {}
         self._timed: dict[int, None] = {}
         self._obstructed: dict[int, None] = {}
         self._unvalidated: dict[int, None] = {}
@@ -41,6 +42,7 @@ class Worklist:
         with self._lock:
             before = self._jobs.get(job.number)
             self._jobs[job.number] = job
+            self._fresh[job.number] = None
             self._sort(job)
             if before is None:
                 self._index(job)
@@ -92,9 +94,11 @@ class Worklist:
 
     # By what they wait for
 
-    def unblocked(self) -> list[Job]:
-        """Return the jobs that nothing is known to block."""
-        return self._all(list(self._unblocked))
+    def take_fresh(self) -> list[Job]:
+        """Return the jobs that came or changed since the last call and that nothing blocks."""
+        with self._lock:
+            fresh, self._fresh = self._fresh, {}
+            return [job for job in self._all(fresh) if job.obstacle is None]
 
     def timed(self) -> list[Job]:
         """Return the jobs that are tried again at a certain time."""
@@ -111,7 +115,7 @@ class Worklist:
 
     def blocked(self) -> int:
         """Return how many jobs have an obstacle."""
-        return len(self._jobs) - len(self._unblocked)
+        return len(self._blocked)
 
     def take_news(self) -> set[str]:
         """Return the deviceIds whose jobs came, went or changed since the last call."""
@@ -139,7 +143,7 @@ class Worklist:
         is_timed = obstacle is not None and obstacle.retry_at is not None
         is_absence = obstacle is not None and obstacle.is_absence
         for kind, fits in (
-            (self._unblocked, obstacle is None),
+            (self._blocked, obstacle is not None),
             (self._timed, is_timed),
             (self._obstructed, obstacle is not None and not is_timed and not is_absence),
             (self._unvalidated, isinstance(job.state, Pending) and not job.state.validated),

@@ -15,6 +15,7 @@ GUIDE_PLACEHOLDERS = frozenset({
     "Your Name", "Your Company", "Your Street", "Optional 2nd Line for Street", "Your City",
     "Your State", "Your Postal/Zip Code", "Your Phone Number", "Your Country", "mybucket",
 })  # fmt: skip
+MARKS = frozenset("[*<{")  # with which a template's placeholder starts
 VERSION = "2.0"  # of manifests for S3; 3.0 is for EBS and Glacier
 OTHER_KEYS = frozenset({"eraseDevice", "bucket"})  # of import manifests alone
 # The present rules of S3 for all regions, and what the older ones allowed in us-east-1.
@@ -74,7 +75,7 @@ def _warn_of(findings: Findings, path: str, scalar: Scalar, *, is_text: bool) ->
         findings.warn(scalar, path, problem, QUOTE_IT)
     if scalar.text in GUIDE_PLACEHOLDERS:
         findings.warn(scalar, path, "is the guide's placeholder", "write your own value")
-    elif PLACEHOLDER.fullmatch(scalar.text):
+    elif scalar.text[:1] in MARKS and PLACEHOLDER.fullmatch(scalar.text):
         findings.warn(scalar, path, "looks like a template's placeholder", "write your own value")
 
 

@@ -1,23 +1,18 @@
-"""Files in pending/ become jobs: they are read, checked and recorded, or rejected.
-
-An event names the files that it concerns, and only these are examined. A scan of the whole folder
-makes up for lost events, bit by bit: a restart, a burst of drops and a timer are the same case.
-"""
+"""Files in pending/ become jobs: they are read, checked and recorded, or rejected."""
 
 from __future__ import annotations
 
 import errno
 import logging
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from heapq import heappop, heappush
 
 from daemon.errors import ManifestError, SpoolError, StaleJobError
 from daemon.jobs.job import Job, NewJob, Pending, Rejected, State, about
 from daemon.jobs.journal import Journal
 from daemon.manifest.rules import Manifest
+from daemon.preparation.arrivals import Arrivals
 from daemon.preparation.under_way import UnderWay
 from daemon.spool.filing import digest
 from daemon.spool.spool import Found, Spool
@@ -36,7 +31,8 @@ MAX_SHOWN = 24  # characters of a name in `status`
 MAX_EXPLAINED = 20  # faults of one manifest; a longer list helps no one
 
 
-EVENT, SCAN = 0, 1  # which of the complete files are read first
+WITHDRAWN = "manifest %s withdrawn"
+CHANGED = "manifest %s changed, checking it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +40,8 @@ class _Dropped:
     """A file as it was just read."""
 
     found: Found
-    data: bytes | None  # None: it is not a readable regular file
-    sha256: str
+    sha256: str  # "" if it is not a readable regular file
+    manifest: Manifest | ManifestError | None  # None: a job was made of the same bytes
 
 
 class _UnreadableError(Exception):
@@ -60,35 +56,19 @@ class Intake:
 
     def __init__(
         self,
-        folder: Spool,
+        arrivals: Arrivals,
+        spool: Spool,
         journal: Journal,
         under_way: UnderWay,
         clock: Callable[[], float],
-        steady: Callable[[], float],
     ) -> None:
-        self._spool = folder
+        self.arrivals = arrivals
+        self._spool = spool
         self._journal = journal
         self._worklist = journal.worklist
         self._under_way = under_way
         self._clock = clock
-        self._steady = steady
-        self._to_scan: deque[str] = deque()  # names
-        self._is_first_scan = True
-        self._incomplete: dict[str, float] = {}  # name -> when to examine it again, steady
-        self._complete: dict[str, Found] = {}  # name -> a file to be read
-        self._order: list[tuple[int, int, str]] = []  # a heap: events first, then small files
-        self._compared: dict[str, str] = {}  # name -> the stamp of the file its job was made from
         self._unreadable: dict[str, str] = {}  # name -> why the file could not be read
-
-    def scan(self, listed: Iterable[str]) -> None:
-        """Begin a scan of the whole folder, which holds the names `listed`; `take_in` does it."""
-        known = [*self._worklist.file_names(), *self._incomplete, *self._unreadable]
-        self._to_scan = deque(dict.fromkeys([*listed, *known]))
-
-    @property
-    def is_scanning(self) -> bool:
-        """Whether names of the last scan are still to be examined."""
-        return bool(self._to_scan)
 
     def take_in(
         self, names: Iterable[str] = (), until: Callable[[], bool] = lambda: False
@@ -98,21 +78,15 @@ class Intake:
         Returns after how many seconds to call again, because a file is still being written or the
         scan is not finished; otherwise None.
         """
-        gone: list[Job] = []
-        for name in dict.fromkeys([*names, *self._due()]):
-            gone += self._examine(name, EVENT)
-        while self._to_scan and not until():
-            gone += self._examine(self._to_scan.popleft(), SCAN)
-        self._is_first_scan = self._is_first_scan and bool(self._to_scan)
+        gone = self.arrivals.examine(names, until)
+        for name in gone:
+            self._unreadable.pop(name, None)
         dropped = self._read_complete(until)
-        self._withdraw(gone, "manifest %s withdrawn")
-        edited = [job for one in dropped for job in self._pending(one) if job.sha256 != one.sha256]
-        self._withdraw(edited, "manifest %s changed, checking it again")
+        self._withdraw([job for name in gone for job in self._pending(name)], WITHDRAWN)
+        edited = [(job, one) for one in dropped for job in self._pending(one.found.name)]
+        self._withdraw([job for job, one in edited if job.sha256 != one.sha256], CHANGED)
         self._add(dropped)
-        if self._to_scan or self._complete:
-            return 0.0
-        moments = self._incomplete.values()
-        return max(0.0, min(moments) - self._steady()) if moments else None
+        return self.arrivals.pause()
 
     def unreadable(self) -> str:
         """Return what cannot be read, in a few words; "" if all can."""
@@ -122,41 +96,8 @@ class Intake:
         shown = name if len(name) <= MAX_SHOWN else f"{name[:MAX_SHOWN]}..."
         return shown + (f" and {more} more" if more else "")
 
-    def _due(self) -> list[str]:
-        now = self._steady()
-        return [name for name, moment in self._incomplete.items() if moment <= now]
-
-    def _examine(self, name: str, order: int) -> list[Job]:
-        """Note what is to be done about a name; return the pending jobs whose file is gone."""
-        self._incomplete.pop(name, None)
-        self._complete.pop(name, None)
-        found = self._spool.examine(name)
-        jobs = self._worklist.of_name(name)
-        if found is None:
-            self._unreadable.pop(name, None)
-        if found is None or not jobs:
-            self._compared.pop(name, None)
-        if found is None:
-            return [job for job in jobs if isinstance(job.state, Pending)]
-        if not self._is_known(found, jobs):
-            is_old = order == SCAN and self._is_first_scan
-            if wait := self._spool.wait(found, was_there_at_start=is_old):
-                self._incomplete[name] = self._steady() + wait
-            elif self._has_usable_name(found):
-                self._complete[name] = found
-                heappush(self._order, (order, found.size, name))
-        return []
-
-    def _is_known(self, found: Found, jobs: Collection[Job]) -> bool:
-        """Return whether the file is the one that was read for its job."""
-        stamps = [job.state.stamp for job in jobs if isinstance(job.state, Pending)]
-        if stamps:
-            return found.stamp in stamps
-        return bool(jobs) and self._compared.get(found.name) == found.stamp
-
-    def _pending(self, dropped: _Dropped) -> list[Job]:
-        jobs = self._worklist.of_name(dropped.found.name)
-        return [job for job in jobs if isinstance(job.state, Pending)]
+    def _pending(self, name: str) -> list[Job]:
+        return [job for job in self._worklist.of_name(name) if isinstance(job.state, Pending)]
 
     def _has_usable_name(self, found: Found) -> bool:
         """Return whether the name is UTF-8; reject the file if not, since no record can hold it."""
@@ -176,18 +117,30 @@ class Intake:
         return True
 
     def _read_complete(self, until: Callable[[], bool]) -> list[_Dropped]:
-        """Read complete files until `until()`, but at least one."""
+        """Read and parse complete files until `until()`, but at least one."""
         dropped: list[_Dropped] = []
-        while self._order and not (dropped and until()):
-            *_, name = heappop(self._order)
-            if found := self._complete.pop(name, None):
-                # It is gone, or cannot be read just now.
-                with suppress(FileNotFoundError, _UnreadableError):
-                    data = self._read(found)
-                    self._unreadable.pop(name, None)
-                    self._spool.forget(name)
-                    dropped.append(_Dropped(found, data, _sha256(data)))
+        while not (dropped and until()) and (found := self.arrivals.take()):
+            if not self._has_usable_name(found):
+                continue
+            # It is gone, or cannot be read just now.
+            with suppress(FileNotFoundError, _UnreadableError):
+                data = self._read(found)
+                self._unreadable.pop(found.name, None)
+                self._spool.forget(found.name)
+                dropped.append(self._parsed(found, data))
         return dropped
+
+    def _parsed(self, found: Found, data: bytes | None) -> _Dropped:
+        sha256 = _sha256(data)
+        if any(job.sha256 == sha256 for job in self._worklist.of_name(found.name)):
+            return _Dropped(found, sha256, None)
+        name = printable(found.name)
+        try:
+            if data is None:
+                raise ManifestError(f"{name} is not a readable regular file")
+            return _Dropped(found, sha256, self._under_way.manifest(data, name))
+        except ManifestError as error:
+            return _Dropped(found, sha256, error)
 
     def _withdraw(self, jobs: list[Job], message: str) -> None:
         if jobs:
@@ -204,12 +157,13 @@ class Intake:
             jobs = self._worklist.of_name(one.found.name)
             same = next((job for job in jobs if job.sha256 == one.sha256), None)
             if same is None:
-                new_jobs.append(self._new_job(one, waiting))
+                if one.manifest is not None:  # else its job was filed meanwhile
+                    new_jobs.append(self._new_job(one.found, one.sha256, one.manifest, waiting))
             elif isinstance(same.state, Pending):
                 with suppress(StaleJobError):  # it was taken further
                     self._journal.record(same, Pending(one.found.stamp, same.state.validated))
             else:
-                self._compared[one.found.name] = one.found.stamp
+                self.arrivals.compared(one.found)
         if new_jobs:
             self._journal.add(new_jobs)
 
@@ -237,47 +191,46 @@ class Intake:
             log.warning("%s; it stays there, and is read again after each change", reason)
         self._unreadable[name] = reason
 
-    def _new_job(self, dropped: _Dropped, waiting: dict[str, str]) -> NewJob:
-        found, data = dropped.found, dropped.data
-        name, device_id, file_system = printable(found.name), "", ""
+    def _new_job(
+        self, found: Found, sha256: str, read: Manifest | ManifestError, waiting: dict[str, str]
+    ) -> NewJob:
+        device_id = file_system = ""
         state: State
-        try:
-            if data is None:
-                raise ManifestError(f"{name} is not a readable regular file")
-            read = self._under_way.manifest(data, name)
+        if isinstance(read, ManifestError):
+            state = Rejected(explain(read))
+        else:
             device_id, file_system = read.device_id, read.file_system
-            if reason := self._already(dropped.sha256, waiting):
+            if reason := self._already(sha256, waiting):
                 state = Rejected(reason)
             else:
                 state = Pending(found.stamp)
-                waiting[dropped.sha256] = found.name
+                waiting[sha256] = found.name
                 _log_accepted(read)
-        except ManifestError as error:
-            state = Rejected(explain(error))
         return NewJob(
             device_id=device_id,
             file_system=file_system,
             name=found.name,
-            sha256=dropped.sha256,
+            sha256=sha256,
             state=state,
             since=self._clock(),
         )
 
     def _already(self, sha256: str, waiting: Mapping[str, str]) -> str:
         """Return why the same bytes need no second job; an empty text if they need one."""
-        if job := self._journal.open_job_with(sha256):
+        names = [waiting[sha256]] if sha256 in waiting else []
+        for job in self._journal.jobs_of(sha256):
             if job.job_id:
                 return f"already prepared as {job.job_id}; no new job was made"
-            return f"the same manifest is being submitted as {printable(job.name)}"
-        name = waiting.get(sha256)
-        if name is None and (job := self._journal.pending_job_with(sha256)) and self._waits(job):
-            name = job.name
-        return f"the same manifest already waits as {printable(name)}" if name is not None else ""
+            if not isinstance(job.state, Pending):
+                return f"the same manifest is being submitted as {printable(job.name)}"
+            if self._waits(job):
+                names.append(job.name)
+        return f"the same manifest already waits as {printable(names[0])}" if names else ""
 
     def _waits(self, job: Job) -> bool:
         """Return whether the file of a pending job still has the same bytes."""
         found = self._spool.examine(job.name)
-        if found is None or self._is_known(found, [job]):
+        if found is None or self.arrivals.is_known(found, [job]):
             return found is not None
         with suppress(FileNotFoundError, _UnreadableError):
             return _sha256(self._read(found)) == job.sha256

@@ -18,6 +18,7 @@ from daemon.importexport.client import Client
 from daemon.jobs.job import Job
 from daemon.jobs.journal import Journal
 from daemon.preparation import papers
+from daemon.preparation.arrivals import Arrivals
 from daemon.preparation.intake import Intake
 from daemon.preparation.polling import StatusPoller
 from daemon.preparation.signing import Signer
@@ -102,7 +103,8 @@ def build(
     survey = Survey(outside.drives)
     workers = Workers(lambda: bell.ring(Ring.WORK), clocks.steady, outside.thread)
     scheduler = Scheduler(journal, survey, workers, reloadable(settings), clocks.steady)
-    intake = Intake(spool, journal, under_way, clocks.wall, clocks.steady)
+    arrivals = Arrivals(spool, journal.worklist, clocks.wall, clocks.steady)
+    intake = Intake(arrivals, spool, journal, under_way, clocks.wall)
     pending = PendingFolder(spool, intake, bell, clocks.steady)
     answers = Answering(spool, workers, clocks.wall)
     return Loop(

@@ -104,7 +104,7 @@ class Loop:
         if Ring.CONFIG in ring:
             self._reload()
         requested = Ring.NOTHING
-        is_time = self._pending.pause() <= 0 and Ring.MOUNTS not in ring and not self._is_behind
+        is_time = self._pending.pause() <= 0 and Ring.MOUNTS not in ring
         if ring & (Ring.SPOOL | Ring.TIMER) or is_time:
             requested = self._read_pending(ring)
             ring |= Ring.SPOOL
@@ -173,9 +173,9 @@ class Loop:
             return min(*pauses, self._full_until - now)
         if due:
             return 0.0
-        if self._is_behind:
-            return REST_SECONDS if self._scheduler.preparing() else 0.0
         pauses.append(self._pending.pause())
+        if self._is_behind:
+            pauses.append(REST_SECONDS if self._scheduler.preparing() else 0.0)
         timed = self._journal.worklist.timed()
         moments = [job.obstacle.retry_at for job in timed if job.obstacle]
         # A moment that was past at the last scan waits for a worker, and its end rings.

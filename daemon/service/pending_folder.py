@@ -50,11 +50,11 @@ class PendingFolder:
         began = self._steady()
         if (Ring.TIMER in ring and began >= self._scan_after) or len(noticed) >= FLOOD:
             listed = self._spool.names()
-            self._intake.scan(listed)
+            self._intake.arrivals.scan(listed)
             self._spent = 0.0
         pause = self._intake.take_in(noticed, self._slice(is_preparing=is_preparing))
         now = self._steady()
-        if self._intake.is_scanning or listed:
+        if self._intake.arrivals.is_scanning or listed:
             self._spent += now - began
             self._scan_after = now + self._spent / SCAN_SHARE
         if pause == 0.0 and is_preparing:

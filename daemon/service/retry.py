@@ -1,10 +1,11 @@
-"""Obstacles: what an error makes of one, and when a job with an obstacle is tried again."""
+"""Obstacles: what an error makes of one, when a job is tried again, and whose turn it is."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import count, islice
 
 from daemon.errors import (
     DriveAbsentError,
@@ -14,6 +15,7 @@ from daemon.errors import (
     UnreachableError,
 )
 from daemon.jobs.job import Job, Obstacle
+from daemon.jobs.worklist import Worklist
 
 # The longest pause between two attempts, by the kind of error. Pauses double up to it.
 PAUSE_SECONDS = {InDoubtError: 5.0, UnreachableError: 60.0, ServiceError: 600.0}
@@ -54,3 +56,47 @@ def is_due(job: Job, now: float, here: Collection[str], *, something_changed: bo
     if job.obstacle is None or job.obstacle.retry_at is not None:
         return not waits(job, now)
     return something_changed and (job.device_id in here or not job.obstacle.is_absence)
+
+
+class Due:
+    """The jobs whose turn it is. Each keeps its place until it is blocked or has a worker."""
+
+    def __init__(self, worklist: Worklist) -> None:
+        self._worklist = worklist
+        self._due: dict[int, int] = {}  # by number, in the order of their places
+        self._places = count()
+        self._working: dict[int, str] = {}  # jobs with a worker, and their keys
+
+    def add(self, jobs: Iterable[Job], now: float, here: Collection[str], *, changed: bool) -> None:
+        """Add those of the jobs that are due now; see `is_due`."""
+        for job in jobs:
+            if is_due(job, now, here, something_changed=changed):
+                self._due.setdefault(job.number, next(self._places))
+
+    def started(self, job: Job, key: str) -> None:
+        """The job has the worker `key`."""
+        self._due.pop(job.number, None)
+        self._working[job.number] = key
+
+    def ended(self, busy: Collection[str]) -> list[Job]:
+        """Return the jobs whose workers have ended since the last call, as they are now."""
+        ended = [number for number, key in self._working.items() if key not in busy]
+        for number in ended:
+            del self._working[number]
+        return [job for job in map(self._worklist.get, ended) if job]
+
+    def remove(self, job: Job) -> None:
+        """The job is blocked. Safe to repeat."""
+        self._due.pop(job.number, None)
+
+    def turns(self, first: Iterable[Job], now: float, limit: int) -> Iterator[Job]:
+        """Yield due jobs: those of `first`, then up to `limit` others."""
+        ahead = [job.number for job in first if job.number in self._due]
+        ahead.sort(key=self._due.__getitem__)
+        others = list(islice(self._due, limit + len(ahead)))
+        for number in dict.fromkeys([*ahead, *others]):
+            job = self._worklist.get(number)
+            if job is None or waits(job, now):
+                del self._due[number]
+            else:
+                yield job

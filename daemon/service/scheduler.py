@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 
 from daemon.drives.drive import Drive
 from daemon.errors import (
@@ -31,7 +30,7 @@ from daemon.preparation.polling import StatusPoller
 from daemon.service.answering import KEY as ANSWERS
 from daemon.service.bell import Ring
 from daemon.service.reload import Reloadable
-from daemon.service.retry import is_due, waits
+from daemon.service.retry import Due
 from daemon.service.survey import Survey
 from daemon.service.workers import Workers
 
@@ -83,8 +82,7 @@ class Scheduler:
         self._survey = survey
         self._workers = workers
         self._steady = steady
-        self._due: dict[int, int] = {}  # due jobs still waiting for their turn, and their places
-        self._places = count()
+        self._due = Due(journal.worklist)
         self._to_retry: set[str] = set()  # deviceIds that an operator wants to be tried now
         self._to_poll: set[str] = set()  # deviceIds whose open jobs the service is asked about
         self._hung: frozenset[str] = frozenset()  # keys of workers whose drives do not answer
@@ -121,7 +119,7 @@ class Scheduler:
         self._record(choice.blocked)
         for job, drive in choice.ready:
             if self._start(job, partial(self.parts.preparation.advance, job, drive)):
-                self._due.pop(job.number, None)
+                self._due.started(job, _key(job))
         self._validate()
         self._recheck()
         self._hear_witnesses()
@@ -135,30 +133,18 @@ class Scheduler:
         that a drive matches come first.
         """
         pairing = self._survey.pairing(self._worklist, self.parts.recognition)
-        self._find_due(pairing, now, something_changed=something_changed)
-        matched = self._of_devices(pairing.here())
-        first = [job.number for job in matched if job.number in self._due]
-        first.sort(key=self._due.__getitem__)
-        choice = Choice([], [], CHOICES if BACKGROUND.issuperset(busy) else FEW_CHOICES)
-        for number in dict.fromkeys([*first, *self._due]):
-            job = self._worklist.get(number)
-            if job is None or waits(job, now):
-                del self._due[number]
-            elif _key(job) not in busy:
-                self._try(job, pairing, choice)
-            if not choice.is_complete:
-                break
-        return choice
-
-    def _find_due(self, pairing: Pairing, now: float, *, something_changed: bool) -> None:
         here: Collection[str] = ()
-        jobs = self._worklist.unblocked() + self._worklist.timed()
+        jobs = self._worklist.take_fresh() + self._due.ended(busy) + self._worklist.timed()
         if something_changed:
             here = self._survey.here(pairing, self._worklist.take_news())
             jobs += self._worklist.obstructed() + self._of_devices(here)
-        for job in jobs:
-            if is_due(job, now, here, something_changed=something_changed):
-                self._due.setdefault(job.number, next(self._places))
+        self._due.add(jobs, now, here, changed=something_changed)
+        choice = Choice([], [], CHOICES if BACKGROUND.issuperset(busy) else FEW_CHOICES)
+        matched = self._of_devices(pairing.here())
+        for job in self._due.turns(matched, now, choice.limit + len(busy)):
+            if _key(job) not in busy and choice.is_complete:
+                self._try(job, pairing, choice)
+        return choice
 
     def _try(self, job: Job, pairing: Pairing, choice: Choice) -> None:
         try:
@@ -192,13 +178,14 @@ class Scheduler:
         if obstructed:
             self._journal.record_obstacles([(job, None) for job in obstructed])
 
-    def _record(self, blocked: Iterable[tuple[Job, DriveError | ManifestError]]) -> None:
+    def _record(self, blocked: Collection[tuple[Job, DriveError | ManifestError]]) -> None:
         obstacles: list[tuple[Job, Obstacle | None]] = []
         for job, error in blocked:
             obstacles += self.parts.outcomes.obstacle(job, error)
-            self._due.pop(job.number, None)
         if obstacles:
             self._journal.record_obstacles(obstacles)
+        for job, _ in blocked:
+            self._due.remove(job)
 
     def _hear_witnesses(self) -> None:
         """Once after the start: a restored journal can lack jobs that have papers."""

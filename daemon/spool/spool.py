@@ -45,6 +45,8 @@ class Spool:
 
     def __init__(self, path: Path, settle: float, clock: Callable[[], float]) -> None:
         self.path = path
+        self.pending = path / "pending"  # where manifests are dropped
+        self._prefix = f"{self.pending}/"
         self._settle = settle
         self._clock = clock
         self._noticed: dict[str, None] = {}  # names that may have changed
@@ -68,11 +70,6 @@ class Spool:
         with durable.folder(self.path / TAKEN) as taken, durable.folder(self.pending) as pending:
             for name in os.listdir(taken):
                 filing.put_back(taken, pending, name)
-
-    @property
-    def pending(self) -> Path:
-        """Return the folder where manifests are dropped."""
-        return self.path / "pending"
 
     def is_new(self) -> bool:
         """Return whether nothing was ever prepared here."""
@@ -114,8 +111,12 @@ class Spool:
             self.forget(name)
         return found
 
-    def wait(self, found: Found, *, was_there_at_start: bool = False) -> float:
-        """Return the seconds until a file counts as complete if it does not change; 0: it does."""
+    def wait(self, found: Found, age: float = 0.0) -> float:
+        """Return the seconds until a file counts as complete if it does not change; 0: it does.
+
+        Of a file that is seen for the first time, `age` says for how many seconds it is taken not
+        to have changed.
+        """
         if found.came_whole:
             return 0.0
         with self._notice_lock:
@@ -126,7 +127,7 @@ class Spool:
             now = self._clock()
             known, since = self._still.get(found.name, ("", now))
             if known != current.stamp:
-                since = current.changed if was_there_at_start else now
+                since = now - age
             since = min(since, now)
             self._still[found.name] = current.stamp, since
         is_same = current.stamp == found.stamp
@@ -134,7 +135,7 @@ class Spool:
 
     def _found(self, name: str) -> Found | None:
         with translated("read", self.pending), suppress(FileNotFoundError):
-            status = os.stat(f"{self.pending}/{name}", follow_symlinks=False)
+            status = os.stat(f"{self._prefix}{name}", follow_symlinks=False)
             return Found(
                 name,
                 _stamp(status),

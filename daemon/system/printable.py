@@ -11,6 +11,8 @@ def printable(text: str) -> str:
     Control characters, terminal escapes, bidirectional marks, line separators, invisible and
     undecodable characters become `\x1b` or `\u202e`; letters of any script and the space stay.
     """
+    if text.isprintable():
+        return text
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in text

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 from daemon.errors import SpoolError
 from daemon.jobs.job import Pending, Progress, Rejected, Signed, Submitted, Submitting
 from daemon.jobs.journal import Journal
+from daemon.preparation.arrivals import Arrivals
 from daemon.preparation.intake import Intake
 from daemon.preparation.under_way import UnderWay
 from daemon.spool.filing import digest
@@ -43,7 +44,8 @@ class Desk:
         def clock():
             return self.now
 
-        self.intake = Intake(self.spool, self.journal, UnderWay(clock), clock, clock)
+        self.arrivals = Arrivals(self.spool, self.journal.worklist, clock, clock)
+        self.intake = Intake(self.arrivals, self.spool, self.journal, UnderWay(clock), clock)
         self.pending = self.spool.pending
         self.rejected = self.spool.path / "rejected"
 
@@ -61,7 +63,7 @@ class Desk:
 
     def take_in(self):
         """Scan the whole folder; after how many seconds to do it again."""
-        self.intake.scan(self.spool.names())
+        self.arrivals.scan(self.spool.names())
         return self.intake.take_in()
 
     def jobs(self):

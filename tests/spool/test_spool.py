@@ -3,7 +3,6 @@
 import os
 import shutil
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
@@ -53,9 +52,9 @@ def scan(box):
     return [one for one in found if one]
 
 
-def waits(box, **at_start):
+def waits(box, age=lambda found: 0.0):
     """How long each file in pending/ still has to keep still."""
-    return {one.name: box.wait(one, **at_start) for one in scan(box)}
+    return {one.name: box.wait(one, age(one)) for one in scan(box)}
 
 
 def backdate(path):
@@ -207,17 +206,16 @@ def test_clock_set_back(box, clock):
     assert waits(box) == {"a.yml": 0}
 
 
-def test_first_look_trusts_old_files(tmp_path):
-    """What lay there long before the daemon started counts at once; what is new has to wait."""
-    clock = Clock(time.time())
-    (pending := tmp_path / "spool" / "pending").mkdir(parents=True)
-    (pending / "a.yml").write_bytes(DATA)
+@pytest.mark.parametrize(
+    ("age", "wait"), [(0.0, SETTLE), (0.25, 0.75), (60.0, 0.0), (-9.0, SETTLE)]
+)
+def test_an_old_file_counts_at_once(box, clock, age, wait):
+    """What is known not to have changed for a while need not keep still for so long; once."""
+    (box.pending / "a.yml").write_bytes(DATA)
+    assert waits(box, lambda _: age) == {"a.yml": wait}
 
-    fresh = waits(Spool(tmp_path / "spool", SETTLE, clock), was_there_at_start=True)
-    assert 0 < fresh["a.yml"] <= SETTLE
-    clock.now += 60
-    old = waits(Spool(tmp_path / "spool", SETTLE, clock), was_there_at_start=True)
-    assert old == {"a.yml": 0}
+    (box.pending / "a.yml").write_bytes(DATA + b"x")
+    assert waits(box) == {"a.yml": SETTLE}
 
 
 def test_files_that_went_are_forgotten(box):

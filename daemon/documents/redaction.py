@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 
 _SECRET = re.compile(r"pass|pwd|\bpin|secret|session_?token|://.*@", re.IGNORECASE)
@@ -30,8 +30,10 @@ def shown(value: str) -> str:
     return value if len(value) <= 60 and value.isprintable() else f"{value[:57]!a}..."
 
 
-def secret_lines(lines: Iterable[str]) -> frozenset[int]:
+def secret_lines(lines: Sequence[str]) -> frozenset[int]:
     """Return the lines that name a secret, each with what follows up to the next key."""
+    if not _SECRET.search("\n".join(lines)):
+        return frozenset()
     secret: set[int] = set()
     depth: int | None = None  # of the key whose secret continues
     mark = ""  # the quotation mark that the secret still lacks

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple, Protocol
 
@@ -79,7 +79,7 @@ class Text:
 
     def with_spaces(self, spaces: Mapping[int, int]) -> Text:
         """Return the same file with another copy for YAML."""
-        return replace(self, spaces=spaces)
+        return Text(self.name, self.lines, spaces, self.secret)
 
     def place(self, mark: Mark) -> tuple[int, int, str]:
         """Return line and column, from 1, and the line itself unless it may be secret."""
@@ -113,8 +113,10 @@ def decode(data: bytes, name: str) -> Text:
         raise refusal(
             [Fault(name, 1, 1, "", problem, "drop only the manifest, without other data")]
         )
-    lines = tuple(LINE_END.split(_utf8(data, name)))
-    if found := list(islice(_invisible(lines), MAX_UNSEEN)):
+    text = _utf8(data, name)
+    lines = tuple(LINE_END.split(text))
+    may_hide = not text.isascii() or UNPRINTABLE.search(text)
+    if may_hide and (found := list(islice(_invisible(lines), MAX_UNSEEN))):
         raise refusal(_unprintable(name, number, match) for number, match in found)
     return Text(name, lines, secret=secret_lines(lines))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from daemon.documents import reader
 from daemon.documents.fields import Fields, Findings
-from daemon.documents.nodes import Mapping
+from daemon.documents.nodes import Mapping, walk
 from daemon.documents.text import LINE_END, refusal
 from daemon.errors import DocumentError, Fault, ManifestError
 from daemon.manifest import access_key, values
@@ -65,8 +65,8 @@ def read(data: bytes, name: str) -> Manifest:
     Raises ManifestError with all faults at once, in the order of the text, and nothing else.
     """
     root = _root(data, name)
-    findings = Findings(name)
-    values.refuse_other_kind(findings, root)
+    findings, entries = Findings(name), walk(root)
+    values.refuse_other_kind(findings, entries)
     top = Fields(root, _TOP, findings)
     manifest = Manifest(
         name=name,
@@ -83,7 +83,7 @@ def read(data: bytes, name: str) -> Manifest:
         findings.fault(root, "accessKeyId", "is missing", "add a line `accessKeyId: ...`")
     if findings.faults:
         raise refusal(findings.faults, ManifestError)
-    values.warn(findings, root, _FREE_TEXT)
+    values.warn(findings, entries, _FREE_TEXT)
     return replace(manifest, warnings=findings.ordered_warnings())
 
 

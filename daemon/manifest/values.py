@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import yaml
 
 from daemon.documents.fields import Fields, Findings
-from daemon.documents.nodes import Mapping, Scalar, walk
+from daemon.documents.nodes import Entry, Scalar
 from daemon.documents.syntax import PLACEHOLDER, QUOTE_IT
 
 GUIDE_PLACEHOLDERS = frozenset({
@@ -24,9 +24,9 @@ OLD_BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}")
 SAME_AS_NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.(0|[0-9]*[1-9]))?")  # 98109 and 2.0, not 02142
 
 
-def refuse_other_kind(findings: Findings, root: Mapping) -> None:
+def refuse_other_kind(findings: Findings, entries: Iterable[Entry]) -> None:
     """Record a fault, before all others, if this is the manifest of an import job."""
-    keys = [entry.key for entry in walk(root) if entry.key]
+    keys = [entry.key for entry in entries if entry.key]
     if any(key.text == "exportBucket" for key in keys):
         return
     for key in keys:
@@ -52,12 +52,12 @@ def check_bucket(fields: Fields, key: str) -> None:
         fields.fault(key, problem, "write 3 to 63 lower-case letters, digits, dots and hyphens")
 
 
-def warn(findings: Findings, root: Mapping, free_text: Collection[str]) -> None:
+def warn(findings: Findings, entries: Iterable[Entry], free_text: Collection[str]) -> None:
     """Warn of what is not a fault but may not arrive as it was meant.
 
     `free_text` are the keys whose values the service should read as text.
     """
-    for entry in walk(root):
+    for entry in entries:
         if isinstance(entry.value, Scalar):
             key = entry.key.text if entry.key else ""
             _warn_of(findings, entry.path, entry.value, is_text=key in free_text)

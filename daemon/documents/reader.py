@@ -108,40 +108,37 @@ class _Reading:
             self._report_root()
 
     def _walk(self) -> None:
-        has_document = False
+        documents = 0
         for event in yaml.parse(self._text.for_yaml(), Loader=_LOADER):
-            mark = _mark(event.start_mark)
-            if len(self.faults) >= MAX_FAULTS:
-                return
-            if isinstance(event, yaml.DocumentStartEvent):
-                if has_document:
-                    self._report(mark, "a second document starts here", "write one file for each")
-                    return
-                has_document = True
-            if len(self._open) > syntax.MAX_DEPTH:
-                self._report(mark, syntax.TOO_DEEP.problem, syntax.TOO_DEEP.remedy)
-                return
-            self._take(event, mark)
-
-    def _take(self, event: yaml.Event, mark: Mark) -> None:
-        match event:
-            case yaml.ScalarEvent(anchor=None, tag=None):
-                self._add(self._scalar(event, mark), mark)
-                return
-            case yaml.NodeEvent():
-                self._refuse_extras(event, mark)
-        match event:
-            case yaml.ScalarEvent():
-                self._add(self._scalar(event, mark), mark)
-            case yaml.AliasEvent():
-                self._add(Scalar("", *self._text.place(mark)), mark)
-            case yaml.MappingStartEvent():
-                self._open.append(_Open(self._path(), True, mark))
-            case yaml.SequenceStartEvent():
-                self._open.append(_Open(self._path(), False, mark))
-            case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
+            if isinstance(event, yaml.NodeEvent):
+                self._take(event, _mark(event.start_mark))
+            elif isinstance(event, yaml.CollectionEndEvent):
                 done = self._open.pop()
                 self._add(done.closed(self._text.place(done.mark)), done.mark)
+            elif isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+            if self._must_end(event, documents):
+                return
+
+    def _must_end(self, event: yaml.Event, documents: int) -> bool:
+        if documents > 1:
+            mark = _mark(event.start_mark)
+            self._report(mark, "a second document starts here", "write one file for each")
+        if len(self._open) > syntax.MAX_DEPTH:
+            mark = _mark(event.start_mark)
+            self._report(mark, syntax.TOO_DEEP.problem, syntax.TOO_DEEP.remedy)
+        return documents > 1 or len(self._open) > syntax.MAX_DEPTH or len(self.faults) >= MAX_FAULTS
+
+    def _take(self, event: yaml.NodeEvent, mark: Mark) -> None:
+        if event.anchor is not None or getattr(event, "tag", None) is not None:
+            self._refuse_extras(event, mark)
+        if isinstance(event, yaml.ScalarEvent):
+            self._add(self._scalar(event, mark), mark)
+        elif isinstance(event, yaml.AliasEvent):
+            self._add(Scalar("", *self._text.place(mark)), mark)
+        else:
+            is_mapping = isinstance(event, yaml.MappingStartEvent)
+            self._open.append(_Open(self._path(), is_mapping, mark))
 
     def _refuse_extras(self, event: yaml.NodeEvent, mark: Mark) -> None:
         """Refuse anchors, aliases and tags: another parser would read them differently."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 _SECRET = re.compile(r"pass|pwd|\bpin|secret|session_?token|://.*@", re.IGNORECASE)
+_PARTS = ("pass", "pwd", "pin", "secret", "token", "@")  # each match of _SECRET has one of them
 _QUOTATION = re.compile(r"""[^"']*:\s*(?P<mark>["'])""")
 _KEY = re.compile(r"(?P<indent> *)(?:- +)*[\w.-]+ *:")
 
@@ -32,7 +33,8 @@ def shown(value: str) -> str:
 
 def secret_lines(lines: Sequence[str]) -> frozenset[int]:
     """Return the lines that name a secret, each with what follows up to the next key."""
-    if not _SECRET.search("\n".join(lines)):
+    text = "\n".join(lines).lower()
+    if not any(part in text for part in _PARTS):
         return frozenset()
     secret: set[int] = set()
     depth: int | None = None  # of the key whose secret continues

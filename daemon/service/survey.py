@@ -63,7 +63,7 @@ class Survey:
             if drive.identity.trouble
         )
         is_news, self._troubled = troubled != self._troubled, troubled
-        return list(pairing.names) if is_news else news
+        return set(pairing.names) if is_news else news
 
     def _respell(self, device_id: str, pairing: Pairing) -> None:
         if device_id in pairing.names:

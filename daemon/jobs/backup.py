@@ -49,10 +49,10 @@ def restore(folder: Path, source: Path) -> None:
     claim = database.claim(folder / CLAIM)
     try:
         with database.translated(source), database.open_for_reading(source) as connection:
-            (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
             (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if verdict != "ok" or not 0 < version <= VERSION:
-            reason = verdict if verdict != "ok" else f"its version is {version}"
+            reason = "" if 0 < version <= VERSION else f"its version is {version}"
+            damage = database.damage(connection)
+        if reason := damage or reason:
             raise JournalError(
                 f"{source} is not a usable backup: {reason}", "Use another one.", code="backup"
             )

@@ -18,6 +18,7 @@ from pathlib import Path
 from daemon.errors import JournalError, JournalFullError
 from daemon.jobs import disk, wal
 
+CHECKED_BYTES = 64 << 20  # a larger file is checked while it is in use: 800 MB take two seconds
 BUSY_SECONDS = 10.0  # a reader that checkpoints may hold the file for a moment
 # SQLite silently drops a damaged log from the damage on, so the log is kept short.
 CHECKPOINT_PAGES = 64
@@ -71,7 +72,8 @@ def is_claimed(path: Path) -> bool:
 def open_for_writing(path: Path, form: Form, *, is_new: bool) -> sqlite3.Connection:
     """Open the database at `path`; create its tables or migrate them, each in one transaction.
 
-    One without tables is created only if it `is_new`. A damaged one is not changed.
+    One without tables is created only if it `is_new`. A damaged one is not changed, unless it has
+    more than CHECKED_BYTES: then the caller has it checked.
     """
     if not is_new and not path.exists():
         raise _lost(path)
@@ -94,9 +96,9 @@ def open_for_writing(path: Path, form: Form, *, is_new: bool) -> sqlite3.Connect
             _run(database, form.tables, form.version)
         if found > form.version:
             raise _newer(path, found, form.version)
-        (verdict,) = database.execute("PRAGMA integrity_check(1)").fetchone()
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(verdict)
+        is_checked_now = path.stat().st_size <= CHECKED_BYTES or found < form.version
+        if is_checked_now and (problem := damage(database)):
+            raise sqlite3.DatabaseError(problem)
         for version in range(found or form.version, form.version):
             _migrate(database, form, version)
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -104,6 +106,12 @@ def open_for_writing(path: Path, form: Form, *, is_new: bool) -> sqlite3.Connect
         database.close()
         raise
     return database
+
+
+def damage(database: sqlite3.Connection) -> str:
+    """Check the whole file; return the first damage, or ""."""
+    (verdict,) = database.execute("PRAGMA integrity_check(1)").fetchone()
+    return "" if verdict == "ok" else str(verdict)
 
 
 @contextmanager

@@ -12,14 +12,14 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from daemon.errors import JournalError, StaleJobError
-from daemon.jobs import database, schema
-from daemon.jobs.database import Form
+from daemon.jobs import database, reader, schema
+from daemon.jobs.database import CHECKED_BYTES, Form
 from daemon.jobs.job import (
     Job,
     NewJob,
@@ -56,7 +56,8 @@ class Journal:
             with database.translated(self._path):
                 self._database = database.open_for_writing(self._path, FORM, is_new=is_new)
                 self.worklist = Worklist(self._jobs("filed = 0"))
-            self._inode = self._path.stat().st_ino
+            status = self._path.stat()
+            self._inode, self._is_checked = status.st_ino, status.st_size <= CHECKED_BYTES
             self.publish()
         except BaseException:
             os.close(self._claim)
@@ -70,6 +71,13 @@ class Journal:
                 os.close(self._claim)
                 self._claim = -1
 
+    def check(self) -> None:
+        """Check the whole file, once, while others use it. Raises JournalError."""
+        if not self._is_checked and (damage := reader.damage(self._path.parent)):
+            with database.translated(self._path):
+                raise sqlite3.DatabaseError(damage)
+        self._is_checked = True
+
     def publish(self, **facts: str | float) -> None:
         """Publish facts about this process for `status`. Not synced: they end with it."""
         with self._lock, suppress(OSError):
@@ -81,10 +89,6 @@ class Journal:
     def unfiled(self) -> list[Job]:
         """Return every job that still has a step to take, oldest first."""
         return self.worklist.jobs()
-
-    def current(self, job: Job) -> Job | None:
-        """Return the same job as it is now; None if it was withdrawn or filed."""
-        return self.worklist.get(job.number)
 
     def add(self, jobs: Iterable[NewJob]) -> list[Job]:
         """Record new jobs, all or none; return them with their numbers."""
@@ -235,11 +239,12 @@ class Journal:
         with self._commit() as connection:
             connection.execute("INSERT OR IGNORE INTO foreign_job VALUES (?)", (job_id,))
 
-    def job_ids(self) -> frozenset[str]:
-        """Return the JobIds of all jobs."""
+    def unknown(self, job_ids: Sequence[str]) -> set[str]:
+        """Return those of up to 999 JobIds that no job here has."""
+        query = f"SELECT job_id FROM job WHERE job_id IN ({', '.join('?' * len(job_ids))})"
         with self._lock, database.translated(self._path):
-            query = "SELECT job_id FROM job WHERE job_id IS NOT NULL"
-            return frozenset(job_id for (job_id,) in self._database.execute(query))
+            known = self._database.execute(query, job_ids)
+            return set(job_ids).difference(job_id for (job_id,) in known)
 
     def add_prepared(self, job: NewJob, state: Signed, progress: Progress | None) -> None:
         """Record a job that is known from its papers only. It is filed already."""

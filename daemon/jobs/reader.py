@@ -38,12 +38,11 @@ def daemon_info(folder: Path) -> dict[str, str | float] | None:
     return {}
 
 
-def check(folder: Path) -> str:
-    """Have SQLite check the journal; return "ok", or the first damage it finds."""
+def damage(folder: Path) -> str:
+    """Have SQLite check the whole journal; return the first damage it finds, or ""."""
     path = folder / NAME
     with database.translated(path), database.open_for_reading(path) as connection:
-        (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-    return str(verdict)
+        return database.damage(connection)
 
 
 def _read(folder: Path, which: str, *values: object) -> list[Job]:

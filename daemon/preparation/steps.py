@@ -122,7 +122,7 @@ class Preparation:
 
     def _submit(self, job: Job, drive: Drive) -> Job:
         self.witnesses.hear(self.client)
-        if (now := self.journal.current(job)) and now.state != job.state:
+        if (now := self.journal.worklist.get(job.number)) and now.state != job.state:
             return now  # it was adopted
         self.witnesses.check(job, self.client)
         if open_job := self.journal.open_job(job.device_id):

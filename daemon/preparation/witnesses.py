@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
 from daemon.documents import reader
@@ -43,6 +44,7 @@ from daemon.spool.spool import Spool
 log = logging.getLogger("daemon.preparation")
 
 DAY_SECONDS = 24 * 3600.0  # of margin, for clocks that differ
+FOLDERS_AT_ONCE = 500  # that are looked up in the journal
 LOST_SECONDS = 31 * DAY_SECONDS  # the service ends a job after 30 days
 
 
@@ -55,25 +57,30 @@ class Witnesses:
     under_way: UnderWay
     clock: Callable[[], float]  # seconds since the epoch
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _is_done: bool = False
+    _since: float | None = None  # from when on the service may have jobs that the journal has lost
+    _have_papers: bool = False  # they were heard
+    _has_service: bool = False
     _held: dict[str, str] = field(default_factory=dict)  # deviceId -> a JobId to be settled
 
     def hear(self, client: Client) -> None:
-        """Compare journal, papers and service, once. Raises ServiceError, SpoolError."""
-        with self._lock:
-            if self._is_done:
-                return
-            since = self._since()
-            self._hear_papers(client)
-            self._hear_service(client, since)
-            self._is_done = True
+        """Check the journal, and compare it with papers and service, once.
 
-    def compare_papers(self, client: Client) -> None:
-        """After a start, record the jobs that only their papers know. Safe to repeat."""
-        known = self.journal.job_ids()
+        Raises JournalError, ServiceError, SpoolError.
+        """
+        with self._lock:
+            self._hear_papers(client)
+            if not self._has_service:
+                self._hear_service(client)
+                self._has_service = True
+
+    def begin(self, client: Client) -> None:
+        """After a start, do what needs no service if all is well. Safe to repeat.
+
+        Raises JournalError.
+        """
         try:
-            if any(one.name.partition("-")[0] not in known for one in self.spool.prepared()):
-                self.hear(client)
+            with self._lock:
+                self._hear_papers(client)
         except (ServiceError, SpoolError) as error:
             log.warning("papers not compared with the service yet: %s", error)
 
@@ -93,23 +100,32 @@ class Witnesses:
             code="unknown-job",
         )
 
-    def _since(self) -> float:
-        """Return from when on the service may have jobs that the journal has lost."""
+    # The papers
+
+    def _hear_papers(self, client: Client) -> None:
+        if self._have_papers:
+            return
+        self.journal.check()
+        if self._since is None:
+            self._since = self._last_known()
+        for folder in sorted(self._unknown_folders()):
+            if (found := _read_papers(folder)) and not self.journal.job_with(found[1].job_id):
+                self._record(client, *found)
+        self._have_papers = True
+
+    def _last_known(self) -> float:
         last = self.journal.last_change()
         if last is not None:
             return last - DAY_SECONDS
         return self.clock() - (DAY_SECONDS if self.spool.is_new() else LOST_SECONDS)
 
-    # The papers
-
-    def _hear_papers(self, client: Client) -> None:
-        known = self.journal.job_ids()
-        for folder in self.spool.prepared():
-            if folder.name.partition("-")[0] in known:
-                continue
-            if (found := _read_papers(folder)) and found[1].job_id not in known:
-                self._record(client, *found)
-                known |= {found[1].job_id}
+    def _unknown_folders(self) -> Iterator[Path]:
+        """Yield the folders whose names have a JobId that the journal does not know."""
+        folders = self.spool.prepared()
+        while some := list(islice(folders, FOLDERS_AT_ONCE)):
+            job_ids = [folder.name.partition("-")[0] for folder in some]
+            unknown = self.journal.unknown(job_ids)
+            yield from (one for one, job_id in zip(some, job_ids, strict=True) if job_id in unknown)
 
     def _record(self, client: Client, job: NewJob, state: Signed) -> None:
         progress = None
@@ -122,10 +138,10 @@ class Witnesses:
 
     # The service
 
-    def _hear_service(self, client: Client, since: float) -> None:
+    def _hear_service(self, client: Client) -> None:
         unknown = [
             listed.job_id
-            for listed in _listed_since(client, since)
+            for listed in _listed_since(client, self._since or 0.0)
             if not self.journal.job_with(listed.job_id)
             and not self.journal.is_foreign(listed.job_id)
         ]

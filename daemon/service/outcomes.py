@@ -35,7 +35,7 @@ class Outcomes:
 
     def obstacle(self, job: Job, error: DriveprepError) -> list[tuple[Job, Obstacle | None]]:
         """Report the obstacle if it is new; return what is to be recorded, if anything changed."""
-        job = self.journal.current(job) or job
+        job = self.journal.worklist.get(job.number) or job
         after = self.retry.obstacle(job.obstacle, error, self.clock())
         if after == job.obstacle:
             return []

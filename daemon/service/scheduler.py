@@ -192,8 +192,8 @@ class Scheduler:
         if not self._is_started:
             self._is_started = True
             preparation = self.parts.preparation
-            compare = partial(preparation.witnesses.compare_papers, preparation.client)
-            self._workers.start(WITNESSES, compare)
+            begin = partial(preparation.witnesses.begin, preparation.client)
+            self._workers.start(WITNESSES, begin)
 
     def _recheck(self) -> None:
         """Check the prepared drives that were mounted since the last scan: have they SIGNATURE?"""

@@ -74,8 +74,8 @@ class Spool:
     def is_new(self) -> bool:
         """Return whether nothing was ever prepared here."""
         prepared = self.path / "prepared"
-        with translated("read", prepared):
-            return not any(prepared.iterdir())
+        with translated("read", prepared), os.scandir(prepared) as entries:
+            return next(entries, None) is None
 
     def noticed(self, name: str, *, complete: bool) -> None:
         """Something may have happened to `name` in pending/. Safe in several threads.
@@ -216,11 +216,12 @@ class Spool:
                 filing.forget(pending, taken, name)
             return where / folder
 
-    def prepared(self) -> list[Path]:
-        """Return the folders with the papers of prepared jobs."""
+    def prepared(self) -> Iterator[Path]:
+        """Yield the folders with the papers of prepared jobs, which can be very many."""
         place = self.path / "prepared"
-        with translated("read", place):
-            return [place / name for name in sorted(os.listdir(place))]
+        with translated("read", place), os.scandir(place) as entries:
+            for entry in entries:
+                yield place / entry.name
 
     def paper(self, folder: str, name: str) -> bytes | None:
         """Return a file in prepared/`folder`; None if it is missing."""

@@ -34,6 +34,7 @@ from daemon.jobs.job import (
 from daemon.jobs.journal import Journal
 from daemon.jobs.reader import daemon_info, find, recent
 from daemon.jobs.schema import CLAIM, NAME, OPEN
+from daemon.jobs.worklist import Worklist
 
 NOW = 2_000_000_000.0
 SENDING = Submitting(NOW, "https://service", "AKIA", {"serial": "WX11", "wwn": None, "size": 4})
@@ -161,7 +162,7 @@ def test_withdrawn_is_forgotten(ledger, tmp_path):
     for _ in range(2):
         ledger.withdraw([job])
 
-    assert ledger.current(job) is None
+    assert ledger.worklist.get(job.number) is None
     assert ledger.unfiled() == []
     assert recent(tmp_path, 0) == []
 
@@ -238,7 +239,7 @@ def test_obstacle_stays_until_the_service_has_answered(ledger):
     (job,) = ledger.add([new()])
     ledger.record_obstacles([(job, OBSTACLE)])
 
-    sending = ledger.record(ledger.current(job), SENDING)
+    sending = ledger.record(ledger.worklist.get(job.number), SENDING)
     assert sending.obstacle == OBSTACLE
     assert ledger.record(sending, submitted()).obstacle is None
 
@@ -327,7 +328,7 @@ def test_one_job_for_a_job_id(ledger):
 
     with pytest.raises(JournalError, match=r"UNIQUE constraint failed: job\.job_id"):
         ledger.record(second, submitted())
-    assert ledger.current(second) == second
+    assert ledger.worklist.get(second.number) == second
 
 
 def test_jobs_of_the_same_bytes(ledger):
@@ -371,7 +372,7 @@ def test_progress_is_written_down(ledger, tmp_path, is_filed):
         assert after == replace(job, progress=progress)
         assert ledger.record_progress(job, progress) == after
         assert ledger.job_with("K7M3X") == after
-        assert ledger.current(job) == (None if is_filed else after)
+        assert ledger.worklist.get(job.number) == (None if is_filed else after)
 
     with reopened(ledger, tmp_path) as again:
         assert again.job_with("K7M3X") == after
@@ -546,6 +547,37 @@ def test_damaged_journal(ledger, tmp_path):
     assert daemon_info(tmp_path) is None
 
 
+def test_a_large_journal_is_checked_while_it_is_in_use(tmp_path):
+    """It opens at once; its damage is found by the check, before anything is submitted."""
+    with closing(Journal(tmp_path, lambda: NOW)) as ledger:
+        ledger.add([new(f"HD{number}", "a.yml", f"{number:064}") for number in range(200)])
+    grow(tmp_path / NAME, 72 << 20)
+    with closing(Journal(tmp_path, lambda: NOW)) as ledger:
+        ledger.check()
+    with (tmp_path / NAME).open("r+b") as file:
+        file.seek(40 << 20)
+        file.write(os.urandom(4096))
+
+    with closing(Journal(tmp_path, lambda: NOW)) as ledger:
+        with pytest.raises(JournalError) as caught:
+            ledger.check()
+        assert caught.value.code == "journal-damaged"
+
+
+def grow(path, size):
+    """Fill a journal with finished jobs until its file is that large."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        count = 0
+        while path.stat().st_size + (1 << 20) < size:
+            connection.executemany(
+                "INSERT INTO job (device_id, file_system, name, sha256, state, fields, since,"
+                " filed) VALUES (?, 'NTFS', 'a.yml', ?, 'Rejected', ?, 1, 1)",
+                [(f"X{count + n}", f"{count + n:064}", "x" * 2000) for n in range(4000)],
+            )
+            count += 4000
+            connection.commit()
+
+
 def test_damaged_log_of_a_journal(tmp_path):
     """Steps that were synced and then damaged are missed, as often as the daemon is started."""
     child = os.fork()
@@ -667,6 +699,23 @@ def test_hundred_thousand_old_jobs(ledger, tmp_path):
 UNKNOWN = Job(0, "HD001", "NTFS", "a.yml", "ab12", Pending("1.2.3.4"), NOW)
 
 
+def indexes(worklist):
+    """All that a worklist finds."""
+    names, device_ids = ("a.yml", "b.yml", "c.yml"), ("HD1", "HD2", "")
+    return (
+        worklist.jobs(),
+        [worklist.of_name(name) for name in names],
+        [worklist.of_device(device_id) for device_id in device_ids],
+        {device_id: sorted(found) for device_id, found in worklist.names.items()},
+        sorted(job.number for job in worklist.timed()),
+        sorted(job.number for job in worklist.obstructed()),
+        sorted(job.number for job in worklist.unvalidated(99)),
+        worklist.blocked(),
+        sorted(worklist.file_names()),
+        len(worklist),
+    )
+
+
 class Ledger(RuleBasedStateMachine):
     """Any steps in any order: memory, disk and the next daemon always say the same."""
 
@@ -717,13 +766,13 @@ class Ledger(RuleBasedStateMachine):
     @rule(data=st.data(), obstacle=st.sampled_from([None, OBSTACLE]))
     def hinder(self, data, obstacle):
         """Something is in the way, or no longer."""
-        if job := self.ledger.current(self.any(data)):
+        if job := self.ledger.worklist.get(self.any(data).number):
             self.ledger.record_obstacles([(job, obstacle)])
 
     @rule(data=st.data())
     def file(self, data):
         """A job that is at its end is filed."""
-        job = self.ledger.current(self.any(data))
+        job = self.ledger.worklist.get(self.any(data).number)
         if job and isinstance(job.state, Signed | Rejected):
             self.known.append(self.ledger.mark_filed(job))
 
@@ -764,6 +813,7 @@ class Ledger(RuleBasedStateMachine):
             on_disk = recent(self.path, NOW + 1)
             assert [job for job in on_disk if not job.filed] == self.ledger.unfiled()
             assert [job for job in on_disk if job.filed] == self.ledger.followed()
+            assert indexes(self.ledger.worklist) == indexes(Worklist(self.ledger.unfiled()))
             open_devices = [
                 job.device_id
                 for job in on_disk

@@ -75,7 +75,7 @@ def test_an_obstacle_is_told_once(ledger, job, told, caplog):
     for _ in range(3):
         after(ledger, told).blocked(job, DriveError("it is read-only", "Unlock it."))
 
-    assert ledger.current(job).obstacle.reason == "it is read-only"
+    assert ledger.worklist.get(job.number).obstacle.reason == "it is read-only"
     assert [record.message for record in caplog.records] == ["it is read-only. Unlock it."]
     ((event, reported),) = told
     assert event == "obstacle"
@@ -87,19 +87,19 @@ def test_another_obstacle_is_news(ledger, job, told):
     for reason, code in (("it is read-only", "read-only"), ("it is full", "full")):
         after(ledger, told).blocked(job, DriveError(reason, "Check it.", code))
 
-    assert ledger.current(job).obstacle.reason == "it is full"
+    assert ledger.worklist.get(job.number).obstacle.reason == "it is full"
     assert len(told) == 2
 
 
 def test_a_reworded_obstacle_is_not_news(ledger, job, told):
     """The new sentence is recorded; `since` stays, and no hook is run again."""
     after(ledger, told).blocked(job, DriveError("is read-only", "Unlock it.", "read-only"))
-    first = ledger.current(job).obstacle
+    first = ledger.worklist.get(job.number).obstacle
 
     outcomes = Outcomes(ledger, lambda: NOW + 60, Retry(), lambda *what: told.append(what))
     outcomes.blocked(job, DriveError("cannot be written", "Move the switch.", "read-only"))
 
-    second = ledger.current(job).obstacle
+    second = ledger.worklist.get(job.number).obstacle
     assert (second.reason, second.since) == ("cannot be written", first.since)
     assert len(told) == 1
 
@@ -109,7 +109,7 @@ def test_absence_is_no_news_for_hooks(ledger, job, told, caplog):
     caplog.set_level(logging.INFO)
     after(ledger, told).blocked(job, DriveAbsentError("no drive", "Mount it."))
 
-    assert ledger.current(job).obstacle.is_absence
+    assert ledger.worklist.get(job.number).obstacle.is_absence
     assert caplog.records[0].levelno == logging.INFO
     assert told == []
 
@@ -119,8 +119,8 @@ def test_trouble_of_the_service_counts_its_tries(ledger, job, told):
     for _ in range(2):
         after(ledger, told).blocked(job, UnreachableError("cannot reach it", "Wait."))
 
-    assert ledger.current(job).obstacle.attempts == 2
-    assert ledger.current(job).obstacle.retry_at > NOW
+    assert ledger.worklist.get(job.number).obstacle.attempts == 2
+    assert ledger.worklist.get(job.number).obstacle.retry_at > NOW
     assert len(told) == 1
 
 

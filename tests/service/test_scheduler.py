@@ -124,7 +124,7 @@ def test_a_blocked_job_waits_for_a_change(bench):
     """An obstacle is recorded once; the job is chosen again when its drive appears, not before."""
     job = bench.add("HD001")
     bench.scheduler.run(Ring.TIMER, NOW)
-    assert bench.journal.current(job).obstacle.is_absence
+    assert bench.journal.worklist.get(job.number).obstacle.is_absence
 
     assert bench.choose() == bench.choose(something_changed=False)
     assert not bench.choose().blocked
@@ -138,7 +138,7 @@ def test_a_job_waits_for_its_time(bench):
     job = bench.add("HD001")
     bench.mount("HD001")
     bench.scheduler.parts.outcomes.blocked(job, UnreachableError("no answer", "Wait."))
-    retry_at = bench.journal.current(job).obstacle.retry_at
+    retry_at = bench.journal.worklist.get(job.number).obstacle.retry_at
 
     assert not bench.choose(retry_at - 0.01).ready
     assert bench.choose(retry_at, something_changed=False).ready

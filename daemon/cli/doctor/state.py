@@ -78,10 +78,10 @@ def _journal(path: Path) -> Finding:
     if not os.access(path, os.R_OK, effective_ids=True):
         return unseen("journal", f"{whoami()} may not read {path}")
     try:
-        verdict = reader.check(path.parent)
+        damage = reader.damage(path.parent)
     except JournalError as error:
         return problem("journal", str(error), error.hint)
-    if verdict != "ok":
+    if damage:
         remedy = "systemctl stop driveprep, then: driveprep restore COPY"
-        return problem("journal", f"{path} is damaged: {verdict}", remedy)
+        return problem("journal", f"{path} is damaged: {damage}", remedy)
     return ok("journal", f"{path} is sound")

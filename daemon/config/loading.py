@@ -21,13 +21,14 @@ from daemon.importexport.credentials import Credentials
 
 ENDPOINT = "https://importexport.amazonaws.com"
 SPOOL = "/var/lib/driveprep"  # systemd's StateDirectory
-WORKERS = 8
+REQUESTS, MAX_REQUESTS = 32, 256
+WORKERS, MAX_WORKERS = 8, 64
 TIMEOUT_SECONDS = 15.0
 DEVICE_KEYS = ("label", "serial", "wwn", "uuid", "partuuid")
 EVENTS = ("prepared", "rejected", "obstacle", "terminal")
 KEYS = (
     "endpoint", "credentials", "spool", "devices", "require_mapping", "validate_on_drop",
-    "settle", "workers", "timeout", "eject", "hooks", "ca_bundle",
+    "settle", "requests", "workers", "timeout", "eject", "hooks", "ca_bundle",
 )  # fmt: skip
 
 
@@ -42,7 +43,8 @@ class Config:
     require_mapping: bool  # a deviceId without an entry in devices matches no drive
     validate_on_drop: bool
     settle: float | None  # seconds; None: 1 on local, 5 on network file systems
-    workers: int
+    requests: int  # jobs that are under way at the service at once
+    workers: int  # drives that are read or written at once
     timeout: float  # seconds, of one request
     eject: bool
     hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # event -> command, words
@@ -71,7 +73,8 @@ def load(path: Path, environment: Mapping[str, str], *, with_credentials: bool =
         require_mapping=top.flag("require_mapping", default=False),
         validate_on_drop=top.flag("validate_on_drop", default=True),
         settle=top.number("settle", 0, 3600),
-        workers=_workers(top),
+        requests=_count(top, "requests", REQUESTS, MAX_REQUESTS),
+        workers=_count(top, "workers", WORKERS, MAX_WORKERS),
         timeout=top.number("timeout", 1, 300) or TIMEOUT_SECONDS,
         eject=top.flag("eject", default=False),
         hooks=_hooks(top),
@@ -163,11 +166,11 @@ def _ca_bundle(top: Fields) -> str:
     return path
 
 
-def _workers(top: Fields) -> int:
-    workers = top.number("workers", 1, 64)
-    if workers is not None and not workers.is_integer():
-        top.fault("workers", "expected a whole number", "write a number from 1 to 64")
-    return WORKERS if workers is None else int(workers)
+def _count(top: Fields, key: str, default: int, most: int) -> int:
+    count = top.number(key, 1, most)
+    if count is not None and not count.is_integer():
+        top.fault(key, "expected a whole number", f"write a number from 1 to {most}")
+    return default if count is None else int(count)
 
 
 def _devices(top: Fields) -> dict[str, dict[str, str]]:

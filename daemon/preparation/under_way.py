@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ from daemon.manifest import rules
 from daemon.manifest.rules import Manifest
 from daemon.spool.filing import digest
 
+DRIVES = 8
+HUNG_SECONDS = 60.0  # a disk wakes within 10; a stick may need as long to write its cache
+TURN_SECONDS = 1.0  # how often one that waits looks whether a drive that is in use hangs
 MAX_PARSED = 64  # manifests of about 2 KB; with more of them waiting, the oldest is parsed again
 
 
@@ -22,7 +26,9 @@ class UnderWay:
     """
 
     def __init__(self, steady: Callable[[], float]) -> None:
+        self.drive_limit = DRIVES  # that are in use at once
         self._steady = steady
+        self._turn = threading.Condition()
         self._in_use: dict[int, tuple[Drive, float]] = {}  # job number -> drive, since when
         self._landed_at: dict[int, float] = {}  # job number -> when its request has landed
         self._parsed: OrderedDict[str, Manifest] = OrderedDict()  # by the digest of its bytes
@@ -31,16 +37,28 @@ class UnderWay:
 
     @contextmanager
     def using(self, job: Job, drive: Drive) -> Iterator[None]:
-        """Remember for the length of the block that the drive is being used for the job."""
-        self._in_use[job.number] = drive, self._steady()
+        """Remember for the length of the block that the drive is being used for the job.
+
+        Waits as long as `drive_limit` others are in use, without those that are hung.
+        """
+        with self._turn:
+            while not self._has_turn():
+                self._turn.wait(TURN_SECONDS)
+            self._in_use[job.number] = drive, self._steady()
         try:
             yield
         finally:
-            del self._in_use[job.number]
+            with self._turn:
+                del self._in_use[job.number]
+                self._turn.notify()
 
-    def hung_drives(self, seconds: float) -> dict[int, Drive]:
-        """Return the drives that have been in use for longer, by the numbers of their jobs."""
-        begun = self._steady() - seconds
+    def _has_turn(self) -> bool:
+        in_use = len(self._in_use) - len(self.hung_drives())
+        return in_use < self.drive_limit
+
+    def hung_drives(self) -> dict[int, Drive]:
+        """Return the drives that do not answer any more, by the numbers of their jobs."""
+        begun = self._steady() - HUNG_SECONDS
         in_use = self._in_use.copy()
         return {number: drive for number, (drive, since) in in_use.items() if since < begun}
 

@@ -91,7 +91,7 @@ def build(
             outcomes(settings),
             Recognition(settings.devices, settings.require_mapping),
             settings.validate_on_drop,
-            settings.workers,
+            settings.requests,
         )
 
     def reload() -> Reloadable:
@@ -121,6 +121,7 @@ def _preparation(
     settings: Config,
 ) -> Preparation:
     clock = outside.clocks.wall
+    under_way.drive_limit = settings.workers
     client = outside.client(settings, outside.clocks)
     poller = StatusPoller(journal, client, clock, partial(papers.filed, spool))
     signer = Signer(journal, outside.drives, under_way)

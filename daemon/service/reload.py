@@ -36,7 +36,7 @@ class Reloadable:
     outcomes: Outcomes
     recognition: Recognition
     validate_on_drop: bool
-    workers: int
+    requests: int
 
 
 class Sources:

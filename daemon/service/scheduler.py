@@ -20,6 +20,7 @@ from daemon.errors import (
     ManifestError,
     ServiceError,
     StaleJobError,
+    TryLaterError,
     UnreachableError,
 )
 from daemon.jobs.job import Job, Obstacle, Submitted, about
@@ -27,20 +28,21 @@ from daemon.jobs.journal import Journal
 from daemon.preparation import signing
 from daemon.preparation.pairing import Pairing
 from daemon.preparation.polling import StatusPoller
+from daemon.preparation.under_way import HUNG_SECONDS
 from daemon.service.answering import KEY as ANSWERS
 from daemon.service.bell import Ring
 from daemon.service.reload import Reloadable
 from daemon.service.retry import Due
 from daemon.service.survey import Survey
-from daemon.service.workers import Workers
+from daemon.service.workers import Pace, Workers
 
 # A fixed name: it is part of the interface and does not follow the file.
 log = logging.getLogger("daemon.service")
 
 CHOICES = 200  # blocked jobs in one call, so that it takes some milliseconds
 FEW_CHOICES = 10  # the same while drives are prepared: the interpreter is theirs
+VALIDATION_SHARE = 8  # one of so many requests
 VALIDATION_PAUSE_SECONDS = 30.0  # after a validation that the service did not answer
-HUNG_SECONDS = 60.0  # a disk wakes within 10; a stick may need as long to write its cache
 # Keys of workers that prepare no drive; they are not deviceIds.
 POLLER, WITNESSES = "/poll", "/witnesses"
 BACKGROUND = frozenset({POLLER, WITNESSES, ANSWERS})
@@ -83,6 +85,7 @@ class Scheduler:
         self._workers = workers
         self._steady = steady
         self._due = Due(journal.worklist)
+        self._pace = Pace(steady)
         self._to_retry: set[str] = set()  # deviceIds that an operator wants to be tried now
         self._to_poll: set[str] = set()  # deviceIds whose open jobs the service is asked about
         self._hung: frozenset[str] = frozenset()  # keys of workers whose drives do not answer
@@ -154,7 +157,7 @@ class Scheduler:
 
     def report_hung(self) -> None:
         """Record an obstacle for each job whose drive does not answer: its worker cannot."""
-        drives = self.parts.preparation.under_way.hung_drives(HUNG_SECONDS)
+        drives = self.parts.preparation.under_way.hung_drives()
         jobs = [job for job in map(self._worklist.get, drives) if job]
         self._hung = frozenset(map(_key, jobs))
         for job in jobs:
@@ -215,11 +218,13 @@ class Scheduler:
             log.info("SIGNATURE not checked: %s", error, extra=about(job))
 
     def _validate(self) -> None:
-        """Validate manifests whose drives are not here, with at most half of the workers."""
+        """Validate manifests whose drives are not here, with a part of the requests."""
         if not self.parts.validate_on_drop or self._steady() < self._validate_after:
             return
         busy = self._workers.busy()  # before the jobs, as in `run`
-        room = max(1, self.parts.workers // 2) - len(busy - self._hung - BACKGROUND)
+        room = max(1, self._pace.limit(self.parts.requests) // VALIDATION_SHARE) - len(
+            busy - self._hung - BACKGROUND
+        )
         for job in self._worklist.unvalidated(room + len(busy)):
             if room > 0 and _key(job) not in busy:
                 steps = partial(self.parts.preparation.validate, job)
@@ -264,7 +269,8 @@ class Scheduler:
     def _start(self, job: Job, steps: Callable[[], Job], on_error: OnError | None = None) -> bool:
         """Start a worker for a job and return True, if there is a free one for it."""
         busy = self._workers.busy()
-        if _key(job) in busy or len(busy - self._hung - BACKGROUND) >= self.parts.workers:
+        under_way = len(busy - self._hung - BACKGROUND)
+        if _key(job) in busy or under_way >= self._pace.limit(self.parts.requests):
             return False
         on_error = on_error or self.parts.outcomes.blocked
         self._workers.start(_key(job), lambda: self._work(job, steps, on_error))
@@ -277,8 +283,11 @@ class Scheduler:
             except (JournalError, StaleJobError):
                 raise
             except DriveprepError as error:
+                if isinstance(error, TryLaterError):
+                    self._pace.slow_down(self.parts.requests)
                 on_error(job, error)
             else:
+                self._pace.speed_up()
                 if after.filed:
                     self.parts.outcomes.filed(after)
 

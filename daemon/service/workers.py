@@ -1,12 +1,14 @@
-"""Worker threads: one for each device that has a step to take, and never two for one device."""
+"""Worker threads: one for each device with a step to take, never two for one; and their number."""
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+SLOW_SECONDS = 1.0  # requests that were under way together are refused together
 Steady = Callable[[], float]  # seconds, by a clock that cannot be set
 
 
@@ -67,3 +69,30 @@ class Workers:
         finally:
             del self._threads[key]
             self._ended()
+
+
+class Pace:
+    """How many jobs may be under way at the service: fewer while it asks for a slower pace.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(self, steady: Steady) -> None:
+        self._steady = steady
+        self._allowed: float = math.inf
+        self._slowed_at = -math.inf
+
+    def limit(self, most: int) -> int:
+        """Return how many, of `most`."""
+        return int(min(most, self._allowed))
+
+    def slow_down(self, most: int) -> None:
+        """Halve it: the service has refused a request as one too many. At most once a second."""
+        now = self._steady()
+        if now >= self._slowed_at + SLOW_SECONDS:
+            self._slowed_at = now
+            self._allowed = max(1, self.limit(most) // 2)
+
+    def speed_up(self) -> None:
+        """Allow one more: a job went well."""
+        self._allowed += 1

@@ -64,6 +64,7 @@ def test_defaults_are_those_of_the_design(folder: Path) -> None:
         require_mapping=False,
         validate_on_drop=True,
         settle=None,
+        requests=32,
         workers=8,
         timeout=15.0,
         eject=False,
@@ -78,6 +79,7 @@ def test_every_key_is_read(folder: Path) -> None:
         "endpoint: http://127.0.0.1:8080/\nspool: /srv/exports\ndevices:\n"
         "  HD001: {serial: WD-1, label: '0123'}\n  S/N 2: {uuid: 5E3A}\n"
         "require_mapping: yes\nvalidate_on_drop: off\nsettle: 0.5\nworkers: 2\ntimeout: 30\n"
+        "requests: 256\n"
         "ca_bundle: /dev/null\neject: True\nhooks:\n  prepared: [/bin/echo, safe to remove]\n",
     )
 
@@ -89,6 +91,7 @@ def test_every_key_is_read(folder: Path) -> None:
     }
     assert (loaded.require_mapping, loaded.validate_on_drop, loaded.eject) == (True, False, True)
     assert (loaded.settle, loaded.workers, loaded.timeout) == (0.5, 2, 30.0)
+    assert loaded.requests == 256
     assert loaded.ca_bundle == "/dev/null"
     assert loaded.hooks == {"prepared": ("/bin/echo", "safe to remove")}
 
@@ -361,8 +364,8 @@ def test_example_shows_every_key_with_its_default(folder: Path) -> None:
     assert set(loaded.devices["HD001"]) == set(loading.DEVICE_KEYS)
     assert set(loaded.hooks) == set(loading.EVENTS)
     defaults = load(folder, "eject: no\n")
-    same = {"endpoint", "spool", "require_mapping", "validate_on_drop", "workers", "timeout",
-            "eject"}  # fmt: skip
+    same = {"endpoint", "spool", "require_mapping", "validate_on_drop", "requests", "workers",
+            "timeout", "eject"}  # fmt: skip
     for name in same:
         assert getattr(loaded, name) == getattr(defaults, name), name
 

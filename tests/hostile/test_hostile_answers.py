@@ -172,7 +172,7 @@ def test_every_hostile_answer_ends_in_its_obstacle_and_nothing_on_the_drive(plug
     acts = {drives[name].label: act for name, (act, _) in ANSWERS.items()}
     good = drives.pop("good")
     with serving(by_device(acts | {good.label: says(created("GOOD1"))})) as server:
-        daemon = start(server.endpoint, timeout=2, validate_on_drop=False, workers=len(ANSWERS))
+        daemon = start(server.endpoint, timeout=2, validate_on_drop=False, requests=len(ANSWERS))
         for drive in [*drives.values(), good]:
             daemon.drop(drive.label)
 

@@ -103,7 +103,7 @@ def test_killed_while_the_answer_was_out(plug, service, start):
     """The next daemon finds the job at the service and completes it."""
     service.faults.add("delay", "CreateJob", seconds=30)
     drive = plug(new_device_id()).mount()
-    daemon = start(**AT_ONCE, workers=1)
+    daemon = start(**AT_ONCE, requests=1)
     daemon.drop(drive.label)
     wait_until("the job is made", lambda: jobs_for(service, drive.label))
 

@@ -146,7 +146,7 @@ def test_no_label_speaks_to_anybody(plug, service, start, tmp_path) -> None:
 
 
 IMPATIENT = (
-    "import daemon.service.loop as s, daemon.service.scheduler as c;"
+    "import daemon.service.loop as s, daemon.preparation.under_way as c;"
     "c.HUNG_SECONDS, s.TIMER_SECONDS, s.STOP_SECONDS = 0.5, 0.2, 0.5;"
     "from daemon.cli import main; main()"
 )

@@ -1,9 +1,10 @@
 """What this process has under way: drives in use, requests in flight, parsed manifests."""
 
+import threading
 from pathlib import Path
 
 from daemon.jobs.job import Job, Pending
-from daemon.preparation.under_way import MAX_PARSED, UnderWay
+from daemon.preparation.under_way import HUNG_SECONDS, MAX_PARSED, UnderWay
 from daemon.spool.filing import digest
 
 GUIDE = (Path(__file__).parents[1] / "data" / "guide-manifest.yml").read_bytes()
@@ -76,3 +77,34 @@ def test_only_so_many_manifests_are_kept():
         under_way.manifest(GUIDE.replace(b"HD001", b"HD%d" % number), "b.yml")
 
     assert under_way.manifest(GUIDE, "a.yml") is not first
+
+
+def test_only_so_many_drives_are_in_use_at_once():
+    """Another job waits until one of them is free; the drives of other jobs are named."""
+    under_way, log = UnderWay(Time()), []
+    under_way.drive_limit = 1
+
+    def use(number):
+        with under_way.using(job(number=number), f"drive {number}"):
+            log.append(number)
+
+    with under_way.using(job(), "drive 1"):
+        waiting = threading.Thread(target=use, args=(2,))
+        waiting.start()
+        waiting.join(0.05)
+        assert log == []
+
+    waiting.join(10)
+    assert log == [2]
+
+
+def test_a_drive_that_hangs_takes_no_turn():
+    """It is reported, and others go on without it."""
+    clock = Time()
+    under_way = UnderWay(clock)
+    under_way.drive_limit = 1
+
+    with under_way.using(job(), "drive 1"):
+        clock.now += HUNG_SECONDS + 1
+        with under_way.using(job(number=2), "drive 2"):
+            assert under_way.hung_drives() == {1: "drive 1"}

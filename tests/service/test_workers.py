@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from daemon.service.workers import Workers
+from daemon.service.workers import SLOW_SECONDS, Pace, Workers
 
 SECONDS = 10.0  # until a test that hangs has failed
 
@@ -135,3 +135,32 @@ def test_hanging_worker_does_not_keep_the_process(workers):
 
     assert thread.daemon
     release.set()
+
+
+def test_pace_yields_to_the_service():
+    """Requests that are refused together halve it once; each job that goes well adds one."""
+    now = 100.0
+    pace = Pace(lambda: now)
+    assert pace.limit(32) == 32
+
+    for _ in range(32):
+        pace.slow_down(32)
+    assert pace.limit(32) == 16
+    now += SLOW_SECONDS
+    pace.slow_down(32)
+    assert pace.limit(32) == 8
+
+    pace.speed_up()
+    assert pace.limit(32) == 9
+    assert pace.limit(4) == 4
+
+
+def test_pace_never_stands_still():
+    """One job at a time is always allowed."""
+    now = 100.0
+    pace = Pace(lambda: now)
+    for _ in range(10):
+        pace.slow_down(32)
+        now += SLOW_SECONDS
+
+    assert pace.limit(32) == 1

@@ -197,6 +197,7 @@ class World:
             require_mapping=False,
             validate_on_drop=self.validate_on_drop,
             settle=None,
+            requests=8,
             workers=8,
             timeout=TIMEOUT,
             eject=False,

@@ -178,6 +178,14 @@ class Client:
             return Probe(answer.date, error)
         return Probe(answer.date, None)
 
+    def expect_request(self) -> None:
+        """A request may follow soon: have a connection open for it. Returns at once; sends nothing.
+
+        Safe to repeat.
+        """
+        if (transport := self._transport) is not None:
+            transport.open_ahead()
+
     def close(self) -> None:
         """Close the connections kept open. Idempotent; a later call opens new ones."""
         with self._opening:

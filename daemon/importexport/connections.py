@@ -77,6 +77,10 @@ class _Connection(HTTPConnection):
         """
         return time.monotonic() - self._used > _IDLE_SECONDS
 
+    def opened(self) -> None:
+        """The connection was opened ahead of its request, and is not stale for a while."""
+        self._used = time.monotonic()
+
     def connect(self) -> None:
         """Open the connection; this sends nothing of the request."""
         self._is_connecting = True
@@ -111,6 +115,21 @@ class _SecureConnection(_Connection, HTTPSConnection):
 class _Pool(HTTPConnectionPool):
     ConnectionCls = _Connection
 
+    def open_one(self) -> None:
+        """Have a connection open for the next request. Sends nothing of one; never raises."""
+        line = Line()
+        current_line.set(line)
+        with suppress(Exception):  # the request itself reports what is wrong
+            connection = self._get_conn(0)
+            try:
+                self._validate_conn(connection)  # this connects, with TLS
+                if connection.sock is None:
+                    connection.connect()
+                connection.opened()
+            finally:
+                self._put_conn(connection)
+        line.release()
+
     def _get_conn(self, timeout: float | None = None) -> Any:  # noqa: ANN401 - like the pool
         connection: Any = super()._get_conn(timeout)
         if connection.is_stale:
@@ -133,6 +152,13 @@ class Adapter(HTTPAdapter):
         """Called by `requests` once, for direct connections."""
         super().init_poolmanager(connections, maxsize, block, **settings)
         self.poolmanager.pool_classes_by_scheme = self._pools
+
+    def open_ahead(self) -> None:
+        """Open a direct connection in the background, where one was used before."""
+        pools = self.poolmanager.pools
+        for pool in map(pools.get, pools.keys()):
+            if isinstance(pool, _Pool):
+                threading.Thread(target=pool.open_one, name="connect", daemon=True).start()
 
     def proxy_manager_for(self, proxy: str, **settings: object) -> ProxyManager:
         """Called by `requests` for each request through a proxy."""

@@ -97,6 +97,13 @@ class Transport:
             raise error
         raise self._failure(operation, exchange.line, error) from error
 
+    def open_ahead(self) -> None:
+        """Have a connection open when the next request is sent, without waiting for it.
+
+        Where that fails, or a proxy is used, the request opens its own.
+        """
+        self._adapter.open_ahead()
+
     def close(self) -> None:
         """Close the connections kept open. Idempotent."""
         self._adapter.close()

@@ -81,6 +81,7 @@ class Preparation:
         """
         if not isinstance(job.state, Pending):
             return job
+        self.witnesses.hear(self.client)  # so that a drive need not wait for it
         data = self._dropped(job)
         try:
             self.client.create_job(self._text(job, data), validate_only=True)

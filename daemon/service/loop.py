@@ -108,6 +108,8 @@ class Loop:
         if ring & (Ring.SPOOL | Ring.TIMER) or is_time:
             requested = self._read_pending(ring)
             ring |= Ring.SPOOL
+        if Ring.MOUNTS in ring and self._journal.worklist.names:
+            self._scheduler.parts.preparation.client.expect_request()
         self._survey.refresh(ring | requested, self._journal.worklist)
         if Ring.TIMER in ring:
             self._scheduler.report_hung()

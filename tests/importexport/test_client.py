@@ -1,6 +1,7 @@
 """The client on a real wire: what it sends, how long it waits, and what it makes of what comes."""
 
 import os
+import queue
 import socket
 import ssl
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from importexport_wire import SIGNED, http, request, serving
+from loop_drives import wait_until
 
 from daemon.errors import InDoubtError, UnreachableError
 from daemon.importexport import connections, trust
@@ -346,6 +348,49 @@ def test_idle_connection(monkeypatch):
         client.get_status("K7M3X")
 
     assert server.connections == 2
+
+
+def is_connecting():
+    """Whether a connection is being opened ahead."""
+    return any(thread.name == "connect" for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("is_secure", [False, True])
+def test_a_connection_is_opened_ahead(is_secure, certificate, monkeypatch):
+    """The next request finds a connection open; nothing was sent on it before."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    came = queue.Queue()
+
+    def answer_once(connection):
+        came.put(request(connection))
+        connection.sendall(http(SIGNED, "Connection: close"))
+
+    context = secured(certificate) if is_secure else None
+    with serving(answer_once, context) as server:
+        endpoint = f"https://127.0.0.1:{server.port}" if is_secure else server.endpoint
+        with calling(endpoint, 5) as client:
+            client.expect_request()  # nothing is known of the service yet
+            client.get_status("K7M3X")
+            client.expect_request()
+            wait_until("a connection is open", lambda: server.connections == 2)
+            assert came.qsize() == 1
+
+            client.get_status("K7M3X")
+
+        assert server.connections == 2
+        assert came.qsize() == 2
+
+
+def test_a_service_that_cannot_be_reached_ahead():
+    """It is the request that reports it."""
+    with serving(answer_always) as server:
+        client = Client(server.endpoint, KEYS, 5)
+        client.get_status("K7M3X")
+
+    with closing(client):
+        client.expect_request()
+        with pytest.raises(UnreachableError):
+            client.get_status("K7M3X")
 
 
 ENDS = {

@@ -220,6 +220,7 @@ class _Heard:
         self._effects = effects
         self._inner = inner
         self.close = inner.close
+        self.open_ahead = inner.open_ahead
 
     def post(self, parameters: Any, auth: Any) -> Any:
         """Send one request; the service has acted when its answer is announced."""

@@ -147,6 +147,9 @@ class Wire:
     def close(self) -> None:
         """Nothing is open."""
 
+    def open_ahead(self) -> None:
+        """As Transport has it; there is nothing to open."""
+
     def post(self, parameters: Mapping[str, str], auth: Any) -> Answer:
         """As Transport has it."""
         self.land()

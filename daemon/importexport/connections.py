@@ -6,6 +6,7 @@ Built on the connections of urllib3, which does pooling, TLS and proxies.
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from contextlib import suppress
@@ -111,6 +112,29 @@ class _Connection(HTTPConnection):
 class _SecureConnection(_Connection, HTTPSConnection):
     """The same over TLS."""
 
+    @property
+    def is_connected(self) -> bool:
+        """Return whether the other side has neither closed the connection nor sent data on it.
+
+        TLS 1.3 sends tickets of its own after the handshake (RFC 8446, 4.6.1). Where they were not
+        read yet, urllib3 would take the connection for a closed one.
+        """
+        connection = self.sock
+        if connection is None:
+            return False
+        timeout = connection.gettimeout()
+        try:
+            connection.settimeout(0)
+            connection.recv(1)
+        except ssl.SSLWantReadError:
+            return True
+        except OSError:
+            return False
+        finally:
+            with suppress(OSError):
+                connection.settimeout(timeout)
+        return False
+
 
 class _Pool(HTTPConnectionPool):
     ConnectionCls = _Connection
@@ -155,6 +179,8 @@ class Adapter(HTTPAdapter):
 
     def open_ahead(self) -> None:
         """Open a direct connection in the background, where one was used before."""
+        if not hasattr(HTTPConnection, "is_connected"):  # urllib3 1.26, see _SecureConnection
+            return
         pools = self.poolmanager.pools
         for pool in map(pools.get, pools.keys()):
             if isinstance(pool, _Pool):

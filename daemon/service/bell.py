@@ -28,6 +28,7 @@ class Bell:
         self._counter = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         # No lock, no `|=`: a signal handler may ring between any two steps of this very thread.
         self._rung: deque[Ring] = deque()
+        self._heard = Ring.NOTHING
         self._poll = select.poll()
         self._poll.register(self._counter, select.POLLIN)
 
@@ -41,20 +42,25 @@ class Bell:
         os.eventfd_write(self._counter, 1)
 
     def is_rung(self) -> bool:
-        """Return whether `wait` would return at once."""
-        return bool(self._poll.poll(0))
+        """Return whether `wait` would return at once. Nothing is lost by that."""
+        self._listen(0.0)
+        return bool(self._heard)
 
     def wait(self, seconds: float) -> Ring:
         """Return what was rung since the last call; wait for it up to `seconds`."""
-        heard = Ring.NOTHING
+        self._listen(0.0 if self._heard else seconds)
+        heard, self._heard = self._heard, Ring.NOTHING
+        return heard
+
+    def _listen(self, seconds: float) -> None:
+        # The kernel reports a change of the mount table to one call of poll(2) only.
         for descriptor, _ in self._poll.poll(max(0.0, seconds) * 1000):
             if descriptor == self._counter:
                 os.eventfd_read(self._counter)
             else:
-                heard |= Ring.MOUNTS
+                self._heard |= Ring.MOUNTS
         while self._rung:
-            heard |= self._rung.popleft()
-        return heard
+            self._heard |= self._rung.popleft()
 
     def close(self) -> None:
         """Close the descriptor."""

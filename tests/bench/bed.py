@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import select
+import shutil
 import signal
 import socket
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -14,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from daemon.importexport.emulator import EXAMPLE
@@ -117,6 +119,18 @@ class Daemon:
                 pass
         return time.monotonic() - began
 
+    def known(self) -> int:
+        """How many manifests are jobs that wait, as `status` finds them."""
+        try:
+            with closing(
+                sqlite3.connect(f"file:{self.spool}/journal.sqlite3?mode=ro", uri=True)
+            ) as journal:
+                return int(
+                    journal.execute("SELECT count(*) FROM job WHERE filed = 0").fetchone()[0]
+                )
+        except sqlite3.Error:  # it is not there yet
+            return 0
+
     def stop(self) -> None:
         self.child.terminate()
         self.child.wait()
@@ -186,6 +200,40 @@ def mount_to_signature(drive: Drive) -> float:
     there = time.monotonic()
     watcher.join()
     return (there - seen[0]) * 1000
+
+
+def is_signed(drive: Drive) -> bool:
+    return (drive.mount_point / "SIGNATURE").exists()
+
+
+@contextmanager
+def udevd() -> Iterator[None]:
+    """udev, started by hand where it does not run: it describes each device that comes."""
+    if Path("/run/udev/control").exists():
+        yield
+        return
+    child = subprocess.Popen(["/lib/systemd/systemd-udevd"], stderr=subprocess.DEVNULL)
+    try:
+        until(Path("/run/udev/control").exists)
+        yield
+    finally:
+        child.terminate()
+        child.wait()
+        shutil.rmtree("/run/udev")  # what it says of devices would soon be wrong
+
+
+def as_installed(folder: Path) -> list[str]:
+    """Words that start a program as the unit does: mounts of its own, no device nodes, no blkid."""
+    script = folder / "as-installed"
+    script.write_text(
+        "#!/bin/sh\nset -e\nmount --make-rslave /\n"
+        "mount -t tmpfs tmpfs /mnt\nmknod -m 666 /mnt/null c 1 3\nmknod -m 666 /mnt/urandom c 1 9\n"
+        "mount --move /mnt /dev\n"
+        'for place in /sbin/blkid /usr/sbin/blkid; do mount --bind /dev/null "$place"; done\n'
+        'exec "$@"\n'
+    )
+    script.chmod(0o755)
+    return ["unshare", "--mount", str(script)]
 
 
 def spread(values: list[float]) -> tuple[float, float]:

@@ -23,12 +23,15 @@ from bed import (
     HERE,
     Daemon,
     Drive,
+    as_installed,
     command,
+    is_signed,
     manifest,
     mount_to_signature,
     process,
     service,
     spread,
+    udevd,
     until,
 )
 
@@ -49,67 +52,78 @@ def row(function: Row) -> Row:
 
 @row
 def latency(folder: Path) -> Iterator[tuple[str, str, str]]:
-    """Mount visible to SIGNATURE: driveprep, floor and shell script in turn."""
-    figures: dict[str, list[float]] = {"driveprep": [], "floor": [], "shell": []}
+    """Mount visible to SIGNATURE: driveprep, both floors and the shell script in turn."""
+    yield from _latency(folder, "without udev", "2.3 x")
+
+
+@row
+def installed(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """The same as installed: udev describes the drives; no device nodes and no blkid inside."""
+    with udevd():
+        yield from _latency(folder, "as installed", "2 x", *as_installed(folder))
+
+
+def _latency(folder: Path, form: str, bar: str, *under: str) -> Iterator[tuple[str, str, str]]:
+    figures: dict[str, list[float]] = {name: [] for name in ("driveprep", *OTHERS)}
     with ExitStack() as stack:
         endpoint = stack.enter_context(service())
-        port = endpoint.rpartition(":")[2]
         daemon = Daemon(stack, folder / "daemon", endpoint)
-        daemon.start()
+        daemon.start(*under)
         for number in range(ROUNDS):
             for name, values in figures.items():
                 with ExitStack() as one:
                     drive = Drive(one, folder, f"{name}{number}")
-                    match name:
-                        case "driveprep":
-                            daemon.drop(drive.label)
-                            daemon.logged(f"{drive.label}.yml found valid")
-                        case "floor":
-                            body = folder / "body"
-                            body.write_text(signed(endpoint, drive.label))
-                            arguments = (
-                                port,
-                                str(body),
-                                str(drive.mount_point),
-                                str(folder / "ledger"),
-                            )
-                            one.enter_context(
-                                process(sys.executable, str(HERE / "floor.py"), *arguments)
-                            )
-                        case "shell":
-                            file = folder / "manifest.yml"
-                            file.write_text(manifest(drive.label))
-                            arguments = (EXAMPLE.access_key_id, EXAMPLE.secret_access_key)
-                            one.enter_context(
-                                process(
-                                    str(HERE / "by_hand.sh"),
-                                    endpoint,
-                                    *arguments,
-                                    drive.label,
-                                    str(file),
-                                )
-                            )
+                    if name == "driveprep":
+                        daemon.drop(drive.label)
+                        daemon.logged(f"{drive.label}.yml found valid")
+                    else:
+                        words = OTHERS[name](folder, endpoint, drive)
+                        one.enter_context(process(*words))
                     values.append(mount_to_signature(drive))
                     if name == "driveprep":
                         daemon.logged(f"{drive.label}.*papers filed")
         rss = daemon.status("VmRSS") // 1024
-    (ours, ours95), (floor, floor95), (shell, _) = (spread(values) for values in figures.values())
-    yield (
-        "mount -> SIGNATURE, median",
-        f"{ours:.1f} ms = {ours / floor:.1f} x floor ({floor:.1f} ms)",
-        "2 x",
-    )
-    yield (
-        "mount -> SIGNATURE, p95",
-        f"{ours95:.1f} ms = {ours95 / floor95:.1f} x floor ({floor95:.1f} ms)",
-        "3 x",
-    )
-    yield (
-        "the same by shell script, median",
-        f"{shell:.1f} ms = {shell / ours:.1f} x driveprep",
-        "4 x",
-    )
+    (ours, ours95), (floor, floor95), (careful, _), (shell, _) = map(spread, figures.values())
+    what = f"mount -> SIGNATURE, {form}"
+    times = f"{ours:.1f} ms = {ours / floor:.1f} x floor ({floor:.1f} ms)"
+    yield f"{what}, median", times, bar
+    times = f"{ours95:.1f} ms = {ours95 / floor95:.1f} x floor ({floor95:.1f} ms)"
+    yield f"{what}, p95", times, "3 x"
+    times = f"{careful:.1f} ms; driveprep {ours / careful:.2f} x"
+    yield f"the cheapest program that keeps the promise, {form}", times, "1.4 x"
+    times = f"{shell:.1f} ms = {shell / ours:.1f} x driveprep"
+    yield f"the shell script, {form}", times, "3 x"
     yield f"RSS after {ROUNDS} jobs", f"{rss} MiB", "45 MiB"
+
+
+def _floor(folder: Path, endpoint: str, drive: Drive) -> list[str]:
+    arguments = [_port(endpoint), _body(folder, endpoint, drive), str(drive.mount_point)]
+    return [sys.executable, str(HERE / "floor.py"), *arguments, str(folder / "ledger")]
+
+
+def _careful(folder: Path, endpoint: str, drive: Drive) -> list[str]:
+    arguments = [_port(endpoint), _body(folder, endpoint, drive), drive.label]
+    return [sys.executable, str(HERE / "careful.py"), *arguments, str(folder / "ledger")]
+
+
+def _shell(folder: Path, endpoint: str, drive: Drive) -> list[str]:
+    file = folder / "manifest.yml"
+    file.write_text(manifest(drive.label))
+    account = [EXAMPLE.access_key_id, EXAMPLE.secret_access_key]
+    return [str(HERE / "by_hand.sh"), endpoint, *account, drive.label, str(file)]
+
+
+OTHERS = {"floor": _floor, "careful": _careful, "shell": _shell}
+
+
+def _port(endpoint: str) -> str:
+    return endpoint.rpartition(":")[2]
+
+
+def _body(folder: Path, endpoint: str, drive: Drive) -> str:
+    body = folder / "body"
+    body.write_text(signed(endpoint, drive.label))
+    return str(body)
 
 
 def signed(endpoint: str, device_id: str) -> str:
@@ -165,69 +179,108 @@ def commands(folder: Path) -> Iterator[tuple[str, str, str]]:
 
 @row
 def burst(folder: Path) -> Iterator[tuple[str, str, str]]:
-    """50 drives at once, a service that takes 0.3 s an answer."""
-    with ExitStack() as stack:
-        endpoint = stack.enter_context(service("delay", "0.3"))
-        daemon = Daemon(stack, folder / "burst", endpoint, "validate_on_drop: false\n")
-        daemon.start()
-        drives = [Drive(stack, folder, f"burst{number}") for number in range(50)]
-        for drive in drives:
-            daemon.drop(drive.label)
-        daemon.logged("accepted", 50)
-        for drive in drives:
-            drive.mount()
-        last = time.monotonic()
-        until(lambda: all((drive.mount_point / "SIGNATURE").exists() for drive in drives))
-        yield (
-            "50 drives, 0.3 s an answer: all signed after the last mount",
-            f"{time.monotonic() - last:.1f} s",
-            "3 s",
-        )
-        daemon.logged("papers filed", 50)
+    """50 and 200 drives at once, a service that takes 0.3 s an answer."""
+    for count, bar in ((50, "1.6 s"), (200, "6 s")):
+        with ExitStack() as stack:
+            endpoint = stack.enter_context(service("delay", "0.3"))
+            place = folder / f"burst{count}"
+            daemon = Daemon(stack, place, endpoint, "validate_on_drop: false\n")
+            daemon.start()
+            drives = [Drive(stack, place, f"burst{number}") for number in range(count)]
+            for drive in drives:
+                daemon.drop(drive.label)
+            daemon.logged("accepted", count)
+            daemon.rest()
+            for drive in drives:
+                drive.mount()
+            last = time.monotonic()
+            until(lambda drives=drives: all(map(is_signed, drives)))
+            what = f"{count} drives, 0.3 s an answer: all signed after the last mount"
+            yield what, f"{time.monotonic() - last:.1f} s", bar
+            daemon.logged("papers filed", count)
+            rss = daemon.status("VmHWM") // 1024
+            yield f"{count} drives: most memory", f"{rss} MiB", "60 MiB"
 
 
 @row
 def many(folder: Path) -> Iterator[tuple[str, str, str]]:
-    """10,000 pending manifests."""
-    with ExitStack() as stack:
-        endpoint = stack.enter_context(service())
-        daemon = Daemon(stack, folder / "many", endpoint, "validate_on_drop: false\n")
-        pending = daemon.spool / "pending"
-        pending.mkdir(parents=True)
-        for number in range(10_000):
-            (pending / f"m{number}.yml").write_text(manifest(f"many{number}"))
-        time.sleep(1.1)  # until the last of them counts as complete
-        for start, bar in (("cold", "10 s"), ("warm", "2 s")):
-            drive = Drive(stack, folder, f"many{start == 'cold':d}")
-            drive.mount()
-            began = time.monotonic()
-            daemon.start()
-            until((drive.mount_point / "SIGNATURE").exists)
-            yield (
-                f"10,000 pending: signed after a {start} start",
-                f"{time.monotonic() - began:.1f} s",
-                bar,
-            )
-            if start == "cold":
-                daemon.stop()
-        figures = []
-        for number in range(100, 100 + ROUNDS):
-            with ExitStack() as one:
-                drive = Drive(one, folder, f"many{number}")
+    """1, 10,000 and 100,000 waiting manifests."""
+    figures: dict[int, dict[str, float]] = {}
+    for count in (1, 10_000, 100_000):
+        with ExitStack() as stack:
+            endpoint = stack.enter_context(service())
+            place = folder / f"many{count}"
+            daemon = Daemon(stack, place, endpoint, "validate_on_drop: false\n")
+            pending = daemon.spool / "pending"
+            pending.mkdir(parents=True)
+            for number in range(count):
+                (pending / f"m{number}.yml").write_text(manifest(f"many{number}"))
+            for start in ("cold", "warm"):
+                began = time.monotonic()
+                daemon.start()
+                until(lambda daemon=daemon, count=count: daemon.known() == count, 600)
+                seconds = f"{time.monotonic() - began:.1f} s"
+                bar = KNOWN.get((start, count), "")
+                yield f"{count:,} waiting: the last one is known, {start} start", seconds, bar
                 daemon.rest()
-                figures.append(mount_to_signature(drive))
-                daemon.logged(f"{drive.label}.*papers filed")
-        yield (
-            "10,000 pending: mount -> SIGNATURE, median",
-            f"{statistics.median(figures):.1f} ms",
-            "3 x with one",
+                if start == "cold":
+                    daemon.stop()
+            figures[count] = events(stack, place, daemon)
+            yield f"{count:,} waiting: RSS", f"{daemon.status('VmRSS') // 1024} MiB", "300 MiB"
+            before = daemon.cpu_seconds()
+            time.sleep(IDLE_SECONDS)
+            share = (daemon.cpu_seconds() - before) / IDLE_SECONDS
+            yield f"{count:,} waiting: CPU while nothing happens", f"{share:.1%}", "2 %"
+    for what, one in figures[1].items():
+        others = "; ".join(
+            f"{count:,}: {figures[count][what]:.1f} = {figures[count][what] / one:.2f} x"
+            for count in (10_000, 100_000)
         )
-        yield "10,000 pending: RSS", f"{daemon.status('VmRSS') // 1024} MiB", "120 MiB"
+        yield f"{what}, median: beside 1 waiting {one:.1f}", others, "1.2 x"
+
+
+KNOWN = {
+    ("cold", 10_000): "6 s",
+    ("warm", 10_000): "1 s",
+    ("cold", 100_000): "60 s",
+    ("warm", 100_000): "8 s",
+}
+IDLE_SECONDS = 150.0  # several scans
+
+
+def events(stack: ExitStack, folder: Path, daemon: Daemon) -> dict[str, float]:
+    """What each kind of event takes, beside the waiting manifests: medians."""
+    took: dict[str, list[float]] = {
+        "mount -> SIGNATURE, ms": [],
+        "drop -> accepted, ms": [],
+        "retry -> obstacle again, ms": [],
+        "status, s": [],
+    }
+    mounts, drops, retries, statuses = took.values()
+    for number in range(ROUNDS):
+        label = f"event{number}"
+        began = time.monotonic()
+        daemon.drop(label)
+        daemon.logged(f"manifest {label}.yml accepted")
+        drops.append((time.monotonic() - began) * 1000)
+        daemon.logged(f"{label}: no mounted drive")
+        began = time.monotonic()
+        (daemon.spool / "pending" / f".retry-{label}").touch()
+        daemon.logged(f"{label}: no mounted drive", 2)
+        retries.append((time.monotonic() - began) * 1000)
+        with ExitStack() as one:
+            drive = Drive(one, folder, label)
+            mounts.append(mount_to_signature(drive))
+            daemon.logged(f"{label}.*papers filed")
+        began = time.monotonic()
+        command(sys.executable, "-m", "daemon", "status", "--config", str(daemon.config))
+        statuses.append(time.monotonic() - began)
+    return {what: statistics.median(values) for what, values in took.items()}
 
 
 @row
 def finished(folder: Path) -> Iterator[tuple[str, str, str]]:
-    """100,000 finished jobs in the journal, beside a daemon with none, in turn."""
+    """1,000,000 finished jobs in the journal, beside a daemon with none, in turn."""
     with ExitStack() as stack:
         endpoint = stack.enter_context(service())
         daemons = {
@@ -241,7 +294,7 @@ def finished(folder: Path) -> Iterator[tuple[str, str, str]]:
             daemons["old"].drop(drive.label)
             daemons["old"].logged("papers filed")
             daemons["old"].stop()
-        age(daemons["old"].spool / "journal.sqlite3", 100_000)
+        age(daemons["old"].spool / "journal.sqlite3", 1_000_000)
         figures: dict[str, dict[str, list[float]]] = {name: {} for name in daemons}
 
         def note(name: str, what: str, value: float) -> None:
@@ -267,7 +320,7 @@ def finished(folder: Path) -> Iterator[tuple[str, str, str]]:
         for what, values in figures["none"].items():
             none, old = statistics.median(values), statistics.median(figures["old"][what])
             yield (
-                f"100,000 finished jobs: {what}",
+                f"1,000,000 finished jobs: {what}",
                 f"{old:.2f}, with none {none:.2f}: {old / none - 1:+.0%}",
                 "10 %",
             )
@@ -327,27 +380,6 @@ def hung(folder: Path) -> Iterator[tuple[str, str, str]]:
             f"{beside:.1f} ms, without them {none:.1f} ms",
             "no delay",
         )
-
-
-@row
-def growth(folder: Path) -> Iterator[tuple[str, str, str]]:
-    """A thousand jobs, one after the other."""
-    with ExitStack() as stack:
-        endpoint = stack.enter_context(service())
-        daemon = Daemon(stack, folder / "growth", endpoint)
-        daemon.start()
-        rss = {}
-        for number in range(1, 1001):
-            with ExitStack() as one:
-                drive = Drive(one, folder, f"growth{number}")
-                daemon.drop(drive.label)
-                drive.mount()
-                daemon.logged(f"{drive.label} .*papers filed")
-            if number in {1, 10, 100, 1000}:
-                daemon.rest()
-                rss[number] = daemon.status("VmRSS") / 1024
-        told = ", ".join(f"{number}: {size:.1f}" for number, size in rss.items())
-        yield "RSS after so many jobs, MiB", told, "45, no growth"
 
 
 @row

@@ -131,3 +131,20 @@ def quieten(bell):
     """Hear what is still to be heard, such as of mounts by other programs."""
     while bell.wait(0.01):
         pass
+
+
+@needs_root
+def test_to_ask_whether_it_is_rung_loses_nothing(bell, tmp_path):
+    """Neither a ring nor the kernel's word of a mount, which it gives only once."""
+    with open("/proc/self/mountinfo", "rb") as table:
+        bell.watch(table.fileno())
+        while bell.wait(0):
+            pass
+
+        with mounted(tmp_path / "drive"):
+            bell.ring(Ring.WORK)
+            assert bell.is_rung()
+            assert bell.is_rung()
+
+            assert bell.wait(0) == Ring.MOUNTS | Ring.WORK
+            assert not bell.is_rung()

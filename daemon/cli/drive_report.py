@@ -9,9 +9,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from daemon.drives import holders, resemblance, signature
+from daemon.drives import holders, signature
 from daemon.drives.checks import check_usable
 from daemon.drives.drive import Drive, Unmounted
+from daemon.drives.recognition import resemblance
 from daemon.errors import DriveError, ManifestError
 from daemon.jobs.job import Job, Pending, Rejected, Signed, Submitted, Submitting
 from daemon.preparation.pairing import Pairing

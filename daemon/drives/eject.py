@@ -11,9 +11,10 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from daemon.drives import mounts, resemblance, sysfs
+from daemon.drives import mounts, sysfs
 from daemon.drives.drive import Drive, Volume
 from daemon.drives.inventory import Drives
+from daemon.drives.recognition import resemblance
 from daemon.errors import DriveError
 from daemon.system import programs
 

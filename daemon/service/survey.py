@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from daemon.drives import resemblance
 from daemon.drives.drive import Drive, Unmounted
 from daemon.drives.inventory import Drives
-from daemon.drives.recognition import Recognition
+from daemon.drives.recognition import Recognition, resemblance
 from daemon.jobs.job import Job, Pending, Submitted
 from daemon.preparation.pairing import Pairing, named
 from daemon.service.bell import Ring

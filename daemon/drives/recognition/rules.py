@@ -13,9 +13,9 @@ from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from daemon.drives import resemblance
 from daemon.drives.checks import has_file_system, wrong_file_system
 from daemon.drives.drive import Drive, Unmounted, Volume
+from daemon.drives.recognition import resemblance
 from daemon.errors import DriveAbsentError, DriveError
 from daemon.system.file_systems import FILE_SYSTEMS
 from daemon.system.printable import printable

@@ -67,10 +67,13 @@ def unclear(drive: Drive) -> Fact | None:
     return unknown(drive.identity) if drive.identity.trouble else None
 
 
-def built(device: Device) -> Fact:
-    """A device that is built on others: the receiver gets those, and sees no file system."""
+def built(device: Device, verb: str = "is inside") -> Fact:
+    """A volume that is inside, or has on it, what is built on other devices.
+
+    The receiver gets only these others, and sees no file system there.
+    """
     return Fact(
-        f"it is {stacks.describe(device.layers)}; the receiver would see only"
+        f"it {verb} {stacks.describe(device.layers)}; the receiver would see only"
         f" {stacks.seen_below(device.layers)}",
         "Use a drive whose file system is directly on the disk or on a partition of it.",
         "stacked-drive",

@@ -34,6 +34,11 @@ _BY_UUID = (
     ("stratis-", "Stratis"),
     ("VDO-", "VDO"),
 )
+# Devices without `slaves/` that are not disks of their own either, by the start of their name.
+_BY_NAME = (("zd", "a ZFS volume"), ("rbd", "a Ceph volume"), ("drbd", "DRBD"))
+# The files in which dislocker and VeraCrypt show what they have decrypted; a loop device does the
+# rest.
+_BY_FILE = ((r"/dislocker-file$", BITLOCKER), (r"/\.veracrypt_aux_mnt\d+/volume$", CIPHER))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +47,23 @@ class Layer:
 
     node: str  # such as /dev/md0 or /dev/mapper/vg-data
     kind: str
-    on: tuple[str, ...]  # the nodes of the devices directly below it
+    on: tuple[str, ...]  # the nodes of the devices directly below it, as far as they are known
 
 
-def layers(whole: Path) -> tuple[Layer, ...]:
+def layers(whole: Path, name: str) -> tuple[Layer, ...]:
     """Return the layers of a whole device, from itself down; none if it is a disk of its own."""
-    return tuple(dict.fromkeys(_layers(whole)))
+    if _links(whole, "slaves"):
+        return tuple(dict.fromkeys(_layers(whole)))
+    if name.startswith("loop"):
+        return _decrypted(whole, name)
+    kinds = [kind for start, kind in _BY_NAME if name.startswith(start)]
+    return tuple(Layer(f"/dev/{name}", kind, ()) for kind in kinds)
+
+
+def _decrypted(whole: Path, name: str) -> tuple[Layer, ...]:
+    file = _text(whole / "loop" / "backing_file") or ""
+    kinds = [kind for pattern, kind in _BY_FILE if re.search(pattern, file)]
+    return tuple(Layer(f"/dev/{name}", kind, (file,)) for kind in kinds)
 
 
 def is_plain(stack: Iterable[Layer]) -> bool:
@@ -61,7 +77,8 @@ def describe(stack: Iterable[Layer]) -> str:
     nodes = {layer.node for layer in stack}
     lowest = [one for layer in stack for one in layer.on if one not in nodes]
     parts = [f"{layer.kind} ({layer.node})" for layer in stack]
-    return printable(" on ".join([*parts, " and ".join(dict.fromkeys(lowest))]))
+    parts += [" and ".join(dict.fromkeys(lowest))] if lowest else []
+    return printable(" on ".join(parts))
 
 
 def seen_below(stack: Iterable[Layer]) -> str:
@@ -71,7 +88,7 @@ def seen_below(stack: Iterable[Layer]) -> str:
         return "ciphertext"
     if any(kind.startswith("RAID") for kind in kinds):
         return "a member of the RAID"
-    return f"a part of {kinds[0]}" if kinds else "the same"
+    return f"a part of {kinds[0].removeprefix('a ')}" if kinds else "the same"
 
 
 def bottom(whole: Path) -> list[Path]:
@@ -88,7 +105,7 @@ def bottom(whole: Path) -> list[Path]:
 
 def holders(folder: Path) -> list[Path]:
     """Return the folders of the devices that are built directly on this disk or partition."""
-    return _links(folder / "holders")
+    return _links(folder, "holders")
 
 
 def is_path(folder: Path) -> bool:
@@ -122,15 +139,15 @@ def _layers(whole: Path) -> Iterator[Layer]:
 
 
 def _slaves(whole: Path) -> list[Path]:
-    return _links(whole / "slaves")
+    return _links(whole, "slaves")
 
 
-def _links(folder: Path) -> list[Path]:
+def _links(folder: Path, kind: str) -> list[Path]:
     try:
-        names = sorted(os.listdir(folder))
+        names = os.listdir(f"{folder}/{kind}")  # no Path: every scan asks this of all drives
     except OSError:  # a partition has no slaves; or it was unplugged in the meantime
         return []
-    return [(folder / name).resolve() for name in names]
+    return [(folder / kind / name).resolve() for name in sorted(names)]
 
 
 def _whole(folder: Path) -> Path:

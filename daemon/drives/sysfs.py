@@ -29,6 +29,7 @@ SECTOR_BYTES = 512  # the unit of sizes in sysfs, whatever the drive's own secto
 
 # The size that floppy and CD-ROM drives without a medium have: floppy.c (MAX_DISK_SIZE), sr.c.
 NO_MEDIUM = {"fd": 4096, "sr": 0x1FFFFF * SECTOR_BYTES}
+_NOT_A_DISK = re.compile(r"z?ram\d|mtdblock|mmcblk\d+(boot|rpmb|gp)")
 # An extended partition has room for a boot loader only, see block/partitions/msdos.c.
 EXTENDED_BYTES = 4096
 
@@ -87,9 +88,9 @@ def _diskseq(folder: Path) -> str:
 
 
 def with_medium() -> Iterator[Listed]:
-    """All disks and partitions that have a medium, except memory."""
+    """All disks and partitions that have a medium, except memory and a board's own flash."""
     for folder in _folders():
-        if folder.name.startswith(("ram", "zram")) or _is_empty(folder):
+        if _NOT_A_DISK.match(folder.name) or _is_empty(folder):
             continue
         if (device := _device(folder)) and not _has_no_room(device):
             holders = [(stacks.kind(one), _device(one)) for one in stacks.holders(folder)]
@@ -211,7 +212,7 @@ def _device(folder: Path) -> Device | None:
         if own["DEVTYPE"] == "partition":
             place = folder.resolve().parent
         whole = own if place is folder else _uevent(place)
-        layers = stacks.layers(place)
+        layers = stacks.layers(place, whole["DEVNAME"])
         below = stacks.bottom(place) if layers else []
         disk = _uevent(below[0]) if len(below) == 1 else whole
         return Device(

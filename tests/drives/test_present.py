@@ -95,6 +95,13 @@ def by_veracrypt(machine):
     machine.layer("dm-0", ["sda"], files={"dm/name": "x", "dm/uuid": ""}, fs="ntfs", label="HD001")
 
 
+def by_dislocker(machine):
+    """BitLocker, decrypted by a program; a loop device shows its one file."""
+    machine.disk("sda", serial="WX11", fs="BitLocker")
+    files = {"loop/backing_file": "/mnt/x/dislocker-file"}
+    machine.layer("loop0", [], files=files, fs="ntfs", label="HD001")
+
+
 STACKS = [
     (in_luks, "dm-0", "LUKS encryption (/dev/mapper/secret) on /dev/sda1", "only ciphertext"),
     (
@@ -109,6 +116,23 @@ STACKS = [
     (on_bcache, "bcache0", "bcache (/dev/bcache0) on /dev/nvme0n1 and /dev/sda", "part of bcache"),
     (by_veracrypt, "dm-0", "the device mapper (/dev/mapper/x) on /dev/sda", "the device mapper"),
 ]
+
+
+def test_what_a_program_has_decrypted_is_refused(machine):
+    """By label the inner file system is meant, by serial the locked disk."""
+    by_dislocker(machine)
+    machine.mount("loop0", "/mnt/a")
+
+    assert "inside BitLocker (/dev/loop0) on /mnt/x/dislocker-file" in obstacle(machine, "HD001")
+    assert "locked by BitLocker" in obstacle(machine, "WX11")
+
+
+def test_a_volume_of_zfs_is_refused(machine):
+    """It has no link to the disks below it."""
+    machine.layer("zd0", [], files={}, fs="ntfs", label="HD001")
+    machine.mount("zd0", "/mnt/a")
+
+    assert "inside a ZFS volume (/dev/zd0); the receiver" in obstacle(machine, "HD001")
 
 
 @pytest.mark.parametrize(("build", "name", "layers", "seen"), STACKS)
@@ -210,6 +234,8 @@ def test_what_is_not_a_disk_has_no_row(machine):
         ("sdb", 0),
         ("ram0", 8192),
         ("zram0", 8192),
+        ("mmcblk0boot1", 8192),
+        ("mtdblock0", 8192),
         ("sr0", 0x1FFFFF),
         ("fd0", 8),
     ]:

@@ -23,9 +23,11 @@ OTHER_DRIVE = "Correct fileSystem in the manifest, or use another drive."
 
 def fact(one: Unmounted) -> Fact | None:
     """What prevents a volume from being mounted as a drive; None if it only has to be mounted."""
-    for device in (one.device, *one.above):
+    if not stacks.is_plain(one.device.layers):
+        return checks.built(one.device)
+    for device in one.above:
         if not stacks.is_plain(device.layers):
-            return checks.built(device)
+            return checks.built(device, "carries")
     return _used(one) if one.used_by else _contents(one)
 
 

@@ -9,9 +9,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from daemon.drives import holders, resemblance, signature
+from daemon.drives import checks, holders, signature, stacks
 from daemon.drives.checks import check_usable
-from daemon.drives.drive import Drive, Unmounted
+from daemon.drives.drive import Drive, Unmounted, Volume
+from daemon.drives.recognition import absence, resemblance
 from daemon.errors import DriveError, ManifestError
 from daemon.jobs.job import Job, Pending, Rejected, Signed, Submitted, Submitting
 from daemon.preparation.pairing import Pairing
@@ -39,12 +40,11 @@ class DriveReport:
 
     def of(self, drive: Drive) -> str:
         """Return what a mounted drive will be used for or why not, and which processes use it."""
+        said = self._of(drive) + _below(drive)
         held = self.held.get(drive.mount_point)
-        return f"{self._of(drive)}; {holders.describe(held)}" if held else self._of(drive)
+        return f"{said}; {holders.describe(held)}" if held else said
 
     def _of(self, drive: Drive) -> str:
-        if drive.identity.trouble:
-            return f"not known: {printable(drive.identity.trouble)}"
         asked = [job for job in self.jobs if job.device_id in self._device_ids(drive)]
         return "; ".join(self._of_job(drive, job) for job in asked) or self._unasked(drive)
 
@@ -56,7 +56,8 @@ class DriveReport:
             return "; ".join(_prepared(device, job) for job in over)
         wanted = ", ".join(sorted({job.device_id for job in asked if job not in over}))
         waiting = f"a job waits for it as {printable(wanted)}; " if wanted else ""
-        return f"{waiting}not mounted: {_why_not_mounted(device)}"
+        why = _why_not_mounted(device, is_wanted=bool(wanted))
+        return f"{waiting}not mounted: {why}{_below(device)}"
 
     def _of_job(self, drive: Drive, job: Job) -> str:
         match job.state:
@@ -76,7 +77,12 @@ class DriveReport:
                 return f"for {printable(job.name)}"
 
     def _unasked(self, drive: Drive) -> str:
+        if drive.identity.trouble:
+            return f"not known: {printable(drive.identity.trouble)}"
         names = ", ".join(sorted(self._device_ids(drive)))
+        found = checks.unclear(drive)
+        if found and (names or drive.identity.signatures):
+            return f"cannot be used: {found.text}. {found.hint}"
         if names:
             return f"no manifest waits for {printable(names)}"
         return "it answers to no deviceId: no label, no serial, no entry under `devices`"
@@ -101,9 +107,19 @@ def _prepared(drive: Drive | Unmounted, job: Job) -> str:
     return f"prepared as {job.job_id}: safe to remove"
 
 
-def _why_not_mounted(device: Unmounted) -> str:
+def _below(volume: Volume) -> str:
+    """What a multipath or other mapped device is made of."""
+    layers = volume.device.layers
+    return f"; it is {stacks.describe(layers)}" if layers and stacks.is_plain(layers) else ""
+
+
+def _why_not_mounted(device: Unmounted, *, is_wanted: bool) -> str:
+    if found := absence.fact(device):
+        # No manifest asks for another file system than it has.
+        is_idle = found.code == "wrong-file-system" and not is_wanted
+        return found.text if is_idle else f"{found.text}. {found.hint}"
     if device.identity.file_system != "ntfs":
-        return f"it holds {device.identity.file_system or 'no file system'}"
+        return f"it holds {device.identity.file_system}"
     environment = programs.environment(os.environ.get("PATH"))
     if not (program := programs.find("ntfs-3g.probe", environment)):
         return "install ntfs-3g to learn whether it can be mounted"

@@ -9,15 +9,18 @@ from __future__ import annotations
 import errno
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from daemon.drives import stacks
 from daemon.errors import DriveError
-from daemon.system.file_systems import FILE_SYSTEMS
+from daemon.system.file_systems import FILE_SYSTEMS, NTFS_DRIVERS, NTFS_MOUNT_TYPES
 from daemon.system.printable import printable
 
 if TYPE_CHECKING:
-    from daemon.drives.drive import Drive
+    from daemon.drives.drive import Drive, Volume
+    from daemon.drives.identity import Identity
     from daemon.drives.sysfs import Device
 
 # fuse(4): the process that serves the file system has ended, or its connection was aborted.
@@ -25,17 +28,21 @@ DRIVER_DIED = frozenset({errno.ENOTCONN, errno.ECONNABORTED})
 CODES = {errno.ENOSPC: "drive-full", errno.EROFS: "read-only"}
 
 
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What is wrong with a volume, as "it ...", and what to do about it."""
+
+    text: str
+    hint: str
+    code: str
+
+
 def check_usable(drive: Drive, file_system: str) -> None:
     """Raise DriveError if the drive, as it is now, cannot take a SIGNATURE."""
-    if drive.identity.trouble:
-        raise DriveError(
-            f"the contents of {drive.describe()} are unknown: {drive.identity.trouble}",
-            "Make sure that udev is running, or that driveprep may read the device;"
-            " `driveprep doctor` checks both.",
-            code="drive-unidentified",
-        )
+    if fact := unclear(drive):
+        raise refusal(drive, fact)
     if not has_file_system(drive, file_system):
-        raise wrong_file_system(file_system, [drive], drive.identity.label or "DEVICEID")
+        raise wrong_file_system(file_system, [drive])
     if drive.is_covered:
         raise DriveError(
             f"{drive.describe()} is hidden: something else was mounted over it",
@@ -44,6 +51,65 @@ def check_usable(drive: Drive, file_system: str) -> None:
         )
     if obstacle := _read_only(drive):
         raise obstacle
+
+
+def refusal(volume: Volume, fact: Fact) -> DriveError:
+    """The error for a volume that cannot be used because of a fact."""
+    return DriveError(f"{volume.describe()} cannot be used: {fact.text}", fact.hint, code=fact.code)
+
+
+def unclear(drive: Drive) -> Fact | None:
+    """Why a mounted drive is not one known file system on a disk or partition; None if it is."""
+    if not stacks.is_plain(drive.device.layers):
+        return built(drive.device)
+    if names := _contradiction(drive):
+        return several_signatures(drive.device, names)
+    return unknown(drive.identity) if drive.identity.trouble else None
+
+
+def built(device: Device, verb: str = "is inside") -> Fact:
+    """A volume that is inside, or has on it, what is built on other devices.
+
+    The receiver gets only these others, and sees no file system there.
+    """
+    return Fact(
+        f"it {verb} {stacks.describe(device.layers)}; the receiver would see only"
+        f" {stacks.seen_below(device.layers)}",
+        "Use a drive whose file system is directly on the disk or on a partition of it.",
+        "stacked-drive",
+    )
+
+
+def several_signatures(device: Device, names: Sequence[str]) -> Fact:
+    """A volume on which something is left from an earlier use."""
+    return Fact(
+        f"it has the signatures of {' and '.join(map(printable, names))}",
+        f"`wipefs {shlex.quote(device.node)}` lists them; it only reads. One is left from an"
+        " earlier use, and other systems may not find the file system. A drive without data is"
+        " best made again by `driveprep format`; otherwise use another drive.",
+        "several-signatures",
+    )
+
+
+def unknown(identity: Identity) -> Fact:
+    """A volume about which nothing was found out, or that is empty."""
+    if identity.is_empty:
+        hint = "A drive without data is made ready by `driveprep format`."
+    else:
+        hint = "`sudo driveprep drives` can tell more; `driveprep doctor` checks udev and blkid."
+    text = f"its contents are unknown: {printable(identity.trouble)}"
+    return Fact(text, hint, "drive-unidentified")
+
+
+def _contradiction(drive: Drive) -> Sequence[str]:
+    """The signatures that contradict each other, or that contradict the type of the mount."""
+    superblock, mounted = drive.identity.file_system, drive.mount.mount_type
+    if drive.identity.signatures or not superblock:
+        return drive.identity.signatures
+    is_ntfs = mounted in NTFS_DRIVERS
+    if drive.identity.container or (is_ntfs and superblock != "ntfs"):
+        return (superblock, "ntfs" if mounted in NTFS_MOUNT_TYPES else mounted)
+    return ()
 
 
 def failed(verb: str, mount_point: str, error: OSError) -> DriveError:
@@ -70,27 +136,35 @@ def has_file_system(drive: Drive, file_system: str) -> bool:
     return drive.identity.file_system == superblock and drive.mount.mount_type in mount_types
 
 
-def wrong_file_system(file_system: str, drives: Sequence[Drive], device_id: str) -> DriveError:
-    """The error for drives without `file_system`, with the command that would create it."""
+def wrong_file_system(
+    file_system: str, drives: Sequence[Drive], how_to_make: str = ""
+) -> DriveError:
+    """The error for drives without `file_system`, with what would make it, if that is allowed."""
     found = "; ".join(
         f"{drive.describe()} has {drive.identity.file_system or 'an unknown file system'},"
         f" mounted as {drive.mount.mount_type}"
         for drive in drives
     )
-    make = _how_to_make(file_system, drives[0].device, shlex.quote(printable(device_id)))
     return DriveError(
         f"the manifest asks for {file_system}, but {found}",
-        f"Correct fileSystem in the manifest, or format the drive as {file_system}. That ERASES"
-        " everything on it, so driveprep never does it by itself:"
-        f" umount {_quoted(drives[0])} && {make}",
+        how_to_make or "Correct fileSystem in the manifest, or use another drive.",
         code="wrong-file-system",
     )
 
 
-def _how_to_make(file_system: str, device: Device, label: str) -> str:
+def how_to_make(file_system: str, drive: Drive, mounted: Sequence[Drive], device_id: str) -> str:
+    """What makes the file system. `mounted` are the drives on the same disk."""
+    label = shlex.quote(printable(device_id))
     if file_system == "NTFS":
-        return f"driveprep format {shlex.quote(device.disk_node or device.node)} {label}"
-    return f"mkfs.ext4 -L {label} {shlex.quote(device.node)}"
+        node = drive.device.disk_node or drive.device.node
+        make = f"driveprep format {shlex.quote(node)} {label}"
+    else:
+        make, mounted = f"mkfs.ext4 -L {label} {shlex.quote(drive.device.node)}", [drive]
+    unmount = "".join(f"umount {_quoted(one)} && " for one in mounted)
+    return (
+        f"Correct fileSystem in the manifest, or format the drive as {file_system}. That ERASES"
+        f" everything on it, so driveprep never does it by itself: {unmount}{make}"
+    )
 
 
 def _read_only(drive: Drive) -> DriveError | None:

@@ -46,10 +46,12 @@ class Volume:
         return f"{printable(self.device.node)} ({_names(self.identity)})"
 
 
+@dataclass(frozen=True, slots=True)
 class Unmounted(Volume):
-    """A volume that is present and could be mounted, but is not."""
+    """A volume that is present, but whose root is not mounted."""
 
-    __slots__ = ()
+    above: tuple[Device, ...] = ()  # what is built on it: LUKS, LVM, RAID, bcache
+    used_by: tuple[Mount, ...] = ()  # mounts of its folders, or as btrfs: none is a drive's root
 
 
 @dataclass(frozen=True, slots=True)

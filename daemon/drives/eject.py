@@ -11,9 +11,10 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from daemon.drives import mounts, resemblance, sysfs
-from daemon.drives.drive import Drive, Volume
+from daemon.drives import mounts, sysfs
+from daemon.drives.drive import Drive, Unmounted, Volume
 from daemon.drives.inventory import Drives
+from daemon.drives.recognition import resemblance
 from daemon.errors import DriveError
 from daemon.system import programs
 
@@ -71,6 +72,8 @@ def _why_not_power_off(drive: Drive, inventory: Drives) -> str:
         if other.device.disk == own and other.device.number != drive.device_number:
             if isinstance(other, Drive):
                 return f"another file system of the same disk is mounted ({other.describe()})"
+            if isinstance(other, Unmounted) and (other.used_by or other.above):
+                return f"another part of the same disk is in use ({other.describe()})"
             continue
         if other.device.disk != own and _shares_identity(drive, other):
             return f"{other.describe()} has the same serial or WWN"

@@ -47,9 +47,6 @@ MKFS = "mkfs.ntfs --quick --quiet"
 # UTF-16 units. NTFS allows 128, but libblkid, and therefore udev, reads the label from its record
 # without undoing the fixup at each sector's end, and so gets the 64th unit wrong.
 MAX_LABEL = 63
-SYSTEM_PLACES = frozenset(
-    {"/", "/usr", "/var", "/home", "/boot", "/boot/efi", "/boot/firmware", "/efi"}
-)
 UNTOUCHED = "Nothing was written to it."
 ERASED = "What was on it is lost, and it is not an NTFS drive yet: run the same command again."
 
@@ -63,14 +60,21 @@ def find(path: Path) -> Device:
     if not stat.S_ISBLK(found.st_mode):
         raise DriveError(f"{path} is not a disk", "Give a device node; `lsblk` lists the disks.")
     device = sysfs.read(found.st_rdev)
+    check_whole(device)
+    return device
+
+
+def check_whole(device: Device) -> None:
+    """Raise DriveError if the device is a partition, or is built on other devices."""
+    if device.is_gone or device.layers:
+        raise DriveError(
+            f"{device.node} is not a disk of its own", "`lsblk` shows what it is part of."
+        )
     if device.number != device.disk:
         raise DriveError(
             f"{device.node} is a partition, and only whole disks can be formatted",
             f"If all of {device.disk_node} may be erased, give {device.disk_node}.",
         )
-    if device.is_gone or sysfs.is_built(device):
-        raise DriveError(f"{path} is not a disk of its own", "`lsblk` shows what it is part of.")
-    return device
 
 
 def check_label(label: str) -> None:
@@ -99,7 +103,7 @@ def check_erasable(disk: Device, *, internal: bool) -> None:
     _check_unmounted(disk, _places(parts))
     if swaps := [part.node for part in parts if part.node in sysfs.swaps()]:
         raise DriveError(f"the machine swaps to {_listed(swaps)}", f"swapoff {swaps[0]}")
-    if others := [part.node for part in parts if part.disk != disk.number]:
+    if others := [part.node for part in parts if part.layers]:
         raise DriveError(
             f"{disk.node} is in use: {_listed(others)} (LUKS, LVM or RAID) is built on it",
             "Close that first; `lsblk` shows what it is.",
@@ -173,7 +177,7 @@ def make_ntfs(disk: Device, descriptor: int, label: str) -> Unmounted:
 
 
 def _check_unmounted(disk: Device, places: Sequence[str]) -> None:
-    if SYSTEM_PLACES.intersection(places):
+    if mounts.SYSTEM_PLACES.intersection(places):
         raise DriveError(f"{disk.node} holds the running system: {_listed(places)}")
     if places:
         commands = [f"umount {shlex.quote(printable(place))}" for place in reversed(places)]

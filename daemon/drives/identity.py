@@ -13,6 +13,37 @@ from dataclasses import dataclass
 
 Properties = Mapping[str, str]
 
+# libblkid's types that are not file systems -> what such a device is. A mount needs what is inside.
+CONTAINERS: Mapping[str, str] = {
+    "BitLocker": "locked by BitLocker",
+    "crypto_LUKS": "locked by LUKS encryption",
+    "cs_fvault2": "locked by FileVault encryption",
+    "linux_raid_member": "a part of a RAID",
+    "LVM2_member": "a part of LVM",
+    "zfs_member": "a part of ZFS",
+    "mpath_member": "one path of a multipath device",
+    "bcache": "a part of bcache",
+    "ceph_bluestore": "a part of Ceph",
+    "drbd": "a part of DRBD",
+    "stratis": "a part of Stratis",
+    "DM_integrity": "a part of dm-integrity",
+    "DM_verity_hash": "a part of dm-verity",
+    "swap": "swap space",
+    "swsuspend": "a hibernated system",
+}
+LOCKED = frozenset({"BitLocker", "crypto_LUKS", "cs_fvault2"})
+# Partitions that never have a file system (ID_PART_ENTRY_TYPE): Microsoft reserved, BIOS boot,
+# extended.
+RESERVED = frozenset(
+    {
+        "e3c9e316-0b5c-4db8-817d-f92df00215ae",
+        "21686148-6449-6e6f-744e-656564454649",
+        "0x5",
+        "0xf",
+        "0x85",
+    }
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -26,7 +57,26 @@ class Identity:
     wwn: str | None = None
     model: str | None = None
     by_udev: bool = False  # udev has described it; otherwise serial, wwn and model are unknown
+    signatures: tuple[str, ...] = ()  # what is on it where that is not one clear file system
+    is_reserved: bool = False  # a partition of a type that never has a file system
+    is_empty: bool = False  # the medium itself was read, and nothing was found
     trouble: str = ""  # why the file system is unknown; "" if the drive was asked and has answered
+
+    @property
+    def container(self) -> str:
+        """What it is a part of, or what locks it; "" if it is neither."""
+        name = self.file_system or ""
+        return CONTAINERS.get(name) or (name.endswith("_member") and f"a part of {name}") or ""
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether it has one file system, as far as was asked."""
+        return bool(self.file_system) and not self.container
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether nothing is known to be on it."""
+        return not self.file_system and not self.signatures
 
 
 def read(properties: Properties, disk: Properties, trouble: str = "") -> Identity:
@@ -42,6 +92,7 @@ def read(properties: Properties, disk: Properties, trouble: str = "") -> Identit
         wwn=both.get("ID_WWN") or None,
         model=(_encoded(both, "ID_MODEL") or "").strip() or None,
         by_udev="SUBSYSTEM" in properties,  # udev sets it for every device, blkid for none
+        is_reserved=properties.get("ID_PART_ENTRY_TYPE", "").lower() in RESERVED,
         trouble=trouble,
     )
 

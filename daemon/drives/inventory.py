@@ -7,7 +7,6 @@ Which drive a deviceId means is in `recognition`, what forbids its use is in `ch
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -17,13 +16,14 @@ from daemon.drives import mounts, sysfs
 from daemon.drives.checks import check_usable, failed
 from daemon.drives.drive import Drive, Unmounted
 from daemon.drives.identity import Identity
+from daemon.drives.present import Listing
 from daemon.drives.probes import Identities
 from daemon.errors import DriveError
 from daemon.system.printable import printable
 
 if TYPE_CHECKING:
     from daemon.drives.mounts import Mount
-    from daemon.drives.sysfs import Device
+    from daemon.drives.sysfs import Device, Listed
 
 PROBES_AT_ONCE = 8  # so that one drive that never answers does not delay the others
 
@@ -55,7 +55,7 @@ class Drives:
         self._remembered: dict[_Key, Identity] = {}
         self._present: dict[tuple[int, int | None, int], Identity] = {}  # not mounted
         self._disks: object = None  # the state of all disks when these devices were read:
-        self._devices: tuple[Device, ...] = ()
+        self._devices: tuple[Listed, ...] = ()
 
     def mounted(self, *, ask_again: bool = True) -> tuple[Drive, ...]:
         """Every mounted drive, each once, in the order of the mount table.
@@ -68,7 +68,7 @@ class Drives:
         now = self._steady()
         table = mounts.read()
         found: dict[_Key, tuple[Device, Mount]] = {}
-        for mount in _one_each(table):
+        for mount in mounts.roots(table):
             device = sysfs.read(mount.device_number)
             found[_key(device, mount)] = device, mount
         known = self._known(found.keys(), ask_again=ask_again)
@@ -82,35 +82,46 @@ class Drives:
         return tuple(drives)
 
     def present(self, *, ask_again: bool = True) -> tuple[Unmounted, ...]:
-        """The devices that could be mounted but are not, if anything is known about them.
+        """All that has a medium and is not mounted, so that each disk has a row; see `present`.
 
-        Without `ask_again`, only devices that were not there at the last call are asked.
+        Without `ask_again`, only devices are asked that were not there at the last call, or that
+        udev had not described.
         """
-        busy = {mount.device_number for mount in mounts.read()}
-        found, known = [], self._present
-        self._present = {}
-        for device in self._mountable():
-            if device.number in busy:
-                continue
+        table = mounts.read()
+        listing = Listing(self._with_medium(), table)
+        remembered, self._present = self._present, {}
+        found = []
+        for listed in listing.to_identify():
+            device = listed.device
             key = device.number, device.diskseq, device.size
-            identity = None if ask_again else known.get(key)
-            identity = identity or self._known_to_udev_or_probed(device)
+            identity = None if ask_again else self._described_by_now(remembered.get(key), device)
+            identity = identity or self._known_to_udev_or_probed(listed)
             self._present[key] = identity
-            if identity.file_system or identity.serial:
-                found.append(Unmounted(device, identity))
-        return tuple(found)
+            found.append((listed, identity))
+        return listing.rows(found)
 
-    def _mountable(self) -> tuple[Device, ...]:
-        """Return the devices that could be mounted; read again only if any disk has changed."""
+    def _with_medium(self) -> tuple[Listed, ...]:
+        """Return the devices with a medium; read again only if any disk has changed."""
         disks = sysfs.disks()
         if disks is None or disks != self._disks:
-            self._disks, self._devices = disks, tuple(sysfs.idle(()))
+            self._disks, self._devices = disks, tuple(sysfs.with_medium())
         return self._devices
 
-    def _known_to_udev_or_probed(self, device: Device) -> Identity:
-        # udev's answer is enough here, and does not wake a sleeping disk.
+    def _described_by_now(self, known: Identity | None, device: Device) -> Identity | None:
+        """What is remembered, unless udev has described the device since."""
+        if known is None or known.by_udev or self._identities.is_final(known):
+            return known
+        return self._identities.described(device.number, device.disk) or known
+
+    def _known_to_udev_or_probed(self, listed: Listed) -> Identity:
+        """udev's answer is enough here, and does not wake a sleeping disk, unless it is none."""
+        device = listed.device
         described = self._identities.described(device.number, device.disk)
-        return described or self._identities.probed(device.number, device.disk, device.node)
+        if described and (described.is_clear or listed.holders):
+            return described
+        if sysfs.is_slow_to_open(device):
+            return described or Identity(trouble="udev has not described it")
+        return self._identities.probed(device.number, device.disk, device.node)
 
     def verify(self, drive: Drive, file_system: str) -> Drive:
         """The drive as it is now, checked again. Raises DriveError if it changed or is unusable.
@@ -170,7 +181,7 @@ class Drives:
         if device.is_gone:
             return Identity(trouble="it was removed while mounted")
         identity = self._identities.described(device.number, device.disk)
-        if identity and identity.file_system:
+        if identity and identity.is_clear:
             return identity
         return self._identities.probed(device.number, device.disk, device.node)
 
@@ -217,22 +228,6 @@ def capacity(drive: Drive, seconds: float = 5.0) -> tuple[int, int]:
         "Unplug it and plug it in again; `dmesg` may show the cause.",
         code="drive-hung",
     )
-
-
-def _one_each(table: Sequence[Mount]) -> list[Mount]:
-    """One mount for each block device: reachable before covered, writable before read-only."""
-    by_device: dict[int, list[Mount]] = {}
-    for mount in table:
-        # Major 0 is not a device (network, memory, overlay, btrfs); a root other than "/" is a
-        # bind mount of a folder.
-        if os.major(mount.device_number) and mount.root == "/":
-            by_device.setdefault(mount.device_number, []).append(mount)
-    return [
-        min(same, key=lambda mount: (mounts.is_covered(mount, table), mount.is_read_only))
-        if len(same) > 1
-        else same[0]
-        for same in by_device.values()
-    ]
 
 
 def _same_place(drive: Drive, table: Sequence[Mount]) -> Mount:

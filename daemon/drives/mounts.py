@@ -32,6 +32,10 @@ REMOTE = frozenset({
     "9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "glusterfs", "gpfs", "lustre",
     "ncpfs", "nfs", "nfs4", "orangefs", "prl_fs", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs",
 })  # fmt: skip
+# Where the running system has its own file systems.
+SYSTEM_PLACES = frozenset(
+    {"/", "/usr", "/var", "/home", "/boot", "/boot/efi", "/boot/firmware", "/efi"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,45 @@ def is_remote(path: Path) -> bool:
     return longest is not None and (
         longest.mount_type in REMOTE or longest.mount_type.partition(".")[0] == "fuse"
     )
+
+
+def roots(table: Sequence[Mount]) -> list[Mount]:
+    """One mount for each block device: reachable before covered, writable before read-only."""
+    by_device: dict[int, list[Mount]] = {}
+    for mount in table:
+        if _is_root(mount):
+            by_device.setdefault(mount.device_number, []).append(mount)
+    return [
+        min(same, key=lambda mount: (is_covered(mount, table), mount.is_read_only))
+        if len(same) > 1
+        else same[0]
+        for same in by_device.values()
+    ]
+
+
+def without_root(
+    table: Sequence[Mount], number_of: Callable[[str], int | None]
+) -> dict[int, list[Mount]]:
+    """The mounts that use a block device although its root is not mounted as such, by device.
+
+    These are folders of it, and file systems with a device number of their own, such as btrfs,
+    whose source alone leads to the device: `number_of` is asked about that.
+    """
+    with_root = {mount.device_number for mount in table if _is_root(mount)}
+    found: dict[int, list[Mount]] = {}
+    for mount in table:
+        number: int | None = mount.device_number
+        if not os.major(mount.device_number):
+            number = number_of(mount.source) if mount.source.startswith("/dev/") else None
+        if number is not None and number not in with_root:
+            found.setdefault(number, []).append(mount)
+    return found
+
+
+def _is_root(mount: Mount) -> bool:
+    # Major 0 is not a device (network, memory, overlay, btrfs); a root other than "/" is a bind
+    # mount of a folder.
+    return bool(os.major(mount.device_number)) and mount.root == "/"
 
 
 def is_covered(mount: Mount, table: Sequence[Mount]) -> bool:

@@ -24,8 +24,8 @@ MAX_SIGNATURE_BYTES = 64 * 1024  # the service's text has about 100
 MAX_TWINS = 10  # names that are listed; there can be 2 ** 9
 DAMAGED = (
     "A power cut can leave the name of a file in its folder but not in its own record (NTFS). Let"
-    " Windows check the drive (`chkdsk /f`), or make it again with `driveprep format`, which"
-    " ERASES it."
+    " Windows check the drive (`chkdsk /f`). A drive without data is best made again by `driveprep"
+    " format`."
 )
 PROOF = FILE_NAME.encode() * 456  # 4,104 bytes: more than NTFS stores in a file's own record
 

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from daemon.drives import resemblance, signature
+from daemon.drives import signature
 from daemon.drives.checks import check_usable
 from daemon.drives.drive import Drive
 from daemon.drives.inventory import Drives
+from daemon.drives.recognition import resemblance
 from daemon.errors import DriveError
 from daemon.jobs.job import Job, Rejected, Signed, Submitted
 from daemon.jobs.journal import Journal

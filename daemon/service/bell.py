@@ -6,6 +6,7 @@ import enum
 import os
 import select
 from collections import deque
+from collections.abc import Callable
 
 
 class Ring(enum.Flag):
@@ -15,10 +16,11 @@ class Ring(enum.Flag):
     MOUNTS = enum.auto()  # the kernel's mount table
     SPOOL = enum.auto()  # something in pending/
     CONFIG = enum.auto()  # config.yml, or SIGHUP
+    DISKS = enum.auto()  # a disk or its medium came, went or was described by udev
     WORK = enum.auto()  # a worker came to its end
     TIMER = enum.auto()  # time has passed: events can be lost
     STOP = enum.auto()  # SIGTERM or SIGINT
-    ALL = MOUNTS | SPOOL | CONFIG | WORK | TIMER
+    ALL = MOUNTS | DISKS | SPOOL | CONFIG | WORK | TIMER
 
 
 class Bell:
@@ -31,10 +33,18 @@ class Bell:
         self._heard = Ring.NOTHING
         self._poll = select.poll()
         self._poll.register(self._counter, select.POLLIN)
+        self._listened = -1
+        self._take: Callable[[], bool] = bool
 
     def watch(self, descriptor: int) -> None:
         """Let the kernel ring MOUNTS: proc(5) raises POLLPRI when the mount table changes."""
         self._poll.register(descriptor, select.POLLPRI)
+
+    def listen(self, descriptor: int, take: Callable[[], bool]) -> None:
+        """Let messages ring DISKS. `take` takes those that have come, and says whether to ring."""
+        self._listened = descriptor
+        self._take = take
+        self._poll.register(descriptor, select.POLLIN)
 
     def ring(self, what: Ring) -> None:
         """Signal that something may have changed. Safe to repeat; a hundred rings count as one."""
@@ -57,6 +67,8 @@ class Bell:
         for descriptor, _ in self._poll.poll(max(0.0, seconds) * 1000):
             if descriptor == self._counter:
                 os.eventfd_read(self._counter)
+            elif descriptor == self._listened:
+                self._heard |= Ring.DISKS if self._take() else Ring.NOTHING
             else:
                 self._heard |= Ring.MOUNTS
         while self._rung:

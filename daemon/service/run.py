@@ -17,6 +17,7 @@ from daemon.service.bell import Bell, Ring
 from daemon.service.build import Outside, build
 from daemon.service.reload import Sources, first_config, reload
 from daemon.spool.spool import Spool
+from daemon.system.uevents import BlockEvents
 from daemon.system.watch import Watch
 
 # A fixed name: it is part of the interface and does not follow the file.
@@ -52,6 +53,9 @@ def run(path: Path) -> None:
         stack.callback(journal.close)
         mount_table = stack.enter_context(MountTable())
         bell.watch(mount_table.fileno())
+        events = stack.enter_context(BlockEvents())
+        if (descriptor := events.fileno()) is not None:
+            bell.listen(descriptor, events.take)
         watch = _watch(bell, spool, polled=is_remote)
         stack.callback(watch.stop)
         journal.publish(folder="polled" if watch.is_polled else "watched", limit=watch.limit)

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 
 from daemon.drives.drive import Drive, Unmounted
 from daemon.drives.inventory import Drives
-from daemon.drives.recognition import Recognition
-from daemon.drives.resemblance import Spellings
+from daemon.drives.recognition import Recognition, absence
+from daemon.drives.recognition.resemblance import Spellings
 from daemon.jobs.worklist import Worklist
 from daemon.preparation.pairing import Pairing
 from daemon.service.bell import Ring
@@ -20,6 +20,7 @@ class Survey:
         self._inventory = drives
         self._drives: Sequence[Drive] = ()
         self._present: Sequence[Unmounted] = ()  # devices that could be mounted
+        self._is_waited_for = False  # whether a job waited for a drive at the last scan
         # Of the drives at the last choice, what the obstacles of absent drives name:
         self._troubled: frozenset[tuple[str, str]] = frozenset()
         self._undescribed: frozenset[str] = frozenset()  # nodes of those that udev says nothing of
@@ -29,14 +30,18 @@ class Survey:
 
     def refresh(self, ring: Ring, jobs: Worklist) -> None:
         """Scan again if `ring` concerns the drives. Without jobs, a timer alone causes no scan."""
-        self._pending |= ring & (Ring.MOUNTS | Ring.TIMER)
+        self._pending |= ring & (Ring.MOUNTS | Ring.DISKS | Ring.TIMER)
         reasons = self._pending if jobs else self._pending & Ring.MOUNTS
         if reasons:
-            self._drives = self._inventory.mounted(ask_again=Ring.TIMER in reasons)
-        if reasons:
-            # Ambiguity is judged over all drives: a twin need not be mounted.
+            # A message of udev can complete what is known of a drive.
+            ask_again = bool(reasons & (Ring.DISKS | Ring.TIMER))
+            self._drives = self._inventory.mounted(ask_again=ask_again)
+        # Ambiguity is judged over all drives: a twin need not be mounted.
+        is_waited_for = bool(jobs.names)
+        if reasons or is_waited_for != self._is_waited_for:
             ask_again = Ring.TIMER in reasons
-            self._present = self._inventory.present(ask_again=ask_again) if jobs.names else ()
+            self._present = self._inventory.present(ask_again=ask_again) if is_waited_for else ()
+        self._is_waited_for = is_waited_for
         self._pending &= ~reasons
 
     @property
@@ -57,10 +62,9 @@ class Survey:
         for device_id in changed:
             self._respell(device_id, pairing)
         news = pairing.here().union(changed, self._mapped_news(pairing), self._similar_news())
+        volumes = [*self._drives, *self._present]
         troubled = frozenset(
-            (drive.device_node, drive.identity.trouble)
-            for drive in self._drives
-            if drive.identity.trouble
+            absence.unreadable(one) for one in volumes if absence.is_unreadable(one)
         )
         is_news, self._troubled = troubled != self._troubled, troubled
         return set(pairing.names) if is_news else news
@@ -73,9 +77,8 @@ class Survey:
 
     def _mapped_news(self, pairing: Pairing) -> set[str]:
         """Return the names under `devices` if the drives without udev's description changed."""
-        undescribed = frozenset(
-            drive.device_node for drive in self._drives if not drive.identity.by_udev
-        )
+        volumes = [*self._drives, *self._present]
+        undescribed = frozenset(one.device.node for one in volumes if not one.identity.by_udev)
         is_news, self._undescribed = undescribed != self._undescribed, undescribed
         mapped = pairing.recognition.devices
         return {one for one in mapped if one in pairing.names} if is_news else set()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-NTFS_MOUNT_TYPES = frozenset(
-    # fuseblk is any FUSE driver on a block device: ntfs-3g, but also exFAT's.
-    {"fuseblk", "ntfs3", "ntfs", "ntfs-3g", "fuse.ntfs-3g", "fuseblk.ntfs-3g", "ufsd"}
-)
+# These drivers mount nothing but NTFS.
+NTFS_DRIVERS = frozenset({"ntfs3", "ntfs", "ntfs-3g", "fuse.ntfs-3g", "fuseblk.ntfs-3g"})
+# fuseblk is any FUSE driver on a block device: ntfs-3g, but also exFAT's. ufsd mounts HFS+, too.
+NTFS_MOUNT_TYPES = NTFS_DRIVERS | {"fuseblk", "ufsd"}
 
 # The manifest's word -> the type in the superblock, and the types that a mount of it can have. The
 # export reference allows these two file systems; other pages of the guide list more.

@@ -141,9 +141,12 @@ def test_only_a_whole_disk_is_found(machine, tmp_path):
     for path in (machine.table, Path("/dev/null")):
         with pytest.raises(DriveError, match="is not a disk"):
             formatting.find(path)
-    assert sysfs.is_built(disk(0)) is False
     machine.device(50, "virtual/block/dm-0", on=1)
-    assert sysfs.is_built(disk(50)) is True
+    with pytest.raises(DriveError, match="is not a disk of its own"):
+        formatting.check_whole(disk(50))
+    with pytest.raises(DriveError, match="sda1 is a partition"):
+        formatting.check_whole(disk(1))
+    formatting.check_whole(disk(0))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from pairs import drive
 
-from daemon.drives.checks import check_usable
+from daemon.drives.checks import check_usable, how_to_make
 from daemon.errors import DriveError
 
 GOOD = drive("HD001")
@@ -51,8 +51,19 @@ def test_each_reason_has_its_own_code(changes, code, words):
 
 def test_the_command_for_the_wrong_file_system():
     """It is complete, and safe to paste whatever the mount point is called."""
-    mount = replace(GOOD.mount, mount_point="/media/my disk; reboot")
+    one = replace(GOOD, mount=replace(GOOD.mount, mount_point="/media/my disk; reboot"))
 
-    hint = refusal(replace(GOOD, mount=mount), "EXT4").hint
+    hints = [how_to_make(name, one, [one, GOOD], "HD001") for name in ("EXT4", "NTFS")]
 
-    assert hint.endswith("umount '/media/my disk; reboot' && mkfs.ext4 -L HD001 /dev/sd1")
+    assert hints[0].endswith("umount '/media/my disk; reboot' && mkfs.ext4 -L HD001 /dev/sd1")
+    assert hints[1].endswith(
+        "umount '/media/my disk; reboot' && umount /media/1 && driveprep format /dev/sd1 HD001"
+    )
+
+
+def test_erasing_is_not_advised_where_nothing_is_known_about_the_rest_of_the_disk():
+    """The check just before use sees one volume alone."""
+    hint = refusal(GOOD, "EXT4").hint
+
+    assert "mkfs" not in hint
+    assert "format" not in hint

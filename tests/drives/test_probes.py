@@ -37,19 +37,24 @@ def test_a_label_that_mkfs_removed_is_gone():
 
 def test_udev_counts_if_there_are_no_device_nodes():
     """In a sandbox with PrivateDevices, blkid cannot read the device."""
-    ask = Identities(udev=lambda number: {**UDEV, **NTFS}, blkid=lambda node: {})
+    ask = Identities(udev=lambda number: {**UDEV, **NTFS}, blkid=lambda node: None)
 
     assert ask.probed(1, 1, "/dev/sdb1").label == "A B"
 
 
 def test_a_drive_without_an_answer_is_reported():
-    """If neither udev nor blkid knows the drive, its identity says so."""
-    ask = Identities(udev=lambda number: {}, blkid=lambda node: {})
+    """What was asked is said: the medium itself, udev alone, or neither."""
+    read_it = Identities(udev=lambda number: {}, blkid=lambda node: {})
+    in_a_sandbox = Identities(udev=lambda number: UDEV, blkid=lambda node: None)
+    nobody = Identities(udev=lambda number: {}, blkid=lambda node: None)
 
-    assert ask.described(1, 1) is None
-    assert ask.probed(1, 1, "/dev/sdb1").trouble == (
-        "neither udev nor blkid finds a file system on /dev/sdb1"
+    assert read_it.described(1, 1) is None
+    empty, unread, unknown = (
+        ask.probed(1, 1, "/dev/sdb1") for ask in (read_it, in_a_sandbox, nobody)
     )
+    assert (empty.trouble, empty.is_empty) == ("no file system is found on /dev/sdb1", True)
+    assert (unread.trouble, unread.is_empty) == ("udev knows no file system on /dev/sdb1", False)
+    assert unknown.trouble == "neither udev nor blkid knows a file system on /dev/sdb1"
 
 
 def test_an_identity_is_final_once_udev_has_answered(tmp_path, monkeypatch):
@@ -75,7 +80,7 @@ def test_blkid_finds_nothing_on_a_missing_device(tmp_path, monkeypatch):
     """Without a device node there is no error, and no child process is started."""
     monkeypatch.setattr(programs.Abandonable, "run", None)
 
-    assert Blkid().properties(str(tmp_path / "none")) == {}
+    assert Blkid().properties(str(tmp_path / "none")) is None
 
 
 def test_blkid_finds_nothing_in_an_empty_file(tmp_path):
@@ -94,7 +99,7 @@ def test_a_machine_without_blkid_has_udev(tmp_path, monkeypatch):
 
     for program in ("driveprep-no-such-program", str(broken)):
         monkeypatch.setattr(probes, "BLKID", [program])
-        assert Blkid().properties(str(node)) == {}
+        assert Blkid().properties(str(node)) is None
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from daemon.drives.drive import Unmounted
 from daemon.drives.identity import Identity
 from daemon.drives.recognition import Recognition
-from daemon.drives.resemblance import compare, nearly
+from daemon.drives.recognition.resemblance import compare, nearly
 from daemon.drives.sysfs import Device
 
 DEVICE = Device(2049, "/dev/sdb1", 2048, 1, 10**9, is_write_protected=False)

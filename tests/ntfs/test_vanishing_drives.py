@@ -103,7 +103,7 @@ def test_pulled_while_in_doubt(plug, service, start):
     wait_until("the job is looked for", lambda: not service.faults.pending())
 
     torn_out(drive)
-    waits(daemon, drive, "no mounted drive")
+    waits(daemon, drive, "present but not mounted")
     mount(drive)
 
     prepared_once(service, daemon, drive.mount_point, drive.label)
@@ -143,6 +143,7 @@ def test_a_twin_at_the_same_mount_point(plug, service, start):
     daemon = start(validate_on_drop=False)
     in_the_middle(service, daemon, drive)
 
+    detach(drive.image, wait=False)  # as long as it is there, too, both match
     torn_out(drive)
     twin.device = attach(twin.image)
     twin.mount_point = drive.mount_point
@@ -152,6 +153,8 @@ def test_a_twin_at_the_same_mount_point(plug, service, start):
     assert os.listdir(twin.mount_point) == []
     twin.pull()
     assert os.listdir(drive.mount_point) == []
+    wait_until("the loop device is free", lambda: not drivers_of(drive))
+    drive.device = attach(drive.image)
     mount(drive)
     prepared_once(service, daemon, drive.mount_point, drive.label)
 

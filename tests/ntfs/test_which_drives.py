@@ -90,7 +90,7 @@ def test_a_bind_mount_of_a_subfolder(plug, service, start, tmp_path):
     subprocess.run(["umount", drive.mount_point], check=True)
     daemon = start()
     daemon.drop(drive.label)
-    daemon.obstacle(drive.label, "no mounted drive")
+    daemon.obstacle(drive.label, drive.device, "only its folder /folder is mounted")
     look_again(service, daemon, plug)
     assert not jobs_for(service, drive.label)
     assert os.listdir(tmp_path / "bound") == []

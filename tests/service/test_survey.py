@@ -9,7 +9,7 @@ from daemon.drives.identity import Identity
 from daemon.drives.mounts import Mount
 from daemon.drives.recognition import Recognition
 from daemon.drives.sysfs import Device
-from daemon.jobs.job import Job, Pending, Rejected, Submitted
+from daemon.jobs.job import Job, Pending, Rejected, Submitted, Submitting
 from daemon.jobs.worklist import Worklist
 from daemon.service.bell import Ring
 from daemon.service.survey import Survey
@@ -76,6 +76,27 @@ def test_what_is_not_mounted_is_asked_with_each_scan_for_a_job_that_waits(survey
     survey.refresh(Ring.MOUNTS, Worklist([WAITING]))
 
     assert asked.questions == ["mounted, again", "present, again", "mounted", "present"]
+
+
+def test_a_job_that_comes_to_wait_is_told_what_is_not_mounted(survey, asked):
+    """It was in doubt at the last scan; what is not mounted was of no interest then."""
+    in_doubt = replace(SUBMITTED, state=Submitting(1.0, "https://service", "AKIA", {}))
+    survey.refresh(Ring.TIMER, Worklist([in_doubt]))
+
+    survey.refresh(Ring.WORK, Worklist([SUBMITTED]))
+    survey.refresh(Ring.WORK, Worklist([SUBMITTED]))
+
+    assert asked.questions == ["mounted, again", "present"]
+
+
+def test_a_disk_that_comes_or_goes_is_a_reason_to_ask(survey, asked):
+    """What is not final is asked again: udev may have described a drive."""
+    survey.refresh(Ring.DISKS, Worklist())
+    assert asked.questions == []
+
+    survey.refresh(Ring.NOTHING, Worklist([WAITING]))
+
+    assert asked.questions == ["mounted, again", "present"]
 
 
 def test_nothing_is_asked_for_jobs_that_wait_for_no_drive(survey, asked):

@@ -11,19 +11,19 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
-from daemon.drives import resemblance
-from daemon.drives.checks import has_file_system, wrong_file_system
+from daemon.drives.checks import has_file_system, unclear
 from daemon.drives.drive import Drive, Unmounted, Volume
+from daemon.drives.recognition import absence, resemblance
+from daemon.drives.recognition.absence import listed, no_file_system
 from daemon.errors import DriveAbsentError, DriveError
-from daemon.system.file_systems import FILE_SYSTEMS
 from daemon.system.printable import printable
 
 if TYPE_CHECKING:
     from daemon.drives.identity import Identity
 
-MOUNTABLE = frozenset(superblock for superblock, _ in FILE_SYSTEMS.values())
 Devices = Mapping[str, Mapping[str, str]]  # deviceId -> {label, serial, wwn, uuid, partuuid}
 
 
@@ -34,12 +34,12 @@ class Recognition:
     devices: Devices = field(default_factory=dict)
     require_mapping: bool = False  # whether only deviceIds with an entry can match a drive
 
-    def device_ids(self, drive: Drive | Unmounted) -> frozenset[str]:
+    def device_ids(self, drive: Volume) -> frozenset[str]:
         """Return every deviceId that matches the drive."""
         candidates = {*self.devices, drive.identity.label or "", drive.identity.serial or ""}
         return frozenset(one for one in candidates if self.matches(drive, one))
 
-    def matches(self, drive: Drive | Unmounted, device_id: str) -> bool:
+    def matches(self, drive: Volume, device_id: str) -> bool:
         """Return whether the drive is recognised as `device_id`."""
         identity = drive.identity
         if device_id in self.devices:
@@ -68,39 +68,63 @@ class Recognition:
         present = tuple(present)
         matching = [drive for drive in drives if self.matches(drive, device_id)]
         if not matching:
-            raise self.explain_absent(device_id, drives, present)
+            raise self.explain_absent(device_id, drives, present, file_system)
         self._check_one_disk(device_id, matching, present)
-        fitting = [drive for drive in matching if has_file_system(drive, file_system)]
+        fitting = [
+            drive
+            for drive in matching
+            if has_file_system(drive, file_system) and not unclear(drive)
+        ]
         if len(fitting) > 1:
             raise _ambiguous(device_id, fitting)
         if not fitting:
-            siblings = [one for one in present if one.device.disk == matching[0].device.disk]
-            raise _no_file_system(file_system, matching, siblings, device_id)
+            disk = matching[0].device.disk
+            on_disk = [one for one in (*drives, *present) if one.device.disk == disk]
+            is_meant = partial(self.matches, device_id=device_id)
+            raise no_file_system(device_id, file_system, matching, on_disk, is_meant)
         matches = self.device_ids(fitting[0]) - {device_id}
         if others := sorted(one for one in matches if one in waiting):
             raise _shared(fitting[0], [device_id, *others])
         return fitting[0]
 
     def explain_absent(
-        self, device_id: str, drives: Iterable[Drive], present: Iterable[Unmounted] = ()
+        self,
+        device_id: str,
+        drives: Iterable[Drive],
+        present: Iterable[Unmounted] = (),
+        file_system: str | None = None,
     ) -> DriveError:
-        """Return the reason why no mounted drive matches `device_id`, to raise or to show."""
-        name, present = printable(device_id), tuple(present)
+        """Return the reason why no mounted drive matches `device_id`, to raise or to show.
+
+        Every volume is named that could be the one, because it cannot be read.
+        """
+        present = tuple(present)
         unmounted = [one for one in present if self.matches(one, device_id)]
         if len({one.device.disk for one in unmounted}) > 1:
             return _ambiguous(device_id, unmounted)
         if unmounted:
-            return DriveError(
-                f"{name} is present but not mounted: {_listed(unmounted)}",
-                _how_to_mount(unmounted),
-                code="not-mounted",
-            )
-        drives = tuple(drives)
-        reason = f"no mounted drive matches {name}{_unidentified(drives)}"
-        hint = self._how_recognised(device_id) + self._without_udev(device_id, drives)
-        if near := resemblance.nearly(device_id, [*drives, *present]):
+            return absence.not_mounted(device_id, unmounted, file_system)
+        volumes: list[Volume] = [*drives, *present]
+        unknown = [one for one in volumes if self._could_be(one, device_id)]
+        clauses = dict(map(absence.unreadable, unknown))
+        reason = "; ".join([f"no mounted drive matches {printable(device_id)}", *clauses])
+        hint = self._how_recognised(device_id) + self._without_udev(device_id, volumes)
+        hint = " ".join([hint, *filter(None, dict.fromkeys(clauses.values()))])
+        if near := resemblance.nearly(device_id, volumes):
             return DriveError(reason + _near(near), hint + _lines(near), code="nearly-fits")
         return DriveAbsentError(reason, hint, code="drive-absent")
+
+    def _could_be(self, volume: Volume, device_id: str) -> bool:
+        """Return whether a volume that cannot be read may be the one: nothing known differs."""
+        if not absence.is_unreadable(volume):
+            return False
+        required = self.devices.get(device_id)
+        if required is None:
+            return not self.require_mapping
+        return all(
+            _value(volume.identity, key) is None or _has(volume.identity, key, value)
+            for key, value in required.items()
+        )
 
     def _check_one_disk(
         self, device_id: str, matching: Sequence[Drive], present: Iterable[Unmounted]
@@ -124,11 +148,11 @@ class Recognition:
             " `devices` in config.yml. `driveprep drives` lists the drives."
         )
 
-    def _without_udev(self, device_id: str, drives: Iterable[Drive]) -> str:
-        undescribed = [drive for drive in drives if not drive.identity.by_udev]
+    def _without_udev(self, device_id: str, volumes: Iterable[Volume]) -> str:
+        undescribed = [one for one in volumes if not one.identity.by_udev]
         if not undescribed or not {"serial", "wwn"} & self.devices.get(device_id, {}).keys():
             return ""
-        return f" Only udev knows serial and wwn, and it has not described {_listed(undescribed)}."
+        return f" Only udev knows serial and wwn, and it has not described {listed(undescribed)}."
 
 
 def _near(near: Sequence[tuple[Volume, str]]) -> str:
@@ -140,55 +164,9 @@ def _lines(near: Sequence[tuple[Volume, str]]) -> str:
     return f" If that drive is meant, write below `devices:` in config.yml: {lines}"
 
 
-def _unidentified(drives: Iterable[Drive]) -> str:
-    unknown = [
-        f"{drive.describe()} could not be identified ({drive.identity.trouble})"
-        for drive in drives
-        if drive.identity.trouble
-    ]
-    return "".join(f"; {one}" for one in unknown)
-
-
-def _how_to_mount(unmounted: Sequence[Unmounted]) -> str:
-    """Return what mounts one of these volumes of one disk; only advice that can work."""
-    for one in unmounted:
-        if one.identity.file_system in MOUNTABLE:
-            return f"Mount it in the desktop, or with: udisksctl mount -b {one.device.node}"
-    if any(one.identity.file_system == "BitLocker" for one in unmounted):
-        return "It is locked by BitLocker: decrypt it in Windows, or use another drive."
-    return "It has no file system that can be used; `sudo driveprep drives` shows what is on it."
-
-
-def _no_file_system(
-    file_system: str, matching: Sequence[Drive], siblings: Sequence[Unmounted], device_id: str
-) -> DriveError:
-    """Return why none of the mounted volumes of a disk can be used.
-
-    Erasing is never advised while the file system is, or may be, on another partition.
-    """
-    superblock, _ = FILE_SYSTEMS[file_system]
-    for one in siblings:
-        if one.identity.file_system == superblock:
-            return DriveError(
-                f"the {file_system} partition {one.describe()} of {printable(device_id)} is not"
-                " mounted",
-                _how_to_mount([one]),
-                code="not-mounted",
-            )
-    unknown = [one for one in siblings if one.identity.file_system in {None, "BitLocker"}]
-    if unknown:
-        return DriveError(
-            f"the manifest asks for {file_system}; {_listed(matching)} does not have it, and what"
-            f" is on {_listed(unknown)} is not known",
-            "`sudo driveprep drives` shows what is on the disk.",
-            code="wrong-file-system",
-        )
-    return wrong_file_system(file_system, matching, device_id)
-
-
 def _ambiguous(device_id: str, drives: Sequence[Drive | Unmounted]) -> DriveError:
     return DriveError(
-        f"{len(drives)} drives match {printable(device_id)}: {_listed(drives)}",
+        f"{len(drives)} drives match {printable(device_id)}: {listed(drives)}",
         "Unplug all but the right one, or tell them apart by uuid or partuuid under `devices`"
         " in config.yml.",
         code="ambiguous-drive",
@@ -206,25 +184,28 @@ def _shared(drive: Drive, device_ids: Sequence[str]) -> DriveError:
 
 
 def _has(identity: Identity, key: str, value: str) -> bool:
+    found = _value(identity, key)
+    if key in {"label", "serial"}:
+        return found == value
+    return _digits(found) == _digits(value) != ""
+
+
+def _value(identity: Identity, key: str) -> str | None:
     match key:
         case "label":
-            return identity.label == value
+            return identity.label
         case "serial":
-            return identity.serial == value
+            return identity.serial
         case "wwn":
-            return _digits(identity.wwn) == _digits(value) != ""
+            return identity.wwn
         case "uuid":
-            return _digits(identity.uuid) == _digits(value) != ""
+            return identity.uuid
         case "partuuid":
-            return _digits(identity.part_uuid) == _digits(value) != ""
+            return identity.part_uuid
         case _:
-            return False
+            return None
 
 
 def _digits(number: str | None) -> str:
     # lsblk, udev, Windows and the drive's own sticker differ in case, hyphens, spaces and 0x.
     return re.sub(r"[-\s]", "", number or "").lower().removeprefix("0x")
-
-
-def _listed(drives: Iterable[Drive | Unmounted]) -> str:
-    return "; ".join(drive.describe() for drive in drives)

@@ -28,6 +28,7 @@ COMMANDS: tuple[click.Command, ...] = (
     service_commands.restore,
     service_commands.emulator,
     service_commands.demo,
+    manifest_commands.new,
     manifest_commands.check,
     manifest_commands.submit,
     manifest_commands.retry,

@@ -1,4 +1,4 @@
-"""Manifests before they are jobs: check, submit, retry."""
+"""Manifests before they are jobs: new, check, submit, retry."""
 # ruff: noqa: PLC0415 - modules are imported where they are used: `--help` must not wait for them
 
 from __future__ import annotations
@@ -23,6 +23,45 @@ from daemon.errors import ConfigError, DriveprepError, ManifestError, ManifestRe
 if TYPE_CHECKING:
     from daemon.config.loading import Config
     from daemon.manifest.rules import Manifest
+
+DEVICES_HELP = "The deviceIds, such as HD001..HD040. Several are separated by commas."
+LISTING_HELP = "A list that a spreadsheet saved, with a column deviceId."
+
+
+@click.command()
+@with_config
+@click.option("--device", "ranges", metavar="RANGE", multiple=True, help=DEVICES_HELP)
+@click.option(
+    "--csv", "listing", type=click.Path(path_type=Path, dir_okay=False), help=LISTING_HELP
+)
+@click.option(
+    "--into", type=click.Path(path_type=Path, file_okay=False), help="The folder to write to."
+)
+@click.option("--submit", "drop", is_flag=True, help="Drop them into pending/.")
+@click.argument("template", type=click.Path(path_type=Path, dir_okay=False))
+def new(
+    config_path: Path,
+    ranges: tuple[str, ...],
+    listing: Path | None,
+    into: Path | None,
+    drop: bool,
+    template: Path,
+) -> None:
+    """Make a manifest for each drive of a list or range from TEMPLATE: all of them, or none.
+
+    In the list, the other columns are dotted keys, such as returnAddress.city or
+    operations[0].exportBucket, whose values replace those of the template; an empty cell leaves
+    the template's value.
+    """
+    from daemon.cli.manifests import making
+
+    if bool(ranges) == bool(listing):
+        raise click.UsageError("name the drives: --device HD001..HD040, or --csv LIST.csv")
+    if bool(into) == drop:
+        raise click.UsageError("say where the manifests belong: --into FOLDER, or --submit")
+    rows = read(listing) if listing else ranges
+    source = making.Source(str(template), read(template), str(listing or "--device"), rows)
+    making.run(source, into, lambda: settings(config_path))
 
 
 @click.command()

@@ -39,6 +39,7 @@ as_json = click.option(
 # What click cannot know about arguments; scripts/manual prints it.
 ARGUMENTS = {
     "JOB": "A JobId or a deviceId. A deviceId means its open job, or else its newest one.",
+    "TEMPLATE": "A manifest from which others are made; it may have placeholders.",
     "COPY": "A copy of the journal.",
     "FILE": "A manifest.",
     "FILES": "Manifests. Without any, only the configuration is checked.",

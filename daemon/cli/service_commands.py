@@ -156,6 +156,6 @@ def emulator(
 @click.command()
 def demo() -> None:
     """Show the main job on a real NTFS image: emulator, daemon, manifest, drive (root)."""
-    from daemon.cli import demo as story
+    from daemon.cli.demo import story
 
     story.run()

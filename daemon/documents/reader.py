@@ -157,7 +157,8 @@ class _Reading:
         rest = self._text.copied(end.line)[end.column :].lstrip()
         is_plain = event.style in {None, ""}
         comment = rest if is_plain and rest.startswith("#") else ""
-        return Scalar(event.value, *self._text.place(mark), is_plain, comment)
+        behind = self._text.place(end)[:2]
+        return Scalar(event.value, *self._text.place(mark), is_plain, comment, behind)
 
     def _add(self, node: Node, mark: Mark) -> None:
         if not self._open:

@@ -31,7 +31,7 @@ T = TypeVar("T")
 ACCOUNT = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 DEMO_STEP_SECONDS = 30.0
 # By our own place: the Debian package lies outside of Python's path.
-PLACE = Path(__file__).resolve().parents[2]
+PLACE = Path(__file__).resolve().parents[3]
 DRIVEPREP = [sys.executable, "-P", "-m", "daemon"]
 # The programs that the demo needs -> the Debian package of each.
 # fmt: off

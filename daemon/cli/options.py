@@ -42,7 +42,8 @@ ARGUMENTS = {
     "TEMPLATE": "A manifest from which others are made; it may have placeholders.",
     "COPY": "A copy of the journal.",
     "FILE": "A manifest.",
-    "FILES": "Manifests. Without any, only the configuration is checked.",
+    "[FILE|FOLDER]...": "Manifests, or folders with them. Without any: the configuration alone.",
+    "FILE|FOLDER...": "Manifests, or folders with them.",
     "DEVICE": "The node of a whole disk, such as /dev/sdb.",
     "DEVICE_ID": "The deviceId of a manifest, such as HD001.",
 }

@@ -28,6 +28,17 @@ def find(folder: Path, word: str) -> Job | None:
     return next(iter(_read(folder, where, word, word, word)), None)
 
 
+def last_number(folder: Path) -> int:
+    """Return the number of the newest job; 0 if there is none."""
+    jobs = _read(folder, "number = (SELECT max(number) FROM job)")
+    return jobs[0].number if jobs else 0
+
+
+def added(folder: Path, number: int) -> list[Job]:
+    """Return every job that is newer than the one with this number, or not filed yet."""
+    return _read(folder, "filed = 0 OR number > ? ORDER BY number", number)
+
+
 def daemon_info(folder: Path) -> dict[str, str | float] | None:
     """Return what a running daemon last published about itself; None if none is running."""
     if not database.is_claimed(folder / CLAIM):

@@ -74,16 +74,6 @@ def test_check_online_tells_the_services_complaint_with_its_line(person, service
     assert "InvalidAddressException" in done.stderr
 
 
-def test_submit_drops_whole(person, ledger):
-    """`submit` puts the bytes into pending/, and never over another file."""
-    first, second = person.types("submit", GUIDE), person.types("submit", GUIDE)
-
-    assert first.returncode == 0
-    assert (person.spool / "pending" / GUIDE.name).read_bytes() == GUIDE.read_bytes()
-    assert second.returncode == 75
-    assert "already exists" in second.stderr
-
-
 def test_submit_without_a_spool_is_75(person):
     """Where no daemon has ever run there is nothing to drop into, and it is said so."""
     done = person.types("submit", GUIDE)

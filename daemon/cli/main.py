@@ -34,6 +34,7 @@ COMMANDS: tuple[click.Command, ...] = (
     manifest_commands.retry,
     drive_commands.drives,
     drive_commands.format_,
+    job_commands.jobs,
     job_commands.show,
     job_commands.cancel,
     job_commands.update,

@@ -18,13 +18,15 @@ QUIET_SECONDS = 1.0  # before the bar is shown
 class Bar:
     """Shows how much of `total` is done, from a second after the start until the end of its block.
 
-    In a pipe or a log it shows nothing. Only standard error is used, and the bar leaves no trace.
+    Without a total it shows that something happens. In a pipe or a log it shows nothing. Only
+    standard error is used, and the bar leaves no trace.
     """
 
-    def __init__(self, what: str, total: int) -> None:
+    def __init__(self, what: str, total: int | None) -> None:
         self._what = what
         self._total = total
         self._done = 0
+        self._is_over = False
         self._lock = threading.Lock()
         self._shown: Progress | None = None
         self._timer = threading.Timer(QUIET_SECONDS, self._show)
@@ -38,7 +40,7 @@ class Bar:
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
         with self._lock:
-            self._total = -1  # too late to be shown
+            self._is_over = True
             if self._shown:
                 self._shown.stop()
 
@@ -60,7 +62,7 @@ class Bar:
         from rich.progress import Progress  # noqa: PLC0415
 
         with self._lock:
-            if self._total >= 0:
+            if not self._is_over:
                 self._shown = Progress(console=Console(stderr=True), transient=True)
                 self._shown.add_task(self._what, total=self._total, completed=self._done)
                 self._shown.start()

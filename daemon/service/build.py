@@ -83,11 +83,11 @@ def build(
     hooks = HookQueue(outside.path)
 
     def reloadable(settings: Config) -> Reloadable:
-        client = outside.client(settings, clocks)
+        client, station = outside.client(settings, clocks), settings.station
         poller = StatusPoller(journal, client, clocks.wall, partial(papers.filed, spool))
         signer = Signer(journal, outside.drives, under_way)
         preparation = Preparation(
-            journal, spool, client, poller, signer, under_way, witnesses, clocks.wall
+            journal, spool, client, poller, signer, under_way, witnesses, clocks.wall, station
         )
         return Reloadable(
             preparation,

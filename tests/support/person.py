@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import json_schema
 import pytest
 
 from daemon.importexport.client import Client
@@ -47,6 +48,7 @@ class Person:
             check=False,
         )
         assert "Traceback" not in done.stderr, done.stderr
+        json_schema.check_output(words, done)
         return done
 
 

@@ -11,7 +11,7 @@ Imports only point down; packages on one line do not know each other. `lint-impo
      4  jobs/           manifest/      spool/         drives/           importexport/
         states,         rules,         pending/,      identity, checks, the service's API,
         journal         text to send   filing         SIGNATURE         client and emulator
-     3  documents/      YAML with positions; typed fields; faults
+     3  documents/      YAML and lists with positions; new values; typed fields; faults
      2  system/         durable files, programs, watching, systemd, logs, safe text
      1  errors.py       every error, by who has to act
 

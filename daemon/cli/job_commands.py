@@ -1,19 +1,39 @@
-"""One job: show, cancel, update, label, slip. What they do is in `job_actions`."""
+"""Jobs: all of them, and one: show, cancel, update, label, slip, which are in `job_actions`."""
 # ruff: noqa: PLC0415 - modules are imported where they are used: `--help` must not wait for them
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from daemon.cli.options import client, read, settings, with_config
+from daemon.cli.options import as_json, client, read, settings, with_config
 
 if TYPE_CHECKING:
     from daemon.cli.job_actions import JobActions
 
 with_job = click.argument("job", metavar="JOB")
+
+
+@click.command()
+@with_config
+@click.option(
+    "--since", metavar="D", help="Only jobs made since a date, 2026-11-01, or a span, 30d."
+)
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV for spreadsheets.")
+@as_json
+def jobs(config_path: Path, since: str | None, as_csv: bool, as_json: bool) -> None:
+    """List every job ever made, oldest first, for accounting."""
+    from daemon.cli.listing import made, output
+
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json are two formats: use one of them")
+    start = made.moment(since, time.time()) if since else None
+    if since and start is None:
+        raise click.UsageError(f"--since {since}: write a date, 2026-11-01, or a span, 30d")
+    output.show(settings(config_path), start, "csv" if as_csv else "json" if as_json else "")
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""Manifests before they are jobs: check, submit, retry."""
+"""Manifests before they are jobs: new, check, submit, retry."""
 # ruff: noqa: PLC0415 - modules are imported where they are used: `--help` must not wait for them
 
 from __future__ import annotations
@@ -18,23 +18,60 @@ from daemon.cli.options import (
     settings,
     with_config,
 )
-from daemon.errors import ConfigError, DriveprepError, ManifestError, ManifestRefusedError
+from daemon.errors import ConfigError, DriveprepError
 
 if TYPE_CHECKING:
     from daemon.config.loading import Config
-    from daemon.manifest.rules import Manifest
+
+DEVICES_HELP = "The deviceIds, such as HD001..HD040. Several are separated by commas."
+LISTING_HELP = "A list that a spreadsheet saved, with a column deviceId."
+
+
+@click.command()
+@with_config
+@click.option("--device", "ranges", metavar="RANGE", multiple=True, help=DEVICES_HELP)
+@click.option(
+    "--csv", "listing", type=click.Path(path_type=Path, dir_okay=False), help=LISTING_HELP
+)
+@click.option(
+    "--into", type=click.Path(path_type=Path, file_okay=False), help="The folder to write to."
+)
+@click.option("--submit", "drop", is_flag=True, help="Drop them into pending/.")
+@click.argument("template", type=click.Path(path_type=Path, dir_okay=False))
+def new(
+    config_path: Path,
+    ranges: tuple[str, ...],
+    listing: Path | None,
+    into: Path | None,
+    drop: bool,
+    template: Path,
+) -> None:
+    """Make a manifest for each drive of a list or range from TEMPLATE: all of them, or none.
+
+    In the list, the other columns are dotted keys, such as returnAddress.city or
+    operations[0].exportBucket, whose values replace those of the template; an empty cell leaves
+    the template's value.
+    """
+    from daemon.cli.manifests import making
+
+    if bool(ranges) == bool(listing):
+        raise click.UsageError("name the drives: --device HD001..HD040, or --csv LIST.csv")
+    if bool(into) == drop:
+        raise click.UsageError("say where the manifests belong: --into FOLDER, or --submit")
+    rows = read(listing) if listing else ranges
+    source = making.Source(str(template), read(template), str(listing or "--device"), rows)
+    making.run(source, into, lambda: settings(config_path))
 
 
 @click.command()
 @with_config
 @click.option("--online", is_flag=True, help="Also ask the service (ValidateOnly; makes no job).")
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("files", metavar="[FILE|FOLDER]...", nargs=-1, type=click.Path(path_type=Path))
 def check(config_path: Path, online: bool, files: tuple[Path, ...]) -> None:
-    """Check the configuration, and manifests if FILES are given. Changes nothing."""
+    """Check the configuration, and manifests if any are named. Changes nothing."""
     from daemon.system.printable import printable_lines
 
     errors: list[DriveprepError] = []
-    is_usable = True
     try:
         config, remark = _checked(config_path)
         for warning in config.warnings:
@@ -43,40 +80,38 @@ def check(config_path: Path, online: bool, files: tuple[Path, ...]) -> None:
     except ConfigError as error:
         complain(error)
         errors.append(error)
-        is_usable = False
-    for file in files:
-        try:
-            _check(file, config_path if online and is_usable else None)
-        except DriveprepError as error:
-            complain(error)
-            errors.append(error)
+    if files:
+        from daemon.cli.manifests import checking
+
+        is_asked = online and not errors
+        errors += checking.check(files, (lambda: client(config_path)) if is_asked else None)
     if errors:
         sys.exit(exit_code(errors[0]))
 
 
 @click.command()
 @with_config
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-def submit(config_path: Path, file: Path) -> None:
-    """Check the manifest FILE and drop it into pending/ in one step."""
-    from daemon import spool
-    from daemon.manifest import rules
+@click.option("--wait", is_flag=True, help="Wait until each is accepted or rejected.")
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="How long to wait at most.",
+)
+@click.argument(
+    "files", metavar="FILE|FOLDER...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+def submit(config_path: Path, wait: bool, timeout: float, files: tuple[Path, ...]) -> None:
+    """Check manifests and drop each one without faults into pending/ in one step.
 
-    pending = settings(config_path).spool / "pending"
-    manifest = rules.read(read(file), str(file))
-    name = file.name if spool.is_manifest_name(file.name) else f"{spool.safe_name(file.stem)}.yml"
-    try:
-        place = spool.drop(pending, name, manifest.data)
-    except FileExistsError as error:
-        raise DriveprepError(
-            f"{pending / name} already exists", "Rename your file, or remove the other one."
-        ) from error
-    except FileNotFoundError as error:
-        raise DriveprepError(
-            f"there is no folder {pending}",
-            "The daemon creates it when it starts: systemctl start driveprep",
-        ) from error
-    click.echo(f"dropped as {place}; it is for the drive {manifest.device_id}")
+    With --wait the exit code is 0 if all were accepted, also by the service, and 65 if any was
+    rejected; 69 if some have no verdict in time; 75 if no daemon runs.
+    """
+    from daemon.cli.manifests import submission
+
+    submission.submit(settings(config_path), files, timeout if wait else None)
 
 
 @click.command()
@@ -104,30 +139,3 @@ def _checked(path: Path) -> tuple[Config, str]:
         if not lacks_only_the_key(error) or not is_running(config := settings(path)):
             raise
         return config, "; the secret key, which this user cannot read, is used by the daemon"
-
-
-def _check(file: Path, config_path: Path | None) -> None:
-    """Check one manifest, with a configuration also at the service. Raises DriveprepError."""
-    from daemon.manifest import rules
-    from daemon.system.printable import printable_lines
-
-    manifest = rules.read(read(file), str(file))
-    for warning in manifest.warnings:
-        click.echo(f"warning: {printable_lines(warning.excerpt())}")
-    if config_path:
-        _validate(manifest, config_path)
-    click.echo(f"{file}: good, for {manifest.device_id} ({manifest.file_system})")
-
-
-def _validate(manifest: Manifest, config_path: Path) -> None:
-    """Have the service check a manifest; its complaint becomes a fault. Makes no job."""
-    from daemon.manifest import rules
-    from daemon.manifest.complaints import locate
-
-    service = client(config_path)
-    text = rules.to_send(manifest, service.access_key_id)
-    try:
-        service.validate(text)
-    except ManifestRefusedError as error:
-        fault = locate(manifest.data, manifest.name, error)
-        raise ManifestError(str(fault), (fault,)) from error

@@ -39,9 +39,12 @@ as_json = click.option(
 # What click cannot know about arguments; scripts/manual prints it.
 ARGUMENTS = {
     "JOB": "A JobId or a deviceId. A deviceId means its open job, or else its newest one.",
+    "TEMPLATE": "A manifest from which others are made; it may have placeholders.",
     "COPY": "A copy of the journal.",
     "FILE": "A manifest.",
-    "FILES": "Manifests. Without any, only the configuration is checked.",
+    "[FILE|FOLDER]...": "Manifests, or folders with them. Without any: the configuration alone.",
+    "FILE|FOLDER...": "Manifests, or folders with them.",
+    "FOLDER": "The folder of the playground, driveprep-demo by default.",
     "DEVICE": "The node of a whole disk, such as /dev/sdb.",
     "DEVICE_ID": "The deviceId of a manifest, such as HD001.",
 }

@@ -154,8 +154,21 @@ def emulator(
 
 
 @click.command()
-def demo() -> None:
-    """Show the main job on a real NTFS image: emulator, daemon, manifest, drive (root)."""
-    from daemon.cli import demo as story
+@click.option("--keep", is_flag=True, help="Leave a playground in FOLDER, and let it run.")
+@click.option("--stop", is_flag=True, help="End and remove the playground in FOLDER.")
+@click.argument("folder", default="driveprep-demo", type=click.Path(path_type=Path))
+def demo(keep: bool, stop: bool, folder: Path) -> None:
+    """Show the main job on a real NTFS image: emulator, daemon, manifest, drive (root).
+
+    With --keep it makes a playground instead, with all of these, to try the commands by hand.
+    """
+    if keep and stop:
+        raise click.UsageError("--keep makes a playground, --stop removes it: use one of them")
+    if keep or stop:
+        from daemon.cli.demo import playground
+
+        (playground.keep if keep else playground.stop)(folder)
+        return
+    from daemon.cli.demo import story
 
     story.run()

@@ -6,6 +6,7 @@ The keys and their defaults are described in config.example.yml.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,11 +25,12 @@ SPOOL = "/var/lib/driveprep"  # systemd's StateDirectory
 REQUESTS, MAX_REQUESTS = 32, 256
 WORKERS, MAX_WORKERS = 8, 64
 TIMEOUT_SECONDS = 15.0
+MAX_STATION = 64  # characters; a host name has as many, HOST_NAME_MAX
 DEVICE_KEYS = ("label", "serial", "wwn", "uuid", "partuuid")
 EVENTS = ("prepared", "rejected", "obstacle", "terminal")
 KEYS = (
     "endpoint", "credentials", "spool", "devices", "require_mapping", "validate_on_drop",
-    "settle", "requests", "workers", "timeout", "eject", "hooks", "ca_bundle",
+    "settle", "requests", "workers", "timeout", "eject", "hooks", "ca_bundle", "station",
 )  # fmt: skip
 
 
@@ -48,6 +50,7 @@ class Config:
     timeout: float  # seconds, of one request
     eject: bool
     hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # event -> command, words
+    station: str = ""  # this machine's name in receipts and exports
     ca_bundle: str = ""  # a file or folder of certificate authorities; "": the machine's
     files: frozenset[Path] = field(default=frozenset(), compare=False)  # read for it
     warnings: tuple[Fault, ...] = field(default=(), compare=False)
@@ -78,6 +81,7 @@ def load(path: Path, environment: Mapping[str, str], *, with_credentials: bool =
         timeout=top.number("timeout", 1, 300) or TIMEOUT_SECONDS,
         eject=top.flag("eject", default=False),
         hooks=_hooks(top),
+        station=_station(top),
         ca_bundle=_ca_bundle(top),
         files=files,
     )
@@ -155,6 +159,13 @@ def _absolute(fields: Fields, key: str, path: str) -> str:
     if not path.startswith("/"):
         fields.fault(key, f"expected an absolute path, got {shown(path)!r}", "start it with /")
     return path
+
+
+def _station(top: Fields) -> str:
+    station = top.text("station") or socket.gethostname()
+    if len(station) > MAX_STATION or not station.isprintable():
+        top.fault("station", "is not a short name", f"write at most {MAX_STATION} characters")
+    return station
 
 
 def _ca_bundle(top: Fields) -> str:

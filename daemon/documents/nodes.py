@@ -21,6 +21,7 @@ class Scalar:
     source: str = field(default="", repr=False)  # its line; "" where that may hold a secret
     is_plain: bool = False  # it is written without quotation marks
     comment: str = field(default="", repr=False)  # what YAML cut off its line: "#" and the rest
+    end: tuple[int, int] = field(default=(0, 0), compare=False)  # line and column behind it
 
     def plain(self) -> str:
         """Return the text itself."""

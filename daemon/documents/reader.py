@@ -156,8 +156,10 @@ class _Reading:
         if event.style == '"' and (found := UNPRINTABLE.search(event.value)):
             problem = f"contains U+{ord(found[0]):04X}, an invisible character"
             self._report(mark, problem, "write the value without it")
-        comment = self._comment(_mark(event.end_mark)) if is_plain else ""
-        return Scalar(event.value, *self._text.place(mark), is_plain, comment)
+        end = _mark(event.end_mark)
+        comment = self._comment(end) if is_plain else ""
+        behind = self._text.place(end)[:2]
+        return Scalar(event.value, *self._text.place(mark), is_plain, comment, behind)
 
     def _comment(self, end: Mark) -> str:
         line = self._text.copied(end.line)

@@ -20,6 +20,8 @@ ALIGN_KEYS = "start all keys of one group in the same column"
 MAX_DEPTH = 20  # a manifest nests 3 deep
 _LONE_KEY = re.compile(r"\s*(?:- +)*[\w.-]+\s*")
 _VALUE_START = re.compile(r"\s*(?:- +)*[\w.-]+: +(?P<first>[@`%&*!|>\[\]{},\"'?-])")
+# What other parsers read as the same text: 98109 and 2.0, but not 02142.
+_SAME_AS_NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.(0|[0-9]*[1-9]))?")
 
 
 class Reason(NamedTuple):
@@ -42,6 +44,13 @@ def fault(error: yaml.MarkedYAMLError, text: Text, key: str) -> Fault:
     if reason.at_start and error.context_mark is not None:
         mark = error.context_mark
     return text.fault(mark, key, reason.problem, reason.remedy)
+
+
+def is_typed(text: str) -> bool:
+    """Return whether YAML 1.1 reads another value: 02142 is 1122 there, and NO is false."""
+    resolvers = yaml.SafeLoader.yaml_implicit_resolvers.get(text[:1], ())
+    is_typed = any(pattern.match(text) for _, pattern in resolvers)
+    return is_typed and not _SAME_AS_NUMBER.fullmatch(text)
 
 
 def _of_placeholder(line: str) -> Reason | None:

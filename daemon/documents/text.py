@@ -18,6 +18,7 @@ from daemon.documents.redaction import secret_lines
 from daemon.errors import DocumentError, Fault
 
 MAX_BYTES = 65_536  # a manifest has about 1 kB; the service's own limit is not documented
+SAVE_AS_UTF8 = "save the file with the encoding UTF-8"
 MAX_UNSEEN = 100  # lines with control characters that are reported
 UNPRINTABLE = re.compile(
     # What YAML forbids, and its line breaks that no editor shows (NEL, LS, PS), and stray BOMs.
@@ -113,7 +114,7 @@ def decode(data: bytes, name: str) -> Text:
         raise refusal(
             [Fault(name, 1, 1, "", problem, "drop only the manifest, without other data")]
         )
-    text = _utf8(data, name)
+    text = utf8(data, name, SAVE_AS_UTF8)
     lines = tuple(LINE_END.split(text))
     may_hide = not text.isascii() or UNPRINTABLE.search(text)
     if may_hide and (found := list(islice(_invisible(lines), MAX_UNSEEN))):
@@ -129,8 +130,8 @@ def refusal(faults: Iterable[Fault], kind: type[DocumentError] = DocumentError) 
     return kind(message, ordered)
 
 
-def _utf8(data: bytes, name: str) -> str:
-    remedy = "save the file with the encoding UTF-8"
+def utf8(data: bytes, name: str, remedy: str) -> str:
+    """Return the text, without a byte order mark. Raises DocumentError with this remedy."""
     if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) or b"\0" in data[:4]:
         raise refusal([Fault(name, 1, 1, "", "is not UTF-8, but looks like UTF-16", remedy)])
     data = data.removeprefix(BOM_UTF8)

@@ -28,6 +28,25 @@ def find(folder: Path, word: str) -> Job | None:
     return next(iter(_read(folder, where, word, word, word)), None)
 
 
+def made(folder: Path) -> list[tuple[str, Job]]:
+    """Return every job that was or may have been made at the service, oldest first, with its JobId.
+
+    The JobId is "" for one that is in doubt.
+    """
+    return _rows(folder, "job_id IS NOT NULL OR state = 'Submitting' ORDER BY number")
+
+
+def last_number(folder: Path) -> int:
+    """Return the number of the newest job; 0 if there is none."""
+    jobs = _read(folder, "number = (SELECT max(number) FROM job)")
+    return jobs[0].number if jobs else 0
+
+
+def added(folder: Path, number: int) -> list[Job]:
+    """Return every job that is newer than the one with this number, or not filed yet."""
+    return _read(folder, "filed = 0 OR number > ? ORDER BY number", number)
+
+
 def daemon_info(folder: Path) -> dict[str, str | float] | None:
     """Return what a running daemon last published about itself; None if none is running."""
     if not database.is_claimed(folder / CLAIM):
@@ -46,6 +65,11 @@ def damage(folder: Path) -> str:
 
 
 def _read(folder: Path, which: str, *values: object) -> list[Job]:
+    return [job for _, job in _rows(folder, which, *values)]
+
+
+def _rows(folder: Path, which: str, *values: object) -> list[tuple[str, Job]]:
+    """Return jobs with their JobIds, which a job that ended before it was signed has, too."""
     path = folder / NAME
     with database.translated(path):
         if not path.exists():
@@ -53,5 +77,6 @@ def _read(folder: Path, which: str, *values: object) -> list[Job]:
         with database.open_for_reading(path) as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             columns = COLUMNS if version >= VERSION else COLUMNS_1
-            query = f"SELECT {columns} FROM job WHERE {which}"
-            return [schema.job(row) for row in connection.execute(query, values)]
+            query = f"SELECT job_id, {columns} FROM job WHERE {which}"
+            rows = connection.execute(query, values)
+            return [(job_id or "", schema.job(row)) for job_id, *row in rows]

@@ -6,6 +6,7 @@ may read another value.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 
 from daemon.documents import reader
@@ -31,7 +32,8 @@ _TEXTS = (
     "accessKeyId", "deviceId", "fileSystem", "logBucket", "logPrefix", "targetDirectory",
     "recoveryDirectory", "notificationEmail", "trueCryptPassword", "pinCode", "generator",
 )
-_TOP = (*_TEXTS, "manifestVersion", "operations", "returnAddress", "serviceLevel", "customs")
+_VALUES = (*_TEXTS, "manifestVersion", "serviceLevel")
+_TOP = (*_VALUES, "operations", "returnAddress", "customs")
 _CUSTOMS = (
     "dataDescription", "encryptedData", "encryptionClassification", "exportCertifierName",
     "requiresExportLicense", "deviceValue", "deviceCountryOfOrigin", "deviceType", "deviceHTS",
@@ -85,6 +87,15 @@ def read(data: bytes, name: str) -> Manifest:
         raise refusal(findings.faults, ManifestError)
     values.warn(findings, entries, _FREE_TEXT)
     return replace(manifest, warnings=findings.ordered_warnings())
+
+
+def is_known(path: str) -> bool:
+    """Return whether a dotted key is one of a value in export manifests."""
+    group, _, key = path.rpartition(".")
+    if re.fullmatch(r"operations\[[0-9]+\]", group):
+        return key in _OPERATION
+    groups = {"": _VALUES, "returnAddress": (*_ADDRESS, *_ADDRESS_MORE), "customs": _CUSTOMS}
+    return key in groups.get(group, ())
 
 
 def to_send(manifest: Manifest, access_key_id: str) -> str:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-import yaml
-
 from daemon.documents.fields import Fields, Findings
 from daemon.documents.nodes import Entry, Scalar
-from daemon.documents.syntax import PLACEHOLDER, QUOTE_IT
+from daemon.documents.syntax import PLACEHOLDER, QUOTE_IT, is_typed
 
 GUIDE_PLACEHOLDERS = frozenset({
     "Your Name", "Your Company", "Your Street", "Optional 2nd Line for Street", "Your City",
@@ -21,7 +19,6 @@ OTHER_KEYS = frozenset({"eraseDevice", "bucket"})  # of import manifests alone
 # The present rules of S3 for all regions, and what the older ones allowed in us-east-1.
 BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 OLD_BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}")
-SAME_AS_NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.(0|[0-9]*[1-9]))?")  # 98109 and 2.0, not 02142
 
 
 def refuse_other_kind(findings: Findings, entries: Iterable[Entry]) -> None:
@@ -70,17 +67,10 @@ def _warn_of(findings: Findings, path: str, scalar: Scalar, *, is_text: bool) ->
     if scalar.comment:
         problem = "ends before #, since YAML takes the rest of the line as a comment"
         findings.warn(scalar, path, problem, f"if it belongs to the value, {QUOTE_IT}")
-    if is_text and scalar.is_plain and scalar.text and _is_typed(scalar.text):
+    if is_text and scalar.is_plain and scalar.text and is_typed(scalar.text):
         problem = "the service may read this text as another value"
         findings.warn(scalar, path, problem, QUOTE_IT)
     if scalar.text in GUIDE_PLACEHOLDERS:
         findings.warn(scalar, path, "is the guide's placeholder", "write your own value")
     elif scalar.text[:1] in MARKS and PLACEHOLDER.fullmatch(scalar.text):
         findings.warn(scalar, path, "looks like a template's placeholder", "write your own value")
-
-
-def _is_typed(text: str) -> bool:
-    """Return whether YAML 1.1 reads another value: 02142 is 1122 there, and NO is false."""
-    resolvers = yaml.SafeLoader.yaml_implicit_resolvers.get(text[:1], ())
-    is_typed = any(pattern.match(text) for _, pattern in resolvers)
-    return is_typed and not SAME_AS_NUMBER.fullmatch(text)

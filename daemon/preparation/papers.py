@@ -25,12 +25,12 @@ def folder(job_id: str, device_id: str) -> str:
     return f"{safe_name(job_id)}-{safe_name(device_id)}"
 
 
-def files(job: Job, state: Signed, manifest: Manifest) -> dict[str, bytes]:
+def files(job: Job, state: Signed, manifest: Manifest, station: str) -> dict[str, bytes]:
     """Return the files of prepared/<JobId>-<deviceId>/; the same job gives the same files."""
     return {
         MANIFEST: manifest.data,
         signature.FILE_NAME: state.signature.encode(),
-        RECEIPT: _receipt(job, state, manifest),
+        RECEIPT: _receipt(job, state, manifest, station),
         SLIP: slip(job, state, manifest).encode(),
     }
 
@@ -67,11 +67,12 @@ def slip(job: Job, state: Submitted | Signed, manifest: Manifest) -> str:
     )
 
 
-def _receipt(job: Job, state: Signed, manifest: Manifest) -> bytes:
+def _receipt(job: Job, state: Signed, manifest: Manifest, station: str) -> bytes:
     current = digest(manifest.data)
     receipt = {
         "jobId": state.job_id,
         "deviceId": job.device_id,
+        "station": station,
         "shippingAddress": state.shipping_address,
         "drive": dict(state.drive),
         "submittedAt": timestamp(state.submitted_at),

@@ -63,6 +63,7 @@ class Preparation:
     under_way: UnderWay
     witnesses: Witnesses
     clock: Callable[[], float]  # seconds since the epoch
+    station: str  # the name of this machine in receipts
 
     def advance(self, job: Job, drive: Drive | None) -> Job:
         """Take steps until a step changes nothing; return the job as it then is.
@@ -249,7 +250,8 @@ class Preparation:
 
     def _file_prepared(self, job: Job, state: Signed) -> Job:
         dropped = self._journaled(job)
-        files = papers.files(job, state, self.under_way.manifest(dropped, job.name))
+        manifest = self.under_way.manifest(dropped, job.name)
+        files = papers.files(job, state, manifest, self.station)
         folder = papers.folder(state.job_id, job.device_id)
         place = self.spool.file(folder, job.name, job.sha256, files)
         log.info("papers filed in %s", place, extra=about(job))

@@ -125,7 +125,9 @@ def _preparation(
     client = outside.client(settings, outside.clocks)
     poller = StatusPoller(journal, client, clock, partial(papers.filed, spool))
     signer = Signer(journal, outside.drives, under_way)
-    return Preparation(journal, spool, client, poller, signer, under_way, witnesses, clock)
+    return Preparation(
+        journal, spool, client, poller, signer, under_way, witnesses, clock, settings.station
+    )
 
 
 def _outcomes(journal: Journal, hooks: HookQueue, outside: Outside, settings: Config) -> Outcomes:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterable
-from contextlib import nullcontext, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -47,20 +47,43 @@ def drop(pending: Path, name: str, data: bytes) -> Path:
     then shows the daemon that it is complete. Raises FileExistsError when the name is taken, and
     OSError.
     """
-    with durable.folder(pending) as folder:
-        partial = f".{os.getpid()}.part"  # another process may drop the same name just now
-        durable.discard(folder, partial)
-        durable.create(folder, partial, data, 0o660)
-        try:
-            os.link(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
-        except OSError as error:
-            if error.errno not in NO_LINKS:
-                raise
-            durable.create(folder, name, data, 0o660)
-        finally:
-            durable.discard(folder, partial)
-        durable.sync(folder)
+    drop_all(pending, {name: data})
     return pending / name
+
+
+def drop_all(pending: Path, files: Mapping[str, bytes]) -> None:
+    """Put several manifests into a folder, all or none, each like `drop`.
+
+    All are on the disk before the first gets its name. Raises FileExistsError when a name is taken,
+    and OSError; then, and after Ctrl-C, none of them is there.
+    """
+    # Another process may drop the same names just now.
+    partials = {name: f".{os.getpid()}-{number}.part" for number, name in enumerate(files)}
+    with durable.folder(pending) as folder, ExitStack() as dropped, ExitStack() as written:
+        for name, partial in partials.items():
+            durable.discard(folder, partial)
+            written.callback(_forget, folder, partial)
+            durable.create(folder, partial, files[name], 0o660)
+        for name, partial in partials.items():
+            _give_name(folder, partial, name, files[name])
+            dropped.callback(durable.discard, folder, name)
+        durable.sync(folder)
+        dropped.pop_all()
+
+
+def _forget(folder: int, partial: str) -> None:
+    """Remove a temporary file; where that fails, it stays and no one reads it."""
+    with suppress(OSError):
+        durable.discard(folder, partial)
+
+
+def _give_name(folder: int, partial: str, name: str, data: bytes) -> None:
+    try:
+        os.link(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        durable.create(folder, name, data, 0o660)
 
 
 def ask_to_retry(pending: Path, device_id: str, *, same_drive: bool = False) -> None:

@@ -188,6 +188,11 @@ class Background:
     def __init__(self, child: subprocess.Popen[bytes]) -> None:
         self._child = child
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._child.pid
+
     def has_ended(self) -> bool:
         """Whether it has ended by itself."""
         return self._child.poll() is not None
@@ -203,8 +208,20 @@ class Background:
 
 
 def start(command: Sequence[str], environment: Environment, output: IO[str]) -> Background:
-    """Start a program that writes to `output`. Raises OSError if it cannot be started."""
-    return Background(subprocess.Popen(command, env=environment, stdout=output, stderr=output))
+    """Start a program that writes to `output`. Raises OSError if it cannot be started.
+
+    It has a session of its own: Ctrl-C does not reach it, nor the end of this process.
+    """
+    return Background(
+        subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    )
 
 
 def _ends(child: subprocess.Popen[bytes], seconds: float) -> bool:

@@ -4,108 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
-import pytest
+from person import GUIDE, prepare
 
 from daemon.cli.main import COMMANDS
 from daemon.cli.options import ARGUMENTS
-from daemon.importexport.client import Client
-from daemon.importexport.emulator import EXAMPLE, Emulator
-from daemon.jobs.job import NewJob, Obstacle, Pending, Rejected, Signed, Submitted, Submitting
-from daemon.jobs.journal import Journal
+from daemon.jobs.job import NewJob, Obstacle, Pending, Rejected
 from daemon.jobs.schema import NAME
 from daemon.spool.spool import Spool
-
-GUIDE = Path(__file__).parents[1] / "data" / "guide-manifest.yml"
-DRIVE = {"deviceNode": "/dev/sdx1", "label": "HD001", "size": 8_000_000}
-
-
-class Person:
-    """Somebody at a terminal, with a configuration of his own."""
-
-    def __init__(self, folder: Path, endpoint: str) -> None:
-        self.environment: dict[str, str] = {}
-        self.spool = folder / "spool"
-        self.config = folder / "config.yml"
-        secret = folder / "secret"
-        secret.touch(0o600)
-        secret.write_text(EXAMPLE.secret_access_key)
-        self.config.write_text(
-            f"endpoint: {endpoint}\ncredentials:\n  access_key_id: {EXAMPLE.access_key_id}\n"
-            f"  secret_access_key_file: {secret}\nspool: {self.spool}\ntimeout: 5\n"
-        )
-
-    def types(self, *words: object) -> subprocess.CompletedProcess[str]:
-        """One command, and what comes of it; never a traceback."""
-        done = subprocess.run(
-            [sys.executable, "-m", "daemon", *map(str, words)],
-            env=os.environ
-            | {"DRIVEPREP_CONFIG": str(self.config), "COLUMNS": "200"}
-            | self.environment,
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return done
-
-
-@pytest.fixture(scope="module")
-def service():
-    """The emulated service."""
-    with Emulator() as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def person(tmp_path, service):
-    """Somebody who may use the service."""
-    return Person(tmp_path, service.endpoint)
-
-
-@pytest.fixture
-def ledger(person):
-    """A journal with a prepared job of the service's, made as the daemon makes it."""
-    Spool(person.spool, 1.0, time.monotonic)
-    made = Journal(person.spool, time.time)
-    yield made
-    made.close()
-
-
-def prepare(ledger, service, person, device_id="HD001"):
-    """Walk one job to its end, with its papers."""
-    text = GUIDE.read_text().replace("HD001", device_id)
-    client = Client(service.endpoint, EXAMPLE, 5.0)
-    answer = client.create_job(text)
-    client.close()
-    (job,) = ledger.add(
-        [
-            NewJob(
-                device_id=device_id,
-                file_system="NTFS",
-                name=f"{device_id}.yml",
-                sha256=device_id,
-                state=Pending("1"),
-                since=time.time(),
-            )
-        ]
-    )
-    sent = Submitting(time.time(), service.endpoint, EXAMPLE.access_key_id, DRIVE)
-    job = ledger.record(job, sent, text.encode())
-    contents = answer.signature_file_contents.strip() + "\n"
-    state = Submitted(answer.job_id, contents, "AWS\nSeattle", "", time.time(), DRIVE)
-    job = ledger.record(job, state)
-    now = time.time()
-    signed = Signed(answer.job_id, contents, "AWS\nSeattle", "", now, now, DRIVE)
-    job = ledger.record(job, signed)
-    folder = person.spool / "prepared" / f"{answer.job_id}-{device_id}"
-    folder.mkdir()
-    (folder / "manifest.yml").write_text(text)
-    return ledger.mark_filed(job)
 
 
 def made(service, job):
@@ -165,16 +72,6 @@ def test_check_online_tells_the_services_complaint_with_its_line(person, service
     assert done.returncode == 65
     assert "guide-manifest.yml:13:5: returnAddress.city" in done.stderr
     assert "InvalidAddressException" in done.stderr
-
-
-def test_submit_drops_whole(person, ledger):
-    """`submit` puts the bytes into pending/, and never over another file."""
-    first, second = person.types("submit", GUIDE), person.types("submit", GUIDE)
-
-    assert first.returncode == 0
-    assert (person.spool / "pending" / GUIDE.name).read_bytes() == GUIDE.read_bytes()
-    assert second.returncode == 75
-    assert "already exists" in second.stderr
 
 
 def test_submit_without_a_spool_is_75(person):

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import re
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,17 @@ def test_defaults_are_those_of_the_design(folder: Path) -> None:
         timeout=15.0,
         eject=False,
         hooks={},
+        station=socket.gethostname(),
     )
+
+
+@pytest.mark.parametrize("name", ["x" * 65, '"a\\tb"', '"a\\nb"'])
+def test_a_station_has_a_short_name(folder: Path, name: str) -> None:
+    """It is one word of a receipt and one cell of a list."""
+    with pytest.raises(ConfigError) as caught:
+        load(folder, f"station: {name}\n")
+
+    assert "station: is not a short name; write at most 64 characters" in str(caught.value)
 
 
 def test_every_key_is_read(folder: Path) -> None:
@@ -79,12 +90,13 @@ def test_every_key_is_read(folder: Path) -> None:
         "endpoint: http://127.0.0.1:8080/\nspool: /srv/exports\ndevices:\n"
         "  HD001: {serial: WD-1, label: '0123'}\n  S/N 2: {uuid: 5E3A}\n"
         "require_mapping: yes\nvalidate_on_drop: off\nsettle: 0.5\nworkers: 2\ntimeout: 30\n"
-        "requests: 256\n"
-        "ca_bundle: /dev/null\neject: True\nhooks:\n  prepared: [/bin/echo, safe to remove]\n",
+        "requests: 256\nca_bundle: /dev/null\nstation: Bench 1\neject: True\n"
+        "hooks:\n  prepared: [/bin/echo, safe to remove]\n",
     )
 
     assert loaded.endpoint == "http://127.0.0.1:8080/"
     assert loaded.spool == Path("/srv/exports")
+    assert loaded.station == "Bench 1"
     assert loaded.devices == {
         "HD001": {"label": "0123", "serial": "WD-1"},
         "S/N 2": {"uuid": "5E3A"},

@@ -59,7 +59,9 @@ class Bench:
         poller = StatusPoller(journal, client, lambda: NOW, lambda _: None)
         signer = Signer(journal, self.shelf, under_way)
         witnesses = Witnesses(journal, None, under_way, lambda: NOW)
-        path = Preparation(journal, None, client, poller, signer, under_way, witnesses, lambda: NOW)
+        path = Preparation(
+            journal, None, client, poller, signer, under_way, witnesses, lambda: NOW, "bench"
+        )
         outcomes = Outcomes(journal, lambda: NOW, Retry(), lambda event, job: None)
         parts = Reloadable(path, outcomes, Recognition(), False, limit)
         self.scheduler = Scheduler(journal, self.survey, self.workers, parts, time.monotonic)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from memory_drive import mounted, needs_root
-from os_calls import killed
+from os_calls import failing, killed
 
 from daemon.errors import SpoolError
 from daemon.spool import dropping, spool
@@ -656,6 +656,33 @@ def test_drop_takes_no_taken_name(box, name):
         dropping.drop(box.pending, name, b"other")
 
     assert tree(box.pending) == {name: DATA}
+
+
+def test_several_are_dropped_or_none(box):
+    """Where one name is taken, none of the others is used, and nothing else is left."""
+    (box.pending / "b.yml").write_bytes(b"other")
+    before = tree(box.pending)
+
+    with pytest.raises(FileExistsError):
+        dropping.drop_all(box.pending, {"a.yml": DATA, "b.yml": DATA, "c.yml": DATA})
+    assert tree(box.pending) == before
+
+    dropping.drop_all(box.pending, {"a.yml": DATA, "c.yml": b"x"})
+    assert tree(box.pending) == before | {"a.yml": DATA, "c.yml": b"x"}
+
+
+@pytest.mark.parametrize("number", range(1, 16))
+def test_several_are_dropped_or_none_when_the_disk_is_full(box, number):
+    """Whichever call fails, no manifest is left that the operator does not know of."""
+    files = {"a.yml": DATA, "b.yml": DATA}
+    try:
+        with failing(number):
+            dropping.drop_all(box.pending, files)
+    except OSError:
+        assert box.scan() == []
+    else:
+        assert files.items() <= tree(box.pending).items()
+        assert [one.name for one in box.scan()] == ["a.yml", "b.yml"]
 
 
 def test_retry_is_told_once(box):

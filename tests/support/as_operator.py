@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import json_schema
 from loop_drives import wait_until
 
 if TYPE_CHECKING:
@@ -130,7 +131,9 @@ def check_papers(papers: Path, job: Job) -> None:
     assert papers.name.startswith(f"{job.job_id}-"), papers
     assert (papers / "manifest.yml").read_bytes() == job.manifest.encode()
     assert (papers / "SIGNATURE").read_bytes() == signature_of(job)
-    assert json.loads((papers / "receipt.json").read_bytes())["jobId"] == job.job_id
+    receipt = json.loads((papers / "receipt.json").read_bytes())
+    json_schema.check(receipt, "receipt")
+    assert receipt["jobId"] == job.job_id
 
 
 def look_again(service: Emulator, daemon: DaemonProcess, plug: Callable[..., Any]) -> None:

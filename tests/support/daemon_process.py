@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import json_schema
 import pytest
 from as_operator import manifest_for
 from loop_drives import PATIENCE_SECONDS, wait_until
@@ -123,7 +124,9 @@ class DaemonProcess:
     def command(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
         """Run another driveprep command with the same configuration, to its end."""
         line = [*DRIVEPREP, *map(str, words), "--config", str(self.config)]
-        return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+        json_schema.check_output(words, done)
+        return done
 
     def until(self, what: str, condition: Callable[[], T], deadline: float = PATIENCE_SECONDS) -> T:
         """Like wait_until(); a failure shows the end of the daemon's log."""

@@ -1,0 +1,1 @@
+"""`driveprep demo`: the main job shown on this machine, and a playground to try it by hand."""

@@ -1,0 +1,1 @@
+"""`driveprep jobs`: every job ever made, for accounting."""

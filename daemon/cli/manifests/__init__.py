@@ -1,0 +1,1 @@
+"""Many manifests at once: made from a list, checked, dropped, and waited for."""

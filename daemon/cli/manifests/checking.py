@@ -1,0 +1,59 @@
+"""`driveprep check`: many manifests, here and, if asked for, at the service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from daemon.cli.exit_codes import complain
+from daemon.cli.manifests import files
+from daemon.cli.progress import Bar
+from daemon.errors import DriveprepError, ManifestError, ManifestRefusedError
+from daemon.importexport.client import Client
+from daemon.importexport.relay import RelayedClient
+from daemon.manifest import rules
+from daemon.manifest.complaints import locate
+from daemon.manifest.rules import Manifest
+from daemon.system.printable import printable_lines
+
+Service = Callable[[], Client | RelayedClient]
+
+
+def check(places: tuple[Path, ...], service: Service | None) -> list[DriveprepError]:
+    """Check manifests and print what is found; with `service` also there. Return the errors."""
+    found: list[tuple[Path, Manifest | DriveprepError]] = []
+    try:
+        named = files.expand(places)
+    except ManifestError as error:
+        complain(error)
+        return [error]
+    with Bar("checking manifests", len(named)) as bar:
+        for file in bar.each(named):
+            try:
+                found.append((file, _check(file, service)))
+            except DriveprepError as error:
+                found.append((file, error))
+    for file, result in found:
+        if isinstance(result, DriveprepError):
+            complain(result)
+            continue
+        for warning in result.warnings:
+            click.echo(f"warning: {printable_lines(warning.excerpt())}")
+        click.echo(f"{file}: good, for {result.device_id} ({result.file_system})")
+    return [result for _, result in found if isinstance(result, DriveprepError)]
+
+
+def _check(file: Path, service: Service | None) -> Manifest:
+    """Return a manifest without faults. The service's complaint becomes a fault."""
+    manifest = files.load(file)
+    if service is None:
+        return manifest
+    client = service()
+    try:
+        client.validate(rules.to_send(manifest, client.access_key_id))
+    except ManifestRefusedError as error:
+        fault = locate(manifest.data, manifest.name, error)
+        raise ManifestError(str(fault), (fault,)) from error
+    return manifest

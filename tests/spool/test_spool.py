@@ -679,10 +679,10 @@ def test_several_are_dropped_or_none_when_the_disk_is_full(box, number):
         with failing(number):
             dropping.drop_all(box.pending, files)
     except OSError:
-        assert box.scan() == []
+        assert scan(box) == []
     else:
         assert files.items() <= tree(box.pending).items()
-        assert [one.name for one in box.scan()] == ["a.yml", "b.yml"]
+        assert [one.name for one in scan(box)] == ["a.yml", "b.yml"]
 
 
 def test_retry_is_told_once(box):

@@ -233,7 +233,18 @@ def as_installed(folder: Path) -> list[str]:
         'exec "$@"\n'
     )
     script.chmod(0o755)
-    return ["unshare", "--mount", str(script)]
+    return ["unshare", "--mount", "--propagation", "unchanged", str(script)]
+
+
+@contextmanager
+def shared(folder: Path) -> Iterator[None]:
+    """Let mounts below the folder appear in other mount namespaces, as systemd has it."""
+    command("mount", "--bind", str(folder), str(folder))
+    try:
+        command("mount", "--make-shared", str(folder))
+        yield
+    finally:
+        command("umount", "--lazy", str(folder))
 
 
 def spread(values: list[float]) -> tuple[float, float]:

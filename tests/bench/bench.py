@@ -30,6 +30,7 @@ from bed import (
     mount_to_signature,
     process,
     service,
+    shared,
     spread,
     udevd,
     until,
@@ -59,7 +60,7 @@ def latency(folder: Path) -> Iterator[tuple[str, str, str]]:
 @row
 def installed(folder: Path) -> Iterator[tuple[str, str, str]]:
     """The same as installed: udev describes the drives; no device nodes and no blkid inside."""
-    with udevd():
+    with udevd(), shared(folder):
         yield from _latency(folder, "as installed", "2 x", *as_installed(folder))
 
 

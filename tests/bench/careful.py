@@ -24,10 +24,11 @@ poll.register(mountinfo, select.POLLPRI)
 
 
 def mounts():
-    """The mounted NTFS drives, each as its line of mountinfo."""
+    """The mounted NTFS drives: mount id, device number, place and device node."""
     with open("/proc/self/mountinfo") as table:  # one read(2) may return a part of it
         lines = table.read().splitlines()
-    return {line for line in lines if " fuseblk /dev/loop" in line}
+    fields = [line.split() for line in lines if " fuseblk /dev/loop" in line]
+    return {(one[0], one[2], one[4], one[-2]) for one in fields}
 
 
 def durable(data):
@@ -44,10 +45,10 @@ def write(root, name, data):
     os.close(file)
 
 
-def check(line, root):
+def check(mount, root):
     """End if the drive is not the one that was identified."""
-    major, minor = map(int, line.split()[2].split(":"))
-    if line not in mounts() or os.fstat(root).st_dev != os.makedev(major, minor):
+    major, minor = map(int, mount[1].split(":"))
+    if mount not in mounts() or os.fstat(root).st_dev != os.makedev(major, minor):
         sys.exit("another drive")
 
 
@@ -56,9 +57,9 @@ print("ready", flush=True)
 
 while True:
     poll.poll()
-    for line in mounts() - known:
-        known.add(line)
-        source, target = line.rpartition(" - ")[2].split()[1], line.split()[4]
+    for mount in mounts() - known:
+        known.add(mount)
+        _, _, target, source = mount
         asked = ["blkid", "-p", "-o", "export", source]
         found = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
         if f"LABEL={label}\n" in found and "TYPE=ntfs\n" in found:
@@ -68,7 +69,7 @@ while True:
     break
 
 root = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
-check(line, root)
+check(mount, root)
 if "SIGNATURE" in os.listdir(root):
     sys.exit("it has a SIGNATURE")
 write(root, ".SIGNATURE.part", b"x" * 1024)
@@ -80,10 +81,10 @@ connection.request("POST", "/", body, headers)
 text = connection.getresponse().read()
 [contents] = re.findall(rb"<SignatureFileContents>\s*(.*?)\s*</", text, re.DOTALL)
 durable(text)
-check(line, root)
+check(mount, root)
 write(root, ".SIGNATURE.part", contents + b"\n")
 os.rename(".SIGNATURE.part", "SIGNATURE", src_dir_fd=root, dst_dir_fd=root)
 os.fsync(os.open("SIGNATURE", os.O_RDONLY, dir_fd=root))
 os.fsync(root)
-check(line, root)
+check(mount, root)
 durable(b"signed\n")

@@ -109,6 +109,8 @@ def _daemon_line(daemon: Mapping[str, Any]) -> str:
     line = f"daemon: running, process {pid}; pending/ is {folder}, last scan {scan}"
     if limit := daemon.get("limit"):
         line += f"; polled since {printable(limit)}"
+    if service := daemon.get("service"):
+        line += f"; SERVICE: {printable(service)}"
     if unreadable := daemon.get("unreadable"):
         line += f"; CANNOT READ {printable(unreadable)}: correct owner and mode of the file"
     return line

@@ -35,7 +35,7 @@ from daemon.jobs.job import (
 from daemon.jobs.schema import CLAIM, COLUMNS, MIGRATIONS, NAME, OPEN, TABLES, VERSION
 from daemon.jobs.worklist import Worklist
 
-INFO_BYTES = 512  # always as many, so that a shorter text leaves nothing of a longer one
+INFO_BYTES = 4096  # always as many, so that a shorter text leaves nothing of a longer one
 FORM = Form(TABLES, VERSION, MIGRATIONS)
 
 

@@ -9,11 +9,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from daemon.errors import DriveAbsentError, DriveError, DriveprepError
+from daemon.errors import DriveAbsentError, DriveError, DriveprepError, ServiceError
 from daemon.jobs.job import Identities, Job, Obstacle, Signed, about
 from daemon.jobs.journal import Journal
 from daemon.service.retry import Retry
+from daemon.system.printable import printable
 
+MAX_SHOWN = 300  # characters of an error in `status`
 # A fixed name: it is part of the interface and does not follow the file.
 log = logging.getLogger("daemon.aftermath")
 
@@ -46,6 +48,11 @@ class Outcomes:
             if not is_usual:
                 self.hook("obstacle", replace(job, obstacle=after))
         return [(job, after)]
+
+    def service(self, error: DriveprepError | None) -> None:
+        """Publish for `status` what the service refused or did not answer; None: it answered."""
+        text = f"{error}. {error.hint}" if isinstance(error, ServiceError) else ""
+        self.journal.publish(service=printable(text)[:MAX_SHOWN])
 
     def filed(self, job: Job) -> None:
         """Report that a job is finished here. It is already recorded, whatever fails now."""

@@ -253,11 +253,13 @@ class Scheduler:
                 after = poller.ask(job)
             except StaleJobError:
                 continue
-            except UnreachableError:
-                return  # it is the same for the others; the next timer asks again
             except ServiceError as error:
                 log.debug("no status: %s", error, extra=about(job))
+                self.parts.outcomes.service(error)
+                if isinstance(error, UnreachableError):
+                    return  # it is the same for the others; the next timer asks again
                 continue
+            self.parts.outcomes.service(None)
             if after.is_closed:
                 self.parts.outcomes.closed(after)
 
@@ -285,9 +287,11 @@ class Scheduler:
             except DriveprepError as error:
                 if isinstance(error, TryLaterError):
                     self._pace.slow_down(self.parts.requests)
+                self.parts.outcomes.service(error)
                 on_error(job, error)
             else:
                 self._pace.speed_up()
+                self.parts.outcomes.service(None)
                 if after.filed:
                     self.parts.outcomes.filed(after)
 

@@ -227,3 +227,20 @@ def test_a_wrong_clock(plug, start):
 
         prepared_once(tomorrow, daemon, drive.mount_point, drive.label)
         assert daemon.log.count("the service refused our clock") == 1
+
+
+def test_a_refusal_is_shown_before_the_drive_comes(plug, service, start):
+    """`status` says what the service objects to, also while no job waits for it; then no more."""
+    service.faults.add("error", "CreateJob", code="InvalidAccessKeyId", status=403)
+    daemon = start()
+    first, second = new_device_id(), new_device_id()
+    daemon.drop(first)
+
+    told = daemon.until("it is shown", lambda: daemon.status()["daemon"].get("service"))
+    assert "InvalidAccessKeyId" in told
+    assert told in daemon.command("status").stdout.replace("\n", " ")
+
+    drive = plug(second).mount()
+    daemon.drop(second)
+    prepared_once(service, daemon, drive.mount_point, second)
+    assert daemon.status()["daemon"]["service"] == ""

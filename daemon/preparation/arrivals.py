@@ -7,7 +7,7 @@ makes up for lost events, bit by bit: a restart, a burst of drops and a timer ar
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from heapq import heappop, heappush
 
 from daemon.jobs.job import Job, Pending
@@ -31,6 +31,7 @@ class Arrivals:
         self._worklist = worklist
         self._clock = clock
         self._steady = steady
+        self._named: deque[str] = deque()  # names of events
         self._to_scan: deque[str] = deque()  # names
         self._is_first_scan = True
         self._incomplete: dict[str, float] = {}  # name -> when to examine it again, steady
@@ -49,14 +50,11 @@ class Arrivals:
         return bool(self._to_scan)
 
     def examine(self, names: Iterable[str], until: Callable[[], bool]) -> list[str]:
-        """Examine these names, then scan on until `until()`; return the names that are gone."""
+        """Examine these names, then scan on, until `until()`; return the names that are gone."""
         now = self._steady()
         again = [name for name, moment in self._incomplete.items() if moment <= now]
-        gone = [name for name in dict.fromkeys([*names, *again]) if not self._is_here(name, EVENT)]
-        while self._to_scan and not until():
-            name = self._to_scan.popleft()
-            if not self._is_here(name, SCAN):
-                gone.append(name)
+        self._named.extend(dict.fromkeys([*names, *again]))
+        gone = [*self._gone(self._named, EVENT, until), *self._gone(self._to_scan, SCAN, until)]
         self._is_first_scan = self._is_first_scan and self.is_scanning
         return gone
 
@@ -70,7 +68,7 @@ class Arrivals:
 
     def pause(self) -> float | None:
         """Return the seconds until there is something to do; None if an event decides."""
-        if self._to_scan or self._complete:
+        if self._named or self._to_scan or self._complete:
             return 0.0
         moments = self._incomplete.values()
         return max(0.0, min(moments) - self._steady()) if moments else None
@@ -85,6 +83,12 @@ class Arrivals:
     def compared(self, found: Found) -> None:
         """The file has the bytes of its job, which is no longer pending."""
         self._compared[found.name] = found.stamp
+
+    def _gone(self, names: deque[str], order: int, until: Callable[[], bool]) -> Iterator[str]:
+        while names and not until():
+            name = names.popleft()
+            if not self._is_here(name, order):
+                yield name
 
     def _is_here(self, name: str, order: int) -> bool:
         """Return whether a manifest has that name; note whether and when it is to be read."""

@@ -10,6 +10,8 @@ from daemon.drives.recognition import Recognition
 from daemon.errors import ManifestError
 from daemon.jobs.job import Job, Pending, Rejected, Signed, Submitted, Submitting
 
+MANY = 100  # deviceIds that wait; then no obstacle names the drives that may be meant
+
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
@@ -19,6 +21,14 @@ class Pairing:
     drives: Collection[Drive]
     present: Collection[Unmounted]  # devices that could be mounted
     recognition: Recognition = field(default_factory=Recognition)
+
+    @property
+    def is_brief(self) -> bool:
+        """Whether obstacles leave out the drives that may be meant but cannot be read.
+
+        Each such drive that comes or goes would change every obstacle.
+        """
+        return len(self.names) > MANY
 
     def here(self) -> frozenset[str]:
         """Return the deviceIds that match a drive."""
@@ -46,6 +56,7 @@ class Pairing:
                     self.drives,
                     waiting=self.names,
                     present=self.present,
+                    is_brief=self.is_brief,
                 )
 
 

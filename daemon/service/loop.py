@@ -142,7 +142,7 @@ class Loop:
             return
         self._config_fault = ""
         log.info("configuration read")
-        self._scheduler.retry(job.device_id for job in self._journal.unfiled())
+        self._scheduler.reconsider()
 
     def _failures(self) -> Ring:
         """Raise what no worker should raise. A full disk is waited for."""

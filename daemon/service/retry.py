@@ -73,6 +73,11 @@ class Due:
             if is_due(job, now, here, something_changed=changed):
                 self._due.setdefault(job.number, next(self._places))
 
+    def add_all(self) -> None:
+        """Add every job, whatever its obstacle is."""
+        for job in self._worklist.jobs():
+            self._due.setdefault(job.number, next(self._places))
+
     def started(self, job: Job, key: str) -> None:
         """The job has the worker `key`."""
         self._due.pop(job.number, None)

@@ -97,6 +97,11 @@ class Scheduler:
         """Try the jobs of these deviceIds at once, whatever their obstacles are."""
         self._to_retry |= set(device_ids)
 
+    def reconsider(self) -> None:
+        """Give every job its turn again: the configuration has changed."""
+        self.retry(job.device_id for job in self._worklist.timed() + self._worklist.obstructed())
+        self._due.add_all()
+
     def confirm(self, device_ids: Iterable[str]) -> None:
         """Take the drives of these deviceIds for the ones that their jobs were made for.
 

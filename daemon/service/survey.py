@@ -12,6 +12,8 @@ from daemon.jobs.worklist import Worklist
 from daemon.preparation.pairing import Pairing
 from daemon.service.bell import Ring
 
+BRIEF = frozenset({("", "")})  # no obstacle names a drive that cannot be read
+
 
 class Survey:
     """Remembers the last scan of the drives. For the main loop's thread only."""
@@ -66,6 +68,8 @@ class Survey:
         troubled = frozenset(
             absence.unreadable(one) for one in volumes if absence.is_unreadable(one)
         )
+        if pairing.is_brief:
+            troubled = BRIEF
         is_news, self._troubled = troubled != self._troubled, troubled
         return set(pairing.names) if is_news else news
 

@@ -162,6 +162,25 @@ def test_a_job_that_has_no_worker_stays_due(tmp_path):
         assert "HD002" in bench.busy()
 
 
+def test_a_changed_configuration_gives_every_job_its_turn(bench):
+    """One whose drive was absent may match another drive now; one that was blocked is free."""
+    absent, blocked = bench.add("HD001"), bench.add("HD002")
+    drive = bench.mount("LABEL")
+    bench.mount("HD002", 2)
+    bench.scheduler.run(Ring.MOUNTS, NOW)
+    assert bench.journal.worklist.get(absent.number).obstacle.is_absence
+    bench.workers._threads.clear()
+    bench.scheduler.parts.outcomes.blocked(blocked, DriveError("read-only", "Unlock it."))
+
+    mapped = Recognition({"HD001": {"label": "LABEL"}})
+    bench.scheduler.parts = replace(bench.scheduler.parts, recognition=mapped)
+    bench.scheduler.reconsider()
+    bench.scheduler.run(Ring.CONFIG, NOW)
+
+    assert drive.identity.label == "LABEL"
+    assert {"HD001", "HD002"} <= bench.busy()
+
+
 def test_an_operator_may_have_a_job_tried_now(bench):
     """`retry` clears the obstacle, even one that has not changed or whose time has not come."""
     job = bench.add("HD001")

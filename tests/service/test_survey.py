@@ -9,8 +9,10 @@ from daemon.drives.identity import Identity
 from daemon.drives.mounts import Mount
 from daemon.drives.recognition import Recognition
 from daemon.drives.sysfs import Device
+from daemon.errors import DriveAbsentError
 from daemon.jobs.job import Job, Pending, Rejected, Submitted, Submitting
 from daemon.jobs.worklist import Worklist
+from daemon.preparation.pairing import MANY
 from daemon.service.bell import Ring
 from daemon.service.survey import Survey
 
@@ -157,3 +159,24 @@ def test_a_troubled_drive_that_has_gone_is_news(survey, asked):
     survey.refresh(Ring.MOUNTS, Worklist([WAITING]))
 
     assert "HD001" in survey.here(survey.pairing(Worklist([WAITING]), Recognition()))
+
+
+def test_beside_many_jobs_no_obstacle_names_what_may_be_meant(survey, asked):
+    """A drive that cannot be read would change them all; only the first of many is told again."""
+    jobs = [replace(WAITING, number=n, device_id=f"HD{n}") for n in range(MANY + 1)]
+    work = Worklist(jobs)
+    survey.refresh(Ring.TIMER, work)
+    survey.here(survey.pairing(work, Recognition()))
+    asked.here = [Drive(DEVICE, Identity(trouble="no answer"), MOUNT)]
+    survey.refresh(Ring.MOUNTS, work)
+    pairing = survey.pairing(work, Recognition())
+
+    assert survey.here(pairing) == set()
+    with pytest.raises(DriveAbsentError, match=r"no mounted drive matches HD1$"):
+        pairing.drive_for(jobs[1])
+
+    work.remove(jobs[0])
+    pairing = survey.pairing(work, Recognition())
+    assert survey.here(pairing) == set(work.names)
+    with pytest.raises(DriveAbsentError, match="no answer"):
+        pairing.drive_for(jobs[1])

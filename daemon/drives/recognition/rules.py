@@ -58,17 +58,18 @@ class Recognition:
         *,
         waiting: Container[str] = (),
         present: Iterable[Unmounted] = (),
+        is_brief: bool = False,
     ) -> Drive:
         """Return the one drive for `device_id`; raise a DriveError that says why there is none.
 
         `waiting` are the deviceIds of all waiting jobs. `present` are the devices that are not
         mounted: a match among them makes the deviceId ambiguous, too. Two partitions of one disk
-        are not two drives.
+        are not two drives. If it `is_brief`, the reason leaves out what only may be meant.
         """
         present = tuple(present)
         matching = [drive for drive in drives if self.matches(drive, device_id)]
         if not matching:
-            raise self.explain_absent(device_id, drives, present, file_system)
+            raise self.explain_absent(device_id, drives, present, file_system, is_brief=is_brief)
         self._check_one_disk(device_id, matching, present)
         fitting = [
             drive
@@ -93,10 +94,13 @@ class Recognition:
         drives: Iterable[Drive],
         present: Iterable[Unmounted] = (),
         file_system: str | None = None,
+        *,
+        is_brief: bool = False,
     ) -> DriveError:
         """Return the reason why no mounted drive matches `device_id`, to raise or to show.
 
-        Every volume is named that could be the one, because it cannot be read.
+        Every volume is named that could be the one, because it cannot be read; not if it
+        `is_brief`.
         """
         present = tuple(present)
         unmounted = [one for one in present if self.matches(one, device_id)]
@@ -105,7 +109,7 @@ class Recognition:
         if unmounted:
             return absence.not_mounted(device_id, unmounted, file_system)
         volumes: list[Volume] = [*drives, *present]
-        unknown = [one for one in volumes if self._could_be(one, device_id)]
+        unknown = [one for one in volumes if not is_brief and self._could_be(one, device_id)]
         clauses = dict(map(absence.unreadable, unknown))
         reason = "; ".join([f"no mounted drive matches {printable(device_id)}", *clauses])
         hint = self._how_recognised(device_id) + self._without_udev(device_id, volumes)

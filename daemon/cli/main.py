@@ -31,6 +31,7 @@ COMMANDS: tuple[click.Command, ...] = (
     manifest_commands.new,
     manifest_commands.check,
     manifest_commands.submit,
+    manifest_commands.dismiss,
     manifest_commands.retry,
     drive_commands.drives,
     drive_commands.format_,

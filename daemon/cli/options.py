@@ -44,6 +44,7 @@ ARGUMENTS = {
     "FILE": "A manifest.",
     "[FILE|FOLDER]...": "Manifests, or folders with them. Without any: the configuration alone.",
     "FILE|FOLDER...": "Manifests, or folders with them.",
+    "[NAME]...": "The file name of a rejected manifest; or its deviceId, if that could be read.",
     "FOLDER": "The folder of the playground, driveprep-demo by default.",
     "DEVICE": "The node of a whole disk, such as /dev/sdb.",
     "DEVICE_ID": "The deviceId of a manifest, such as HD001.",

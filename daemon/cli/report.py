@@ -44,7 +44,11 @@ def status(settings: Config, mounted: Sequence[Drive]) -> Report:
     return {
         "version": VERSION,
         "daemon": {"running": daemon is not None, **(daemon or {})},
-        "jobs": [_job(job, settings.spool, is_running=daemon is not None) for job in recent],
+        "jobs": [
+            _job(job, settings.spool, is_running=daemon is not None)
+            for job in recent
+            if not job.is_off_the_list
+        ],
         "drives": [_drive(drive, settings) for drive in mounted],
     }
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from daemon.jobs.job import ended_as
 from daemon.system.printable import printable
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _parts(report: Mapping[str, Any]) -> Iterator[str | _Table]:
             (
                 job["deviceId"] or job["manifest"],
                 job["jobId"],
-                STATES[job["state"]],
+                ended_as((job["progress"] or {}).get("progress_code")) or STATES[job["state"]],
                 _happening(job),
                 job["since"],
             )

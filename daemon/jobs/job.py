@@ -133,6 +133,15 @@ class Progress:
     error_count: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Shipment:
+    """A person has given the drive to a carrier."""
+
+    at: float  # seconds since the epoch
+    carrier: str = ""
+    tracking: str = ""  # the carrier's number
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
     """A job that the journal has not recorded yet."""
@@ -160,6 +169,13 @@ class Job:
     obstacle: Obstacle | None = None
     progress: Progress | None = None  # None: never asked for
     eject: str | None = None  # how the eject ended, one sentence; None: it was not tried
+    shipment: Shipment | None = None  # None: the drive is still here, as far as is known
+    is_dismissed: bool = False  # a rejection that a person, or another manifest, has dealt with
+
+    @property
+    def is_off_the_list(self) -> bool:
+        """Return whether there is nothing left to do for it here."""
+        return self.filed and (self.is_dismissed or self.shipment is not None)
 
     @property
     def is_closed(self) -> bool:
@@ -175,6 +191,11 @@ class Job:
     def job_id(self) -> str:
         """Return the service's JobId; "" as long as it is not known."""
         return self.state.job_id if isinstance(self.state, Submitted | Signed) else ""
+
+
+def ended_as(progress_code: object) -> str:
+    """Return what a job is called that the service has ended before its time; else ""."""
+    return {"Canceled": "cancelled", "Expired": "expired"}.get(str(progress_code), "")
 
 
 def expires_at(state: Submitted | Signed) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 from daemon.config.loading import Config
 from daemon.documents import spreadsheet
 from daemon.jobs import reader
-from daemon.jobs.job import Job, Progress, Signed, Submitted, Submitting, expires_at
+from daemon.jobs.job import Job, Progress, Signed, Submitted, Submitting, ended_as, expires_at
 from daemon.preparation import papers
 from daemon.system.printable import printable, timestamp
 
@@ -60,7 +60,8 @@ def as_lines(records: Iterable[Record]) -> Iterator[tuple[str, ...]]:
     """Yield the headings, then what a person wants to see of each job."""
     yield SHOWN
     for record in records:
-        yield tuple(printable(str(record[key] or "-")) for key in SHOWN)
+        called = record | {"state": ended_as(record["progressCode"]) or record["state"]}
+        yield tuple(printable(str(called[key] or "-")) for key in SHOWN)
 
 
 def moment(text: str, now: float) -> float | None:

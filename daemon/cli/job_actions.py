@@ -61,6 +61,9 @@ class JobActions:
             yield "paper for the box", f"{one.description} {one.url}".strip()
         yield "submitted", timestamp(state.submitted_at)
         yield "must arrive before", timestamp(expires_at(state))
+        if job.shipment:
+            told = (timestamp(job.shipment.at), job.shipment.carrier, job.shipment.tracking)
+            yield "shipped", " ".join(filter(None, told))
         if folder := self._folder(job):
             yield "papers", str(folder)
         try:

@@ -40,6 +40,7 @@ as_json = click.option(
 ARGUMENTS = {
     "JOB": "A JobId or a deviceId. A deviceId means its open job, or else its newest one.",
     "TEMPLATE": "A manifest from which others are made; it may have placeholders.",
+    "JOB...": "JobIds or deviceIds. A deviceId means its open job, or else its newest one.",
     "COPY": "A copy of the journal.",
     "FILE": "A manifest.",
     "[FILE|FOLDER]...": "Manifests, or folders with them. Without any: the configuration alone.",

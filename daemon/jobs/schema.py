@@ -80,6 +80,7 @@ UPDATE job SET obstacle = json_set(obstacle, '$.code', '') WHERE obstacle IS NOT
 ALTER TABLE job ADD COLUMN shipment TEXT;
 ALTER TABLE job ADD COLUMN dismissed INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE job ADD COLUMN reminded INTEGER NOT NULL DEFAULT 0;
+UPDATE job SET reminded = 1 WHERE state = 'Signed'; -- no one could say that they were shipped
 {REJECTIONS}""",
 }
 COLUMNS = (

@@ -140,4 +140,5 @@ def _outcomes(journal: Journal, hooks: HookQueue, outside: Outside, settings: Co
 
     retry = Retry(outside.jitter)
     ejects = ejecting if settings.eject else None
-    return Outcomes(journal, outside.clocks.wall, retry, hook, ejects)
+    wall, within = outside.clocks.wall, settings.ship_within
+    return Outcomes(journal, wall, retry, hook, ejects, within)

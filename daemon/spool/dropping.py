@@ -44,8 +44,8 @@ def drop(pending: Path, name: str, data: bytes) -> Path:
     """Put a manifest into pending/: written whole, synced, then renamed.
 
     On a file system that can neither rename without replacing nor link, it is written under its
-    name at once; closing the file then shows the daemon that it is complete. Raises FileExistsError when the name is taken, and
-    OSError.
+    name at once; closing the file then shows the daemon that it is complete. Raises
+    FileExistsError when the name is taken, and OSError.
     """
     drop_all(pending, {name: data})
     return pending / name

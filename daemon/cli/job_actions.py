@@ -19,7 +19,7 @@ from daemon.importexport.client import Client
 from daemon.importexport.relay import RelayedClient
 from daemon.importexport.results import JobStatus
 from daemon.jobs import reader
-from daemon.jobs.job import Job, Rejected, Signed, Submitted, expires_at
+from daemon.jobs.job import Job, Rejected, Signed, Submitted, ended_as, expires_at
 from daemon.manifest import rules
 from daemon.preparation import papers
 from daemon.system.printable import timestamp
@@ -43,7 +43,8 @@ class JobActions:
         job = self.find(word)
         yield "deviceId", job.device_id
         yield "manifest", job.name
-        yield "state", f"{type(job.state).__name__}, since {timestamp(job.since)}"
+        ended = ended_as(job.progress.progress_code) if job.progress else ""
+        yield "state", f"{ended or type(job.state).__name__}, since {timestamp(job.since)}"
         if isinstance(job.state, Rejected):
             yield "reason", job.state.reason
         if job.obstacle:
@@ -60,6 +61,9 @@ class JobActions:
             yield "paper for the box", f"{one.description} {one.url}".strip()
         yield "submitted", timestamp(state.submitted_at)
         yield "must arrive before", timestamp(expires_at(state))
+        if job.shipment:
+            told = (timestamp(job.shipment.at), job.shipment.carrier, job.shipment.tracking)
+            yield "shipped", " ".join(filter(None, told))
         if folder := self._folder(job):
             yield "papers", str(folder)
         try:

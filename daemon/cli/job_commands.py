@@ -1,4 +1,4 @@
-"""Jobs: all of them, and one: show, cancel, update, label, slip, which are in `job_actions`."""
+"""Jobs: all of them, and one: show, cancel, update, label, slip, shipped."""
 # ruff: noqa: PLC0415 - modules are imported where they are used: `--help` must not wait for them
 
 from __future__ import annotations
@@ -91,6 +91,25 @@ def slip(config_path: Path, job: str, output: Path | None, show_it: bool) -> Non
     click.echo(place)
     if show_it:
         click.launch(str(place))
+
+
+@click.command()
+@with_config
+@click.option("--carrier", default="", help="Who takes it, such as UPS.")
+@click.option("--tracking", metavar="N", default="", help="The carrier's number; for one JOB.")
+@click.option("--undo", is_flag=True, help="It has not left: bring it back to the list.")
+@click.argument("job", metavar="JOB...", nargs=-1, required=True)
+def shipped(
+    config_path: Path, carrier: str, tracking: str, undo: bool, job: tuple[str, ...]
+) -> None:
+    """Record that the drive of each JOB has left: it leaves the status."""
+    from daemon.cli.orders import shipping
+
+    if tracking and len(job) > 1:
+        raise click.UsageError("--tracking is the number of one package: name one JOB")
+    if undo and (carrier or tracking):
+        raise click.UsageError("--undo takes back what was said of the shipment: use it alone")
+    shipping.ship(settings(config_path), job, time.time(), carrier, tracking, undo=undo)
 
 
 def _actions(path: Path) -> JobActions:

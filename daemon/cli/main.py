@@ -31,6 +31,7 @@ COMMANDS: tuple[click.Command, ...] = (
     manifest_commands.new,
     manifest_commands.check,
     manifest_commands.submit,
+    manifest_commands.dismiss,
     manifest_commands.retry,
     drive_commands.drives,
     drive_commands.format_,
@@ -40,6 +41,7 @@ COMMANDS: tuple[click.Command, ...] = (
     job_commands.update,
     job_commands.label,
     job_commands.slip,
+    job_commands.shipped,
 )
 
 

@@ -1,4 +1,4 @@
-"""Manifests before they are jobs: new, check, submit, retry."""
+"""Manifests before they are jobs: new, check, submit, dismiss, retry."""
 # ruff: noqa: PLC0415 - modules are imported where they are used: `--help` must not wait for them
 
 from __future__ import annotations
@@ -112,6 +112,19 @@ def submit(config_path: Path, wait: bool, timeout: float, files: tuple[Path, ...
     from daemon.cli.manifests import submission
 
     submission.submit(settings(config_path), files, timeout if wait else None)
+
+
+@click.command()
+@with_config
+@click.option("--all", "is_all", is_flag=True, help="Dismiss every rejection.")
+@click.argument("rejections", metavar="[NAME]...", nargs=-1)
+def dismiss(config_path: Path, is_all: bool, rejections: tuple[str, ...]) -> None:
+    """Take rejections off the status. Manifests and reasons stay in rejected/."""
+    from daemon.cli.orders import dismissal
+
+    if is_all == bool(rejections):
+        raise click.UsageError("name manifests or deviceIds, or use --all")
+    dismissal.dismiss(settings(config_path), rejections)
 
 
 @click.command()

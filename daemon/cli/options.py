@@ -40,10 +40,12 @@ as_json = click.option(
 ARGUMENTS = {
     "JOB": "A JobId or a deviceId. A deviceId means its open job, or else its newest one.",
     "TEMPLATE": "A manifest from which others are made; it may have placeholders.",
+    "JOB...": "JobIds or deviceIds. A deviceId means its open job, or else its newest one.",
     "COPY": "A copy of the journal.",
     "FILE": "A manifest.",
     "[FILE|FOLDER]...": "Manifests, or folders with them. Without any: the configuration alone.",
     "FILE|FOLDER...": "Manifests, or folders with them.",
+    "[NAME]...": "The file name of a rejected manifest; or its deviceId, if that could be read.",
     "FOLDER": "The folder of the playground, driveprep-demo by default.",
     "DEVICE": "The node of a whole disk, such as /dev/sdb.",
     "DEVICE_ID": "The deviceId of a manifest, such as HD001.",

@@ -15,7 +15,7 @@ from daemon.drives.drive import Drive, Unmounted
 from daemon.drives.recognition import Recognition
 from daemon.errors import DriveError
 from daemon.jobs import reader
-from daemon.jobs.job import Job, Rejected, Signed, Submitted, expires_at, is_late
+from daemon.jobs.job import Job, Rejected, Signed, Submitted, expires_at, is_late, is_unshipped
 from daemon.preparation.pairing import Pairing, named
 from daemon.spool import filing
 from daemon.system.printable import timestamp
@@ -40,11 +40,17 @@ Report = dict[str, object]
 def status(settings: Config, mounted: Sequence[Drive]) -> Report:
     """Return everything that `status` reports."""
     daemon = reader.daemon_info(settings.spool)
-    recent = reader.recent(settings.spool, time.time() - SHOWN_SECONDS)
+    now = time.time()
+    recent = reader.recent(settings.spool, now - SHOWN_SECONDS)
     return {
         "version": VERSION,
         "daemon": {"running": daemon is not None, **(daemon or {})},
-        "jobs": [_job(job, settings.spool, is_running=daemon is not None) for job in recent],
+        "jobs": [
+            _job(job, settings.spool, is_running=daemon is not None)
+            | {"unshipped": is_unshipped(job, now - settings.ship_within)}
+            for job in recent
+            if not job.is_off_the_list
+        ],
         "drives": [_drive(drive, settings) for drive in mounted],
     }
 

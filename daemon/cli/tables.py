@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from daemon.jobs.job import ended_as
 from daemon.system.printable import printable
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _parts(report: Mapping[str, Any]) -> Iterator[str | _Table]:
             (
                 job["deviceId"] or job["manifest"],
                 job["jobId"],
-                STATES[job["state"]],
+                ended_as((job["progress"] or {}).get("progress_code")) or STATES[job["state"]],
                 _happening(job),
                 job["since"],
             )
@@ -128,9 +129,15 @@ def _happening(job: Mapping[str, Any]) -> str:
     progress = job["progress"] or {}
     if progress.get("progress_code") not in {None, "Pending"} or job["closed"]:
         return f"{progress['progress_code']}: {progress['progress_message'] or ''}"
-    if job["state"] == "Signed":
-        if job["late"]:
-            return f"SHIP IT NOW: it must arrive before {job['expiresAt']}"
-        ejected = f" ({job['eject']})" if job.get("eject") else ""
-        return f"safe to remove{ejected}; ship it, it must arrive before {job['expiresAt']}"
-    return "in progress"
+    return _prepared(job) if job["state"] == "Signed" else "in progress"
+
+
+def _prepared(job: Mapping[str, Any]) -> str:
+    """Return what is to be done with the drive of a prepared job."""
+    until = f"it must arrive before {job['expiresAt']}"
+    if job["late"]:
+        return f"SHIP IT NOW: {until}"
+    if job["unshipped"]:
+        return f"SHIP IT: {until}. If it has left: driveprep shipped {job['jobId']}"
+    ejected = f" ({job['eject']})" if job.get("eject") else ""
+    return f"safe to remove{ejected}; ship it, {until}"

@@ -25,12 +25,15 @@ SPOOL = "/var/lib/driveprep"  # systemd's StateDirectory
 REQUESTS, MAX_REQUESTS = 32, 256
 WORKERS, MAX_WORKERS = 8, 64
 TIMEOUT_SECONDS = 15.0
+SHIP_WITHIN_DAYS = 3.0
+DAY = 24 * 3600.0  # seconds
 MAX_STATION = 64  # characters; a host name has as many, HOST_NAME_MAX
 DEVICE_KEYS = ("label", "serial", "wwn", "uuid", "partuuid")
-EVENTS = ("prepared", "rejected", "obstacle", "terminal")
+EVENTS = ("prepared", "rejected", "obstacle", "terminal", "unshipped")
 KEYS = (
     "endpoint", "credentials", "spool", "devices", "require_mapping", "validate_on_drop",
     "settle", "requests", "workers", "timeout", "eject", "hooks", "ca_bundle", "station",
+    "ship_within",
 )  # fmt: skip
 
 
@@ -51,6 +54,7 @@ class Config:
     eject: bool
     hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # event -> command, words
     station: str = ""  # this machine's name in receipts and exports
+    ship_within: float = SHIP_WITHIN_DAYS * DAY  # seconds after a drive is signed
     ca_bundle: str = ""  # a file or folder of certificate authorities; "": the machine's
     files: frozenset[Path] = field(default=frozenset(), compare=False)  # read for it
     warnings: tuple[Fault, ...] = field(default=(), compare=False)
@@ -82,6 +86,7 @@ def load(path: Path, environment: Mapping[str, str], *, with_credentials: bool =
         eject=top.flag("eject", default=False),
         hooks=_hooks(top),
         station=_station(top),
+        ship_within=(top.number("ship_within", 0.01, 30) or SHIP_WITHIN_DAYS) * DAY,
         ca_bundle=_ca_bundle(top),
         files=files,
     )

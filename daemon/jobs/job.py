@@ -133,6 +133,15 @@ class Progress:
     error_count: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Shipment:
+    """A person has given the drive to a carrier."""
+
+    at: float  # seconds since the epoch
+    carrier: str = ""
+    tracking: str = ""  # the carrier's number
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
     """A job that the journal has not recorded yet."""
@@ -160,6 +169,13 @@ class Job:
     obstacle: Obstacle | None = None
     progress: Progress | None = None  # None: never asked for
     eject: str | None = None  # how the eject ended, one sentence; None: it was not tried
+    shipment: Shipment | None = None  # None: the drive is still here, as far as is known
+    is_dismissed: bool = False  # a rejection that a person, or another manifest, has dealt with
+
+    @property
+    def is_off_the_list(self) -> bool:
+        """Return whether there is nothing left to do for it here."""
+        return self.filed and (self.is_dismissed or self.shipment is not None)
 
     @property
     def is_closed(self) -> bool:
@@ -177,18 +193,36 @@ class Job:
         return self.state.job_id if isinstance(self.state, Submitted | Signed) else ""
 
 
+def ended_as(progress_code: object) -> str:
+    """Return what a job is called that the service has ended before its time; else ""."""
+    return {"Canceled": "cancelled", "Expired": "expired"}.get(str(progress_code), "")
+
+
 def expires_at(state: Submitted | Signed) -> float:
     """Return when the job expires unless the drive is there, in seconds since the epoch."""
     return state.submitted_at + EXPIRY_SECONDS
+
+
+def has_arrived(job: Job) -> bool:
+    """Return whether the service has reported the drive anywhere but with its owner."""
+    location = job.progress.location_code if job.progress else None
+    return location not in {None, "NotReceived"}
 
 
 def is_late(job: Job) -> bool:
     """Return whether the drive of an open job had not arrived when only a few days were left."""
     match job:
         case Job(state=Submitted() | Signed() as state, progress=Progress() as progress):
-            has_arrived = progress.location_code not in {None, "NotReceived"}
             last_days = expires_at(state) - LATE_SECONDS
-            return not has_arrived and not job.is_closed and progress.checked_at > last_days
+            return not has_arrived(job) and not job.is_closed and progress.checked_at > last_days
+    return False
+
+
+def is_unshipped(job: Job, before: float) -> bool:
+    """Return whether the drive was signed before that moment, and is not known to have left."""
+    match job:
+        case Job(state=Signed(signed_at=signed_at), filed=True, shipment=None, is_closed=False):
+            return signed_at < before and not has_arrived(job)
     return False
 
 

@@ -18,7 +18,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from daemon.errors import JournalError, StaleJobError
-from daemon.jobs import database, reader, schema
+from daemon.jobs import database, followup, reader, schema
 from daemon.jobs.database import CHECKED_BYTES, Form
 from daemon.jobs.job import (
     Job,
@@ -39,7 +39,7 @@ INFO_BYTES = 4096  # always as many, so that a shorter text leaves nothing of a 
 FORM = Form(TABLES, VERSION, MIGRATIONS)
 
 
-class Journal:
+class Journal(followup.FollowUp):
     """The journal, open for its one writer. Safe to use from several threads.
 
     The unfiled jobs are also kept in memory, in `worklist`. A missing journal is created only if it

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from daemon.jobs import database, schema
 from daemon.jobs.job import Job
-from daemon.jobs.schema import CLAIM, COLUMNS, COLUMNS_1, NAME, OPEN, VERSION
+from daemon.jobs.schema import CLAIM, COLUMNS, NAME, OLD_COLUMNS, OPEN
 
 
 def recent(folder: Path, since: float) -> list[Job]:
@@ -76,7 +76,7 @@ def _rows(folder: Path, which: str, *values: object) -> list[tuple[str, Job]]:
             return []
         with database.open_for_reading(path) as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
-            columns = COLUMNS if version >= VERSION else COLUMNS_1
+            columns = OLD_COLUMNS.get(version, COLUMNS)
             query = f"SELECT job_id, {columns} FROM job WHERE {which}"
             rows = connection.execute(query, values)
             return [(job_id or "", schema.job(row)) for job_id, *row in rows]

@@ -14,6 +14,7 @@ from daemon.jobs.job import (
     Pending,
     Progress,
     Rejected,
+    Shipment,
     Signed,
     State,
     Submitted,
@@ -22,13 +23,21 @@ from daemon.jobs.job import (
 
 NAME = "journal.sqlite3"
 CLAIM = "journal.lock"
-VERSION = 2  # of the tables and of what is in them
+VERSION = 3  # of the tables and of what is in them
 STATES: dict[str, type[State]] = {
     state.__name__: state for state in (Pending, Submitting, Submitted, Signed, Rejected)
 }
 OPEN = "closed = 0 AND state IN ('Submitting', 'Submitted', 'Signed')"
 # JobIds of the service that are of no job here, so that each is looked up only once.
 FOREIGN = "CREATE TABLE foreign_job (job_id TEXT PRIMARY KEY) WITHOUT ROWID;\n"
+# A manifest that is taken in deals with the rejections of earlier ones of the same name.
+REJECTIONS = """
+CREATE INDEX rejection ON job (name) WHERE state = 'Rejected' AND filed = 1 AND dismissed = 0;
+CREATE TRIGGER accepted AFTER INSERT ON job WHEN NEW.state <> 'Rejected' BEGIN
+    UPDATE job SET dismissed = 1
+        WHERE name = NEW.name AND state = 'Rejected' AND filed = 1 AND dismissed = 0;
+END;
+"""
 TABLES = f"""
 CREATE TABLE job (
     number          INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -45,7 +54,10 @@ CREATE TABLE job (
     manifest        BLOB,                       -- as dropped; from Submitting until filed
     obstacle        TEXT,                       -- as JSON
     progress        TEXT,                       -- as JSON
-    eject           TEXT                        -- how it ended, one sentence
+    eject           TEXT,                       -- how it ended, one sentence
+    shipment        TEXT,                       -- as JSON
+    dismissed       INTEGER NOT NULL DEFAULT 0, -- a rejection that was dealt with
+    reminded        INTEGER NOT NULL DEFAULT 0  -- it was said that the drive is not shipped
 );
 -- A device carries one SIGNATURE, so at most one of its jobs is open at the service.
 CREATE UNIQUE INDEX one_open_job ON job (device_id) WHERE {OPEN};
@@ -53,7 +65,7 @@ CREATE UNIQUE INDEX one_job_id ON job (job_id) WHERE job_id IS NOT NULL;
 CREATE INDEX unfiled ON job (number) WHERE filed = 0;
 CREATE INDEX same_bytes ON job (sha256);
 CREATE INDEX latest ON job (since);
-{FOREIGN}"""
+{FOREIGN}{REJECTIONS}"""
 # What makes a journal of the next version of one of the version that is the key.
 MIGRATIONS = {
     # Version 2: the papers that the service wants in the box, codes of obstacles, and the eject.
@@ -63,19 +75,27 @@ MIGRATIONS = {
 ALTER TABLE job ADD COLUMN eject TEXT;
 UPDATE job SET obstacle = json_set(obstacle, '$.code', '') WHERE obstacle IS NOT NULL;
 """,
+    # Version 3: shipments, and rejections that were dealt with.
+    2: f"""
+ALTER TABLE job ADD COLUMN shipment TEXT;
+ALTER TABLE job ADD COLUMN dismissed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE job ADD COLUMN reminded INTEGER NOT NULL DEFAULT 0;
+UPDATE job SET reminded = 1 WHERE state = 'Signed'; -- no one could say that they were shipped
+{REJECTIONS}""",
 }
 COLUMNS = (
     "number, device_id, file_system, name, sha256, state, fields, since, filed, obstacle,"
-    " progress, eject"
+    " progress, eject, shipment, dismissed"
 )
-# The same of a journal of version 1 that is read before it is migrated.
-COLUMNS_1 = COLUMNS.replace("eject", "NULL")
+# The same of journals of other versions that are read before they are migrated.
+COLUMNS_2 = COLUMNS.replace("shipment, dismissed", "NULL, 0")
+OLD_COLUMNS = {1: COLUMNS_2.replace("eject", "NULL"), 2: COLUMNS_2}
 
 
 def job(row: Iterable[Any]) -> Job:  # sqlite3 has no types for columns
     """Return the job in a row of COLUMNS, also of a journal that is not migrated yet."""
     number, device_id, file_system, name, sha256, *rest = row
-    state, own, since, filed, obstacle, progress, eject = rest
+    state, own, since, filed, obstacle, progress, eject, shipment, dismissed = rest
     return Job(
         number,
         device_id,
@@ -88,6 +108,8 @@ def job(row: Iterable[Any]) -> Job:  # sqlite3 has no types for columns
         Obstacle(**json.loads(obstacle)) if obstacle else None,
         Progress(**json.loads(progress)) if progress else None,
         eject,
+        Shipment(**json.loads(shipment)) if shipment else None,
+        bool(dismissed),
     )
 
 

@@ -25,13 +25,17 @@ def check(path: Path) -> None:
     # SQLite makes the log before its index, and removes it after.
     if index.exists() and not log.exists():
         raise sqlite3.DatabaseError(f"its log {log.name} is missing")
-    if log.exists() and _commits_cut_off(log) > 1:
+    if log.exists() and _commits_cut_off(log, path.stat().st_size if path.exists() else 0) > 1:
         raise sqlite3.DatabaseError(f"its log {log.name} is damaged")
 
 
-def _commits_cut_off(log: Path) -> int:
-    """Return how many commits are in the log behind the place up to which SQLite can read it."""
-    if log.stat().st_size <= LOG_HEADER.size:
+def _commits_cut_off(log: Path, database_bytes: int) -> int:
+    """Return how many commits are in the log behind the place up to which SQLite can read it.
+
+    A torn frame can look like the last one of a commit; not if the database would be too large.
+    """
+    log_bytes = log.stat().st_size
+    if log_bytes <= LOG_HEADER.size:
         return 0
     with log.open("rb") as file:
         header = file.read(LOG_HEADER.size)
@@ -42,13 +46,14 @@ def _commits_cut_off(log: Path) -> int:
             # It is synced before any frame is written: no power cut does that.
             raise sqlite3.DatabaseError(f"its log {log.name} is damaged")
         commits, is_whole, size = 0, True, FRAME_HEADER.size + page_size
+        most = (database_bytes + log_bytes) // page_size  # pages
         while len(frame := file.read(size)) == size:
             _, size_after_commit, *found_salts, first, second = FRAME_HEADER.unpack_from(frame)
             if is_whole:
                 sums = _sums(order, frame[:8] + frame[FRAME_HEADER.size :], sums)
                 is_whole = found_salts == salts and sums == (first, second)
             if not is_whole:
-                commits += size_after_commit > 0 and found_salts == salts
+                commits += 0 < size_after_commit <= most and found_salts == salts
         return commits
 
 

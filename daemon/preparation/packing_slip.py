@@ -55,6 +55,7 @@ class Slip:
     expires_at: float  # seconds since the epoch
     manifest_name: str
     warning: str  # the service's own; "" where it gave none
+    shipment: str = ""  # date, carrier and tracking number; "" before it has left
     artifacts: Sequence[tuple[str, str]] = ()  # papers for the box: description and URL
 
 

@@ -6,7 +6,7 @@ import json
 
 from daemon.drives import signature
 from daemon.errors import SpoolError
-from daemon.jobs.job import Job, Signed, Submitted, expires_at
+from daemon.jobs.job import Job, Shipment, Signed, Submitted, expires_at
 from daemon.manifest.rules import Manifest
 from daemon.preparation import packing_slip
 from daemon.preparation.packing_slip import Contact, Slip
@@ -62,9 +62,17 @@ def slip(job: Job, state: Submitted | Signed, manifest: Manifest) -> str:
             expires_at=expires_at(state),
             manifest_name=job.name,
             warning=state.warning,
+            shipment=_shipment(job.shipment),
             artifacts=[(one.description, one.url) for one in state.artifact_list],
         )
     )
+
+
+def _shipment(shipment: Shipment | None) -> str:
+    if shipment is None:
+        return ""
+    told = (timestamp(shipment.at)[:10], shipment.carrier, shipment.tracking)
+    return " ".join(filter(None, told))
 
 
 def _receipt(job: Job, state: Signed, manifest: Manifest, station: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Answers what commands ask of the service on behalf of operators, who have no secret key."""
+"""Answers what commands ask of the service, on behalf of operators, and of the journal."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from functools import partial
 from daemon.errors import SpoolError
 from daemon.importexport import relay
 from daemon.importexport.client import Client
+from daemon.jobs import orders
+from daemon.jobs.journal import Journal
 from daemon.service.workers import Workers
 from daemon.spool import questions
 from daemon.spool.spool import Spool
@@ -24,9 +26,14 @@ class Answering:
     """One worker answers all questions, one after the other. For the main loop's thread only."""
 
     def __init__(
-        self, spool: Spool, workers: Workers, clock: Callable[[], float] = time.time
+        self,
+        spool: Spool,
+        journal: Journal,
+        workers: Workers,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._spool = spool
+        self._journal = journal
         self._workers = workers
         self._clock = clock
         self._asked: dict[str, None] = {}  # names of questions in pending/
@@ -44,7 +51,9 @@ class Answering:
     def _answer(self, client: Client, names: Iterable[str]) -> None:
         try:
             for number, question in self._spool.questions(names):
-                self._spool.answer(number, relay.perform(client, question), self._clock())
-                log.info("the service was asked on behalf of an operator")
+                if (answer := orders.perform(self._journal, question)) is None:
+                    answer = relay.perform(client, question)
+                    log.info("the service was asked on behalf of an operator")
+                self._spool.answer(number, answer, self._clock())
         except SpoolError as error:  # the command tells its operator that there is no answer
             log.warning("a question is not answered: %s", error)

@@ -106,7 +106,7 @@ def build(
     arrivals = Arrivals(spool, journal.worklist, clocks.wall, clocks.steady)
     intake = Intake(arrivals, spool, journal, under_way, clocks.wall)
     pending = PendingFolder(spool, intake, bell, clocks.steady)
-    answers = Answering(spool, workers, clocks.wall)
+    answers = Answering(spool, journal, workers, clocks.wall)
     return Loop(
         bell, journal, spool, pending, survey, scheduler, workers, answers, reload, on_timer, clocks
     )
@@ -140,4 +140,5 @@ def _outcomes(journal: Journal, hooks: HookQueue, outside: Outside, settings: Co
 
     retry = Retry(outside.jitter)
     ejects = ejecting if settings.eject else None
-    return Outcomes(journal, outside.clocks.wall, retry, hook, ejects)
+    wall, within = outside.clocks.wall, settings.ship_within
+    return Outcomes(journal, wall, retry, hook, ejects, within)

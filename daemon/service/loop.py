@@ -113,6 +113,7 @@ class Loop:
         self._survey.refresh(ring | requested, self._journal.worklist)
         if Ring.TIMER in ring:
             self._scheduler.report_hung()
+            self._scheduler.parts.outcomes.remind()
             self._on_timer()
         return ring
 

@@ -6,6 +6,7 @@ It is reported to the log, to the hooks, and to udisks2 where drives are to be e
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -30,6 +31,7 @@ class Outcomes:
     hook: Callable[[str, Job], None]  # runs the command that is configured for an event, if any
     # Ejects the drive with these identities and returns how; None: drives are not ejected.
     eject: Callable[[Identities], str] | None = None
+    ship_within: float = math.inf  # seconds after a drive is signed
 
     def blocked(self, job: Job, error: DriveprepError) -> None:
         """Record what keeps a job from its next step."""
@@ -68,6 +70,17 @@ class Outcomes:
                 ended = f"{error}. {error.hint}"
                 log.warning("%s", ended, extra=about(job))
             self.journal.record_eject(job, ended)
+
+    def remind(self) -> None:
+        """Report each drive, once, that should have left by now and is not known to have."""
+        for job in self.journal.unshipped(self.clock() - self.ship_within):
+            self.journal.record_reminder(job)
+            log.warning(
+                "drive is not shipped; once it is: driveprep shipped %s",
+                job.job_id,
+                extra=about(job),
+            )
+            self.hook("unshipped", job)
 
     def closed(self, job: Job) -> None:
         """Report that the service has finished with a job."""

@@ -9,7 +9,7 @@ from daemon.spool.dropping import (
     safe_name,
 )
 from daemon.spool.filing import digest
-from daemon.spool.questions import ask
+from daemon.spool.questions import ask, leave
 from daemon.spool.spool import Found, Spool
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "drop",
     "drop_all",
     "is_manifest_name",
+    "leave",
     "safe_name",
 ]

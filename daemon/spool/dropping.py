@@ -41,11 +41,11 @@ def safe_name(text: str) -> str:
 
 
 def drop(pending: Path, name: str, data: bytes) -> Path:
-    """Put a manifest into pending/: written whole, synced, then linked to its name.
+    """Put a manifest into pending/: written whole, synced, then renamed.
 
-    On a file system without hard links it is written under its name at once; closing the file
-    then shows the daemon that it is complete. Raises FileExistsError when the name is taken, and
-    OSError.
+    On a file system that can neither rename without replacing nor link, it is written under its
+    name at once; closing the file then shows the daemon that it is complete. Raises
+    FileExistsError when the name is taken, and OSError.
     """
     drop_all(pending, {name: data})
     return pending / name
@@ -78,8 +78,9 @@ def _forget(folder: int, partial: str) -> None:
 
 
 def _give_name(folder: int, partial: str, name: str, data: bytes) -> None:
+    """Rename: the daemon sees a file that is complete, and does not change any more."""
     try:
-        os.link(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
+        durable.rename_to_free(folder, partial, name)
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise

@@ -23,8 +23,19 @@ PREFIX = ".ask-"
 _NUMBER = re.compile(r"[0-9a-f]{32}")
 
 
-def ask(spool: Path, question: bytes, seconds: float) -> bytes:
-    """Return the daemon's answer. Raises DriveprepError after `seconds`, and OSError."""
+def leave(spool: Path, question: bytes, number: str = "") -> None:
+    """Leave a question for the daemon, also for one that starts later. Raises OSError."""
+    number = number or os.urandom(16).hex()
+    with durable.folder(spool / "pending") as pending:
+        partial = f".{number}.part"
+        durable.replace(pending, f"{PREFIX}{number}", question, partial=partial, mode=0o660)
+
+
+def ask(spool: Path, question: bytes, seconds: float, *, is_durable: bool = False) -> bytes:
+    """Return the daemon's answer. Raises DriveprepError after `seconds`, and OSError.
+
+    Then the question is withdrawn, unless it `is_durable`.
+    """
     from daemon.system.watch import Watch  # noqa: PLC0415 - other commands should not load it
 
     number, came = os.urandom(16).hex(), threading.Event()
@@ -32,14 +43,13 @@ def ask(spool: Path, question: bytes, seconds: float) -> bytes:
     watch.add(spool / ANSWERS, lambda name, _: came.set() if name == number else None)
     watch.start()
     try:
-        with durable.folder(spool / "pending") as pending:
-            durable.replace(
-                pending, f"{PREFIX}{number}", question, partial=f".{number}.part", mode=0o660
-            )
-            came.wait(seconds)
-            with suppress(FileNotFoundError):
-                return (spool / ANSWERS / number).read_bytes()
-            durable.discard(pending, f"{PREFIX}{number}")
+        leave(spool, question, number)
+        came.wait(seconds)
+        with suppress(FileNotFoundError):
+            return (spool / ANSWERS / number).read_bytes()
+        if not is_durable:
+            with durable.folder(spool / "pending") as pending:
+                durable.discard(pending, f"{PREFIX}{number}")
     finally:
         watch.stop()
     raise DriveprepError(

@@ -130,6 +130,11 @@ def sync(parent: int) -> None:
     os.fsync(parent)
 
 
+def rename_to_free(parent: int, old: str, new: str) -> None:
+    """Rename within a folder. Raises FileExistsError when the name is taken."""
+    _rename_to_free(parent, old, new)
+
+
 def _rename_to_free(parent: int, old: str, new: str) -> None:
     """Rename within a folder, but never over a file: renameat2(2) with RENAME_NOREPLACE.
 

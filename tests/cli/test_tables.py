@@ -22,6 +22,7 @@ JOB = {
     "closed": False,
     "progress": None,
     "late": False,
+    "unshipped": False,
     "expiresAt": "2026-12-25T15:00:00Z",
 }
 DRIVE = {

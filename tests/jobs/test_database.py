@@ -238,6 +238,8 @@ def test_scrambled_end_of_the_log(copy, dead, data):
     *_, synced, end = dead[1]
     place = data.draw(st.integers(synced, end - 1))
     size = data.draw(st.sampled_from([1, 512, 4096]))
+    # One byte of a frame's header can make it end a commit, of a size that may be right.
+    assume((place - synced) % (wal.FRAME_HEADER.size + 4096) != 7)
 
     def tear(log):
         new = flipped(log, place)[place : place + size]  # at least one byte is another one
@@ -245,6 +247,18 @@ def test_scrambled_end_of_the_log(copy, dead, data):
 
     with opened(copy(tear), is_new=False) as connection:
         assert notes(connection) == NOTES[:-1]
+
+
+def test_a_torn_frame_is_no_commit_of_its_own(copy, dead):
+    """Its header can say that it ends a commit; a database of that size does not exist."""
+    *_, synced, _ = dead[1]
+    for byte in range(4, 7):  # of the frame's header: the size after a commit
+
+        def tear(log, place=synced + byte):
+            return flipped(log, place)
+
+        with opened(copy(tear), is_new=False) as connection:
+            assert notes(connection) == NOTES[:-1]
 
 
 def test_log_with_nothing_in_it(copy, dead):

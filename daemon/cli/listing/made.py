@@ -13,7 +13,16 @@ from pathlib import Path
 from daemon.config.loading import Config
 from daemon.documents import spreadsheet
 from daemon.jobs import reader
-from daemon.jobs.job import Job, Progress, Signed, Submitted, Submitting, expires_at
+from daemon.jobs.job import (
+    Job,
+    Progress,
+    Shipment,
+    Signed,
+    Submitted,
+    Submitting,
+    ended_as,
+    expires_at,
+)
 from daemon.preparation import papers
 from daemon.system.printable import printable, timestamp
 
@@ -25,7 +34,8 @@ COLUMNS = (
     "station", "jobId", "deviceId", "state", "submittedAt", "signedAt", "expiresAt", "closed",
     "progressCode", "progressMessage", "locationCode", "locationMessage", "carrier",
     "trackingNumber", "logBucket", "logKey", "errorCount", "manifest", "sha256", "fileSystem",
-    *(f"drive.{name}" for name in DRIVE), "papers",
+    *(f"drive.{name}" for name in DRIVE), "shipment.at", "shipment.carrier", "shipment.tracking",
+    "papers",
 )  # fmt: skip
 # For people: what fits a line. The exports have every field.
 SHOWN = ("submittedAt", "jobId", "deviceId", "state", "progressCode", "manifest")
@@ -60,7 +70,8 @@ def as_lines(records: Iterable[Record]) -> Iterator[tuple[str, ...]]:
     """Yield the headings, then what a person wants to see of each job."""
     yield SHOWN
     for record in records:
-        yield tuple(printable(str(record[key] or "-")) for key in SHOWN)
+        called = record | {"state": ended_as(record["progressCode"]) or record["state"]}
+        yield tuple(printable(str(called[key] or "-")) for key in SHOWN)
 
 
 def moment(text: str, now: float) -> float | None:
@@ -96,6 +107,7 @@ def _record(job_id: str, job: Job, settings: Config) -> Record:
         "sha256": job.sha256,
         "fileSystem": job.file_system,
         "drive": {name: drive.get(name) for name in DRIVE},
+        "shipment": _shipment(job.shipment),
         "papers": _papers(settings.spool, job),
     }
 
@@ -121,6 +133,13 @@ def _reported(progress: Progress | None) -> Record:
         "logKey": progress and progress.log_key,
         "errorCount": progress and progress.error_count,
     }
+
+
+def _shipment(shipment: Shipment | None) -> Record:
+    if shipment is None:
+        return {"at": None, "carrier": None, "tracking": None}
+    carrier, tracking = shipment.carrier or None, shipment.tracking or None
+    return {"at": timestamp(shipment.at), "carrier": carrier, "tracking": tracking}
 
 
 def _papers(spool: Path, job: Job) -> str | None:

@@ -1,0 +1,1 @@
+"""What a person tells the daemon to record: dismissed rejections and shipments."""

@@ -372,7 +372,7 @@ def test_a_connection_is_opened_ahead(is_secure, certificate, monkeypatch):
             client.expect_request()  # nothing is known of the service yet
             client.get_status("K7M3X")
             client.expect_request()
-            wait_until("a connection is open", lambda: server.connections == 2)
+            wait_until("it was opened", lambda: not is_connecting() and server.connections == 2)
             assert came.qsize() == 1
 
             client.get_status("K7M3X")

@@ -14,7 +14,8 @@ from daemon.jobs.job import Job, Pending
 from daemon.jobs.worklist import Worklist
 from daemon.spool.spool import Found, Spool
 
-EVENT, SCAN = 0, 1  # which of the complete files come first
+EVENT, SCAN = 0, 1  # why a file is looked at; those of events come first
+Until = Callable[[int], bool]  # whether there is no more time for files of EVENT or SCAN
 
 
 class Arrivals:
@@ -49,8 +50,8 @@ class Arrivals:
         """Whether names of the last scan are still to be examined."""
         return bool(self._to_scan)
 
-    def examine(self, names: Iterable[str], until: Callable[[], bool]) -> list[str]:
-        """Examine these names, then scan on, until `until()`; return the names that are gone."""
+    def examine(self, names: Iterable[str], until: Until) -> list[str]:
+        """Examine these names, then scan on, until `until`; return the names that are gone."""
         now = self._steady()
         again = [name for name, moment in self._incomplete.items() if moment <= now]
         self._named.extend(dict.fromkeys([*names, *again]))
@@ -58,9 +59,9 @@ class Arrivals:
         self._is_first_scan = self._is_first_scan and self.is_scanning
         return gone
 
-    def take(self) -> Found | None:
-        """Return the next complete file that is to be read, if there is one."""
-        while self._order:
+    def take(self, until: Until) -> Found | None:
+        """Return the next complete file that is to be read, if there is one, until `until`."""
+        while self._order and not until(self._order[0][0]):
             *_, name = heappop(self._order)
             if found := self._complete.pop(name, None):  # else it changed since
                 return found
@@ -84,8 +85,8 @@ class Arrivals:
         """The file has the bytes of its job, which is no longer pending."""
         self._compared[found.name] = found.stamp
 
-    def _gone(self, names: deque[str], order: int, until: Callable[[], bool]) -> Iterator[str]:
-        while names and not until():
+    def _gone(self, names: deque[str], order: int, until: Until) -> Iterator[str]:
+        while names and not until(order):
             name = names.popleft()
             if not self._is_here(name, order):
                 yield name

@@ -12,7 +12,7 @@ from daemon.errors import ManifestError, SpoolError, StaleJobError
 from daemon.jobs.job import Job, NewJob, Pending, Rejected, State, about
 from daemon.jobs.journal import Journal
 from daemon.manifest.rules import Manifest
-from daemon.preparation.arrivals import Arrivals
+from daemon.preparation.arrivals import Arrivals, Until
 from daemon.preparation.under_way import UnderWay
 from daemon.spool.filing import digest
 from daemon.spool.spool import Found, Spool
@@ -70,10 +70,8 @@ class Intake:
         self._clock = clock
         self._unreadable: dict[str, str] = {}  # name -> why the file could not be read
 
-    def take_in(
-        self, names: Iterable[str] = (), until: Callable[[], bool] = lambda: False
-    ) -> float | None:
-        """Take in the files with these names, then continue the scan until `until()`. Idempotent.
+    def take_in(self, names: Iterable[str] = (), until: Until = lambda _: False) -> float | None:
+        """Take in the files with these names, then continue the scan, until `until`. Idempotent.
 
         Returns after how many seconds to call again, because a file is still being written or the
         scan is not finished; otherwise None.
@@ -116,10 +114,10 @@ class Intake:
             return False
         return True
 
-    def _read_complete(self, until: Callable[[], bool]) -> list[_Dropped]:
-        """Read and parse complete files until `until()`, but at least one."""
+    def _read_complete(self, until: Until) -> list[_Dropped]:
+        """Read and parse complete files until `until`."""
         dropped: list[_Dropped] = []
-        while not (dropped and until()) and (found := self.arrivals.take()):
+        while found := self.arrivals.take(until):
             if not self._has_usable_name(found):
                 continue
             # It is gone, or cannot be read just now.

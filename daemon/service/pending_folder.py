@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from daemon.preparation.arrivals import EVENT, SCAN, Until
 from daemon.preparation.intake import Intake
 from daemon.service.bell import Bell, Ring
 from daemon.spool.spool import Spool
 
+FIRST_SECONDS = 0.5  # of a start: rivals for one drive should be known before it is signed
 SLICE_SECONDS = 0.25  # of a scan; it ends as soon as the bell rings
 LEAST_SECONDS = 0.001  # of a scan in any case
 REST_SECONDS = 0.02  # between slices while drives are prepared: the interpreter is theirs
@@ -32,6 +34,7 @@ class PendingFolder:
         self._next = math.inf  # steady: when to go on
         self._scan_after = -math.inf  # steady: the next scan begins no sooner
         self._spent = 0.0  # seconds, for the scan that is going on
+        self._is_first = True
 
     def pause(self) -> float:
         """Return the seconds until `refresh` is to be called again."""
@@ -62,14 +65,19 @@ class PendingFolder:
         self._next = math.inf if pause is None else now + pause
         return noticed + listed
 
-    def _slice(self, *, is_preparing: bool) -> Callable[[], bool]:
-        """Return what is true when it is time for something else."""
+    def _slice(self, *, is_preparing: bool) -> Until:
+        """Return what is true when it is time for something else. Files of events go first."""
         began = self._steady()
+        most = {EVENT: began + SLICE_SECONDS, SCAN: began + SLICE_SECONDS}
         least = began + LEAST_SECONDS
-        most = least if is_preparing else began + SLICE_SECONDS
+        if self._is_first:
+            most[SCAN] = least = began + FIRST_SECONDS
+        elif is_preparing:
+            most[SCAN] = least
+        self._is_first = False
 
-        def is_over() -> bool:
+        def is_over(order: int) -> bool:
             now = self._steady()
-            return now >= most or (now >= least and self._bell.is_rung())
+            return now >= most[order] or (order == SCAN and now >= least and self._bell.is_rung())
 
         return is_over

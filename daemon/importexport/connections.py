@@ -49,16 +49,14 @@ class Line:
         with self._lock:
             self._is_cut = True
             if self._connection is not None:
-                with suppress(OSError):  # the other side has closed it already
+                with suppress(OSError):  # the other side has closed it already, or it is released
                     self._connection.shutdown(socket.SHUT_RDWR)
-        self.release()
 
     def release(self) -> None:
         """Give up the connection without closing it down."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
-                self._connection = None
 
 
 current_line: ContextVar[Line] = ContextVar("line")

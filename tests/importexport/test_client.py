@@ -1,5 +1,6 @@
 """The client on a real wire: what it sends, how long it waits, and what it makes of what comes."""
 
+import errno
 import os
 import queue
 import socket
@@ -22,6 +23,8 @@ from daemon.errors import InDoubtError, UnreachableError
 from daemon.importexport import connections, trust
 from daemon.importexport.client import Client
 from daemon.importexport.credentials import Credentials
+from daemon.importexport.response import Answer
+from daemon.importexport.transport import Transport
 
 KEYS = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 TIMEOUT = 0.25  # seconds
@@ -140,6 +143,35 @@ def test_deadline_ends_the_thread():
             if thread.name == "importexport":
                 thread.join(1)
                 assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("late", ["answer", "error"])
+def test_what_comes_after_the_deadline_does_not_count(monkeypatch, late):
+    """Neither a late response nor the error that our own cut has caused: the time was up."""
+    cut, is_over = connections.Line.cut, threading.Event()
+
+    def cut_and_wait(line):
+        cut(line)
+        is_over.set()
+        for thread in threading.enumerate():
+            if thread.name == "importexport":
+                thread.join(5)
+
+    def exchange(transport, operation, prepared):
+        connections.current_line.get().sent = True
+        is_over.wait(5)
+        if late == "error":
+            raise OSError(errno.EPIPE, "Broken pipe")
+        return Answer(operation, 200, "text/xml", None, SIGNED.encode())
+
+    monkeypatch.setattr(connections.Line, "cut", cut_and_wait)
+    monkeypatch.setattr(Transport, "_exchange", exchange)
+
+    with (
+        calling("http://127.0.0.1:9") as client,
+        pytest.raises(InDoubtError, match=r"none within 0\.25 s"),
+    ):
+        client.get_status("K7M3X")
 
 
 def test_silent_handshake():

@@ -190,6 +190,24 @@ def test_what_is_committed_is_there(path):
         assert notes(connection) == ["a"]
 
 
+def test_each_commit_is_synced_by_any_sqlite(path, monkeypatch):
+    """Some builds of SQLite sync a write-ahead log only now and then unless they are told to.
+
+    They are made with SQLITE_DEFAULT_WAL_SYNCHRONOUS=1, such as that of macOS.
+    """
+    connect = sqlite3.connect
+
+    def connect_such_a_build(*arguments, **named):
+        connection = connect(*arguments, **named)
+        connection.execute("PRAGMA synchronous = NORMAL")
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", connect_such_a_build)
+
+    with opened(path) as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+
+
 def test_death_loses_no_commit(copy):
     """All that a killed writer had committed is there."""
     with opened(copy(bytes), is_new=False) as connection:

@@ -3,6 +3,8 @@
 import threading
 from pathlib import Path
 
+import pytest
+
 from daemon.jobs.job import Job, Pending
 from daemon.preparation.under_way import HUNG_SECONDS, MAX_PARSED, UnderWay
 from daemon.spool.filing import digest
@@ -23,6 +25,41 @@ class Time:
 def job(data=GUIDE, number=1):
     """A pending job."""
     return Job(number, "HD001", "NTFS", "a.yml", digest(data), Pending("1"), 1.0)
+
+
+# Drives. What a drive is does not matter here.
+
+
+def test_a_drive_is_hung_when_it_is_in_use_for_longer():
+    """Each use counts from its own beginning, and the job's number is given with the drive."""
+    clock = Time()
+    under_way = UnderWay(clock)
+
+    with under_way.using(job(number=1), "first"):
+        clock.now += 60.0
+        with under_way.using(job(number=2), "second"):
+            assert under_way.hung_drives() == {}
+            clock.now += 0.1
+            assert under_way.hung_drives() == {1: "first"}
+            clock.now += 60.0
+            assert under_way.hung_drives() == {1: "first", 2: "second"}
+
+
+def test_a_drive_is_in_use_no_longer_than_its_step():
+    """Neither when the step is done nor when it failed: the drive has answered."""
+    clock = Time()
+    under_way = UnderWay(clock)
+
+    with under_way.using(job(), "drive"):
+        pass
+    with pytest.raises(OSError, match="gone"), under_way.using(job(), "drive"):
+        raise OSError("gone")
+    clock.now += 3600.0
+
+    assert under_way.hung_drives() == {}
+
+
+# Requests
 
 
 def test_a_request_lands_after_two_timeouts():
@@ -57,6 +94,23 @@ def test_a_request_of_an_earlier_process_lands_one_timeout_after_the_first_quest
     clock.now += 10.0
 
     assert under_way.has_landed(job(), 10.0)
+
+
+def test_nothing_is_in_flight_once_the_service_has_answered():
+    """The next CreateJob of that job counts from its own sending."""
+    clock = Time()
+    under_way = UnderWay(clock)
+    under_way.sent(job(), 10.0)
+
+    under_way.settled(job())
+    clock.now += 15.0
+
+    assert not under_way.has_landed(job(), 10.0)
+    clock.now += 10.0
+    assert under_way.has_landed(job(), 10.0)
+
+
+# Manifests
 
 
 def test_a_manifest_is_parsed_once():

@@ -14,7 +14,7 @@ from daemon.importexport.client import Client
 from daemon.importexport.emulator import EXAMPLE
 from daemon.jobs.job import NewJob, Pending, Submitted, Submitting
 from daemon.jobs.journal import Journal
-from daemon.preparation import signing
+from daemon.preparation import signing, under_way
 from daemon.preparation.polling import StatusPoller
 from daemon.preparation.signing import Signer
 from daemon.preparation.steps import Preparation
@@ -35,8 +35,9 @@ NOBODY = frozenset()
 class Held:
     """A thread that is never run: its worker stays busy."""
 
-    def __init__(self, target, args, **_):
+    def __init__(self, target, args, name, **_):
         self.run = lambda: target(*args)
+        self.name = name
 
     def start(self):
         """Wait for `run`."""
@@ -179,6 +180,39 @@ def test_a_changed_configuration_gives_every_job_its_turn(bench):
 
     assert drive.identity.label == "LABEL"
     assert {"HD001", "HD002"} <= bench.busy()
+
+
+def test_a_device_never_has_two_workers(bench):
+    """Papers of its last job to be filed, and a manifest for the next one: one after the other."""
+    last = bench.add("HD001")
+    identities = {"label": "HD001"}
+    last = bench.journal.record(last, Submitting(NOW, "e", "A", identities), b"text")
+    bench.journal.record(last, Submitted("K7M3X", "text", "", "", NOW, identities))
+    bench.add("HD001")
+    bench.mount("HD001")
+
+    bench.scheduler.run(Ring.MOUNTS, NOW)
+
+    assert [thread.name for thread in bench.threads if thread.name == "HD001"] == ["HD001"]
+
+
+def test_a_drive_that_does_not_answer_keeps_no_worker_from_the_others(tmp_path, monkeypatch):
+    """Its job's obstacle says so; with one worker for two jobs, the other job gets one as well."""
+    monkeypatch.setattr(under_way, "HUNG_SECONDS", 0.0)
+    with closing(Journal(tmp_path, lambda: NOW)) as journal:
+        bench = Bench(journal, limit=1)
+        hung, other = bench.add("HD001"), bench.add("HD002")
+        drives = [bench.mount("HD001", 1), bench.mount("HD002", 2)]
+        bench.scheduler.run(Ring.MOUNTS, NOW)
+        assert bench.busy() == {"HD001"}
+
+        with bench.scheduler.parts.preparation.under_way.using(hung, drives[0]):
+            bench.scheduler.report_hung()
+        bench.scheduler.run(Ring.TIMER, NOW)
+
+        assert bench.busy() == {"HD001", "HD002"}
+        assert journal.worklist.get(hung.number).obstacle.code == "drive-hung"
+        assert journal.worklist.get(other.number).obstacle is None
 
 
 def test_an_operator_may_have_a_job_tried_now(bench):

@@ -1,0 +1,150 @@
+"""The path of one job, step by step: real folders, the emulated service, no daemon around it."""
+
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from outside import ENDPOINT, TIMEOUT, Clock, Shelf, Wire
+from pairs import drive
+
+from daemon.errors import ClockRefusedError, DriveError
+from daemon.importexport.client import Client
+from daemon.importexport.emulator import EXAMPLE
+from daemon.jobs.job import NewJob, Pending, Signed, Submitted
+from daemon.jobs.journal import Journal
+from daemon.preparation.polling import StatusPoller
+from daemon.preparation.signing import Signer
+from daemon.preparation.steps import Preparation
+from daemon.preparation.under_way import UnderWay
+from daemon.preparation.witnesses import Witnesses
+from daemon.spool.dropping import drop
+from daemon.spool.filing import digest
+from daemon.spool.spool import Spool
+
+GUIDE = (Path(__file__).parents[1] / "data" / "guide-manifest.yml").read_bytes()
+
+
+class DatedWire(Wire):
+    """A service that dates its answers, and whose clock is set just before a CreateJob."""
+
+    def __init__(self, clock):
+        self.ahead = 0.0  # seconds, of ours
+        self.set_ahead = 0.0  # with CreateJob
+        self.is_dated = True
+        super().__init__(lambda: clock() + self.ahead)
+        self.requests = []
+
+    def post(self, parameters, auth):
+        """As Wire has it."""
+        self.requests.append(parameters["Action"])
+        if parameters["Action"] == "CreateJob":
+            self.ahead = self.set_ahead
+        return replace(
+            super().post(parameters, auth), date=self._clock() if self.is_dated else None
+        )
+
+
+class Bench:
+    """A manifest in pending/, its drive, and everything that takes the job along."""
+
+    def __init__(self, folder, journal):
+        self.clock = Clock()
+        self.journal = journal
+        self.shelf = Shelf()
+        self.wire = DatedWire(self.clock)
+        self.spool = Spool(folder / "spool", 1.0, self.clock)
+        self.client = Client(
+            ENDPOINT, EXAMPLE, TIMEOUT, clock=self.clock, transport=lambda *_: self.wire
+        )
+        under_way = UnderWay(self.clock)
+        self.path = Preparation(
+            journal,
+            self.spool,
+            self.client,
+            StatusPoller(journal, self.client, self.clock, lambda _: None),
+            Signer(journal, self.shelf, under_way),
+            under_way,
+            Witnesses(journal, self.spool, under_way, self.clock),
+            self.clock,
+            "bench",
+        )
+        self.root = folder / "HD001"
+        self.root.mkdir()
+        self.drive = drive("HD001", place=self.root)
+        self.shelf.drives.append(self.drive)
+
+    def dropped(self):
+        """A pending job whose manifest was found valid, as intake records it."""
+        drop(self.spool.path / "pending", "a.yml", GUIDE)
+        new = NewJob(
+            device_id="HD001",
+            file_system="NTFS",
+            name="a.yml",
+            sha256=digest(GUIDE),
+            state=Pending("1", validated=True),
+            since=self.clock(),
+        )
+        return self.journal.add([new])[0]
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """A bench with an empty journal."""
+    with closing(Journal(tmp_path, lambda: 0.0)) as journal:
+        yield Bench(tmp_path, journal)
+
+
+@pytest.mark.parametrize("ahead", [910.0, -910.0])
+def test_a_wrong_clock_costs_one_more_request(bench, ahead):
+    """A service refuses a request that is 15 minutes off; then it has not acted, and says when."""
+    job = bench.dropped()
+    bench.wire.set_ahead = ahead
+
+    after = bench.path.advance(job, bench.drive)
+
+    assert bench.wire.requests.count("CreateJob") == 2
+    assert isinstance(after.state, Signed)
+    assert after.filed
+
+
+@pytest.mark.parametrize("ahead", [None, 0.0, 440.0, -440.0])
+def test_a_clock_that_is_refused_without_being_wrong_is_an_obstacle(bench, ahead):
+    """A service that does not say its time, or says ours, would refuse the next request as well."""
+    job = bench.dropped()
+    bench.wire.is_dated, bench.wire.set_ahead = ahead is not None, ahead or 0.0
+    bench.wire.faults += [("CreateJob", "RequestExpired")] * 3
+
+    with pytest.raises(ClockRefusedError):
+        bench.path.advance(job, bench.drive)
+
+    assert bench.wire.requests.count("CreateJob") == 1
+    assert bench.journal.worklist.get(job.number).state == Pending("", validated=True)
+
+
+def test_a_drive_that_was_pulled_while_it_was_signed_is_not_prepared(bench, monkeypatch):
+    """What was written last may be lost with it; when it comes back, it is signed once more."""
+    job = bench.dropped()
+    verify = bench.shelf.verify
+    looks = []
+
+    def verify_and_pull(drive, file_system):
+        verified = verify(drive, file_system)
+        looks.append(verified)
+        if len(looks) == 2:  # the first is the one before CreateJob
+            bench.shelf.drives.clear()
+        return verified
+
+    monkeypatch.setattr(bench.shelf, "verify", verify_and_pull)
+
+    with pytest.raises(DriveError, match="was removed while SIGNATURE was being written") as caught:
+        bench.path.advance(job, bench.drive)
+
+    assert caught.value.code == "drive-removed"
+    job = bench.journal.worklist.get(job.number)
+    assert isinstance(job.state, Submitted)
+
+    bench.shelf.drives.append(bench.drive)
+    assert isinstance(bench.path.advance(job, bench.drive).state, Signed)
+    assert (bench.root / "SIGNATURE").read_text() == job.state.signature
+    assert bench.wire.requests.count("CreateJob") == 1

@@ -51,7 +51,11 @@ def status(settings: Config, mounted: Sequence[Drive]) -> Report:
             for job in recent
             if not job.is_off_the_list
         ],
-        "drives": [_drive(drive, settings) for drive in mounted],
+        "drives": [
+            _drive(drive, settings)
+            for drive in mounted
+            if not drive.mount.is_system or _device_ids(drive, settings)
+        ],
     }
 
 

@@ -53,6 +53,11 @@ class Mount:
     super_options: str  # of the file system, for all its mounts
 
     @property
+    def is_system(self) -> bool:
+        """Return whether the running system has its own files there."""
+        return self.mount_point in SYSTEM_PLACES
+
+    @property
     def is_read_only(self) -> bool:
         """Whether this mount is read-only, even where the file system itself is not."""
         return _is_read_only(self.options)

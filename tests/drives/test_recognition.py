@@ -1,6 +1,7 @@
 """Which drive a deviceId means: rules over values, no file is opened."""
 
 import os
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -181,6 +182,16 @@ def test_absence_names_drives_that_could_not_be_identified():
     assert "/dev/sd8-1" in told
     assert "gave no answer in 5 s" in told
     assert "/dev/sd8-2" not in told
+
+
+def test_absence_does_not_name_the_running_systems_own_disk():
+    """It is never the drive that is waited for."""
+    root = drive(1, file_system=None, trouble="no file system is found")
+    root = replace(root, mount=replace(root.mount, mount_point="/"))
+
+    told = str(Recognition().explain_absent("HD001", [root]))
+
+    assert told == "no mounted drive matches HD001"
 
 
 def test_a_serial_that_only_udev_could_know_is_no_riddle():

@@ -51,6 +51,8 @@ def _other_file_system(one: Unmounted) -> Fact:
 def is_unreadable(volume: Volume) -> bool:
     """Whether it could be any drive, because its label and UUID cannot be read."""
     identity = volume.identity
+    if isinstance(volume, Drive) and volume.mount.is_system:
+        return False
     if isinstance(volume, Unmounted) and (volume.above or sysfs.is_slow_to_open(volume.device)):
         return False
     is_unnamed = bool(identity.signatures) and identity.uuid is None

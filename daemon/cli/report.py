@@ -42,6 +42,7 @@ def status(settings: Config, mounted: Sequence[Drive]) -> Report:
     daemon = reader.daemon_info(settings.spool)
     now = time.time()
     recent = reader.recent(settings.spool, now - SHOWN_SECONDS)
+    wanted = {job.device_id for job in recent} | settings.devices.keys()
     return {
         "version": VERSION,
         "daemon": {"running": daemon is not None, **(daemon or {})},
@@ -54,7 +55,7 @@ def status(settings: Config, mounted: Sequence[Drive]) -> Report:
         "drives": [
             _drive(drive, settings)
             for drive in mounted
-            if not drive.mount.is_system or _device_ids(drive, settings)
+            if not drive.mount.is_system or wanted.intersection(_device_ids(drive, settings))
         ],
     }
 

@@ -32,7 +32,7 @@ from daemon.jobs.job import (
     Submitting,
     check_step,
 )
-from daemon.jobs.schema import CLAIM, COLUMNS, MIGRATIONS, NAME, OPEN, TABLES, VERSION
+from daemon.jobs.schema import CLAIM, COLUMNS, FRESH, MIGRATIONS, NAME, OPEN, TABLES, VERSION
 from daemon.jobs.worklist import Worklist
 
 INFO_BYTES = 4096  # always as many, so that a shorter text leaves nothing of a longer one
@@ -204,9 +204,9 @@ class Journal(followup.FollowUp):
             self._write(after, manifest)
             return after
 
-    def followed(self) -> list[Job]:
-        """Return every filed job that the service has not finished."""
-        return self._jobs(f"filed = 1 AND {OPEN}")
+    def followed(self, fresh: tuple[float, float] = (0.0, 0.0)) -> list[Job]:
+        """Return every filed job that the service has not finished, nor reported within `fresh`."""
+        return self._jobs(f"filed = 1 AND {OPEN} AND NOT {FRESH}", *fresh)
 
     def open_job(self, device_id: str) -> Job | None:
         """Return the one job of a deviceId that may be open at the service."""

@@ -28,6 +28,11 @@ STATES: dict[str, type[State]] = {
     state.__name__: state for state in (Pending, Submitting, Submitted, Signed, Rejected)
 }
 OPEN = "closed = 0 AND state IN ('Submitting', 'Submitted', 'Signed')"
+# When the service last reported a job that it has.
+_REPORTED = (
+    "coalesce(json_extract(progress, '$.checked_at'), json_extract(fields, '$.submitted_at'), 0)"
+)
+FRESH = f"({_REPORTED} > ? AND {_REPORTED} < ?)"
 # JobIds of the service that are of no job here, so that each is looked up only once.
 FOREIGN = "CREATE TABLE foreign_job (job_id TEXT PRIMARY KEY) WITHOUT ROWID;\n"
 # A manifest that is taken in deals with the rejections of earlier ones of the same name.

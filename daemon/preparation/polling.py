@@ -33,7 +33,9 @@ class StatusPoller:
 
     def due(self) -> list[Job]:
         """Return the filed jobs that it is time to ask about."""
-        return [job for job in self.journal.followed() if not self.is_fresh(job)]
+        now = self.clock()  # it can be set back
+        found = self.journal.followed(fresh=(now - POLL_SECONDS, now + POLL_SECONDS))
+        return [job for job in found if not self.is_fresh(job)]
 
     def open_jobs(self, device_ids: Iterable[str]) -> list[Job]:
         """Return the jobs of these deviceIds that the service can be asked about."""

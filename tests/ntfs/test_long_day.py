@@ -148,9 +148,11 @@ def test_a_long_day(plug, service, start):
     most = f"{max(descriptors)} descriptors, {max(threads)} threads"
     print(f"\n{JOBS} jobs: {slope:.0f} bytes a job, {sizes}, {most}")
     assert slope * (numbers[-1] - numbers[0]) < SLACK_BYTES + BYTES_PER_JOB * JOBS * (1 - WARM)
-    half = len(warm) // 2
-    assert max(descriptors[half:]) <= max(descriptors[:half]) + 2
-    assert max(threads[half:]) <= max(threads[:half]) + 1
+    # A single sample may find a connection that is being opened, or a worker that is about to end.
+    for values in (descriptors, threads):
+        half = len(values) // 2
+        assert statistics.median(values[half:]) <= statistics.median(values[:half]) + 2
+        assert max(values) <= statistics.median(values) + 16
     assert day.lines < 20 * JOBS
     check_journal(daemon.spool / "journal.sqlite3")
 

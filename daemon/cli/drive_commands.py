@@ -16,7 +16,7 @@ from daemon.errors import ConfigError
 @as_json
 def drives(config_path: Path, as_json: bool) -> None:
     """Show every drive, mounted or not, and the job it will be used for or why it will not be."""
-    from daemon.cli import report
+    from daemon.desk import report
     from daemon.drives.inventory import Drives
 
     inventory = Drives()

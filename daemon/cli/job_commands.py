@@ -12,7 +12,7 @@ import click
 from daemon.cli.options import as_json, client, read, settings, with_config
 
 if TYPE_CHECKING:
-    from daemon.cli.job_actions import JobActions
+    from daemon.desk.job_actions import JobActions
 
 with_job = click.argument("job", metavar="JOB")
 
@@ -26,14 +26,15 @@ with_job = click.argument("job", metavar="JOB")
 @as_json
 def jobs(config_path: Path, since: str | None, as_csv: bool, as_json: bool) -> None:
     """List every job ever made, oldest first, for accounting."""
-    from daemon.cli.listing import made, output
+    from daemon.cli import jobs_output
+    from daemon.desk import made
 
     if as_csv and as_json:
         raise click.UsageError("--csv and --json are two formats: use one of them")
     start = made.moment(since, time.time()) if since else None
     if since and start is None:
         raise click.UsageError(f"--since {since}: write a date, 2026-11-01, or a span, 30d")
-    output.show(settings(config_path), start, "csv" if as_csv else "json" if as_json else "")
+    jobs_output.show(settings(config_path), start, "csv" if as_csv else "json" if as_json else "")
 
 
 @click.command()
@@ -103,16 +104,16 @@ def shipped(
     config_path: Path, carrier: str, tracking: str, undo: bool, job: tuple[str, ...]
 ) -> None:
     """Record that the drive of each JOB has left: it leaves the status."""
-    from daemon.cli.orders import shipping
+    from daemon.cli import orders
 
     if tracking and len(job) > 1:
         raise click.UsageError("--tracking is the number of one package: name one JOB")
     if undo and (carrier or tracking):
         raise click.UsageError("--undo takes back what was said of the shipment: use it alone")
-    shipping.ship(settings(config_path), job, time.time(), carrier, tracking, undo=undo)
+    orders.ship(settings(config_path), job, time.time(), carrier, tracking, undo=undo)
 
 
 def _actions(path: Path) -> JobActions:
-    from daemon.cli.job_actions import JobActions
+    from daemon.desk.job_actions import JobActions
 
     return JobActions(settings(path), lambda: client(path))

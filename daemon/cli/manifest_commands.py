@@ -120,11 +120,11 @@ def submit(config_path: Path, wait: bool, timeout: float, files: tuple[Path, ...
 @click.argument("rejections", metavar="[NAME]...", nargs=-1)
 def dismiss(config_path: Path, is_all: bool, rejections: tuple[str, ...]) -> None:
     """Take rejections off the status. Manifests and reasons stay in rejected/."""
-    from daemon.cli.orders import dismissal
+    from daemon.cli import orders
 
     if is_all == bool(rejections):
         raise click.UsageError("name manifests or deviceIds, or use --all")
-    dismissal.dismiss(settings(config_path), rejections)
+    orders.dismiss(settings(config_path), rejections)
 
 
 @click.command()

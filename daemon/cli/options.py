@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from daemon.importexport.client import Client
     from daemon.importexport.relay import RelayedClient
 
-ANSWER_SECONDS = 40.0  # for the daemon, which may notice a question by its timer only (30 s)
 DEFAULT_CONFIG = "/etc/driveprep/config.yml"
 
 with_config = click.option(
@@ -91,16 +90,14 @@ def is_running(config: Config) -> bool:
 
 
 def _relayed(path: Path, error: ConfigError) -> RelayedClient:
-    from daemon import spool  # noqa: PLC0415 - see above
+    from daemon.desk import relay  # noqa: PLC0415 - see above
     from daemon.errors import ConfigError  # noqa: PLC0415
-    from daemon.importexport.relay import RelayedClient  # noqa: PLC0415
 
     config = settings(path)
     if not is_running(config):
         hint = "Use sudo, or start the daemon, which asks for you: systemctl start driveprep"
         raise ConfigError(f"this user has no secret key: {error}", hint=hint) from error
-    seconds = ANSWER_SECONDS + 2 * config.timeout
-    return RelayedClient(lambda question: spool.ask(config.spool, question, seconds))
+    return relay.client(config)
 
 
 def recognition(config: Config) -> Recognition:

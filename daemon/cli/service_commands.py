@@ -36,7 +36,7 @@ def run(config_path: Path, verbose: bool) -> None:
 @click.option("--watch", is_flag=True, help="Keep refreshing until Ctrl-C.")
 def status(config_path: Path, as_json: bool, watch: bool) -> None:
     """Show every job and drive: what is happening, or why nothing is."""
-    from daemon.cli import report
+    from daemon.desk import report
     from daemon.drives.inventory import Drives
 
     config, inventory = settings(config_path), Drives()

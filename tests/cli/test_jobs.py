@@ -12,7 +12,7 @@ import json_schema
 import pytest
 from person import prepare
 
-from daemon.cli.listing import made
+from daemon.desk import made
 from daemon.documents import spreadsheet
 from daemon.jobs.job import NewJob, Pending, Progress, Rejected, Submitted, Submitting
 

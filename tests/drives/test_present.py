@@ -6,7 +6,7 @@ import pytest
 from fake_machine import FakeMachine
 from pairs import PENDING, job, pairing
 
-from daemon.cli.drive_report import DriveReport
+from daemon.desk.drive_report import DriveReport
 from daemon.drives.checks import check_usable
 from daemon.drives.recognition import Recognition
 from daemon.errors import DriveError

@@ -46,7 +46,7 @@ OTHERS = {
     ),
     "spool": ("tests/preparation", *WHOLE, "tests/hostile/test_hostile_files.py"),
     "drives": (
-        *("tests/cli/test_drive_report.py", "tests/cli/test_format.py", "tests/preparation"),
+        *("tests/desk/test_drive_report.py", "tests/cli/test_format.py", "tests/preparation"),
         *("tests/ntfs/test_drives_ntfs.py", "tests/ntfs/test_signature_ntfs.py"),
         *("tests/ntfs/test_format_ntfs.py", "tests/ntfs/test_eject_ntfs.py"),
         *("tests/ntfs/test_which_drives.py", "tests/ntfs/test_hostile_drives.py"),

@@ -10,11 +10,10 @@ import click
 from daemon.cli.exit_codes import complain
 from daemon.cli.manifests import files
 from daemon.cli.progress import Bar
-from daemon.errors import DriveprepError, ManifestError, ManifestRefusedError
+from daemon.desk import manifests
+from daemon.errors import DriveprepError, ManifestError
 from daemon.importexport.client import Client
 from daemon.importexport.relay import RelayedClient
-from daemon.manifest import rules
-from daemon.manifest.complaints import locate
 from daemon.manifest.rules import Manifest
 from daemon.system.printable import printable_lines
 
@@ -48,12 +47,6 @@ def check(places: tuple[Path, ...], service: Service | None) -> list[DriveprepEr
 def _check(file: Path, service: Service | None) -> Manifest:
     """Return a manifest without faults. The service's complaint becomes a fault."""
     manifest = files.load(file)
-    if service is None:
-        return manifest
-    client = service()
-    try:
-        client.validate(rules.to_send(manifest, client.access_key_id))
-    except ManifestRefusedError as error:
-        fault = locate(manifest.data, manifest.name, error)
-        raise ManifestError(str(fault), (fault,)) from error
+    if service is not None:
+        manifests.ask_service(manifest, service())
     return manifest

@@ -5,12 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from daemon import spool
 from daemon.cli.exit_codes import (
     EX_DATAERR,
     EX_TEMPFAIL,
@@ -21,26 +19,15 @@ from daemon.cli.exit_codes import (
 from daemon.cli.manifests import files
 from daemon.cli.progress import Bar
 from daemon.config.loading import Config
+from daemon.desk.manifests import Dropped, drop
 from daemon.errors import DriveprepError
 from daemon.jobs import reader
 from daemon.jobs.job import Job, Pending, Rejected
-from daemon.manifest.rules import Manifest
-from daemon.spool.filing import digest
 from daemon.system.printable import printable, printable_lines
 
 LOOK_SECONDS = 0.2  # between two looks into the journal
 NO_PENDING = "The daemon creates it when it starts: systemctl start driveprep"
 NOT_RUNNING = "Start it (systemctl start driveprep), or leave out --wait."
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """A manifest in pending/."""
-
-    name: str
-    device_id: str
-    sha256: str
-    was_there: bool  # the very same file, under this name
 
 
 def submit(config: Config, places: tuple[Path, ...], wait_seconds: float | None) -> None:
@@ -74,7 +61,7 @@ def _drop_all(
     with Bar("dropping manifests", len(named)) as bar:
         for file in bar.each(named):
             try:
-                dropped.append(_drop(file, files.load(file), pending))
+                dropped.append(drop(pending, file.name, files.load(file)))
             except DriveprepError as error:
                 errors.append(error)
     for problem in errors:
@@ -85,20 +72,6 @@ def _drop_all(
     if errors and dropped:
         click.echo(f"{len(dropped)} dropped, {len(errors)} not", err=True)
     return dropped, errors
-
-
-def _drop(file: Path, manifest: Manifest, pending: Path) -> Dropped:
-    """Drop one manifest. Safe to repeat: the same file under the same name is not dropped twice."""
-    name = file.name if spool.is_manifest_name(file.name) else f"{spool.safe_name(file.stem)}.yml"
-    was_there = False
-    try:
-        spool.drop(pending, name, manifest.data)
-    except FileExistsError as error:
-        if not (was_there := (pending / name).read_bytes() == manifest.data):
-            raise DriveprepError(
-                f"{pending / name} already exists", "Rename your file, or remove the other one."
-            ) from error
-    return Dropped(name, manifest.device_id, digest(manifest.data), was_there)
 
 
 class _Waiting:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from pairs import PENDING, SIGNED, SUBMITTING, device, drive, job, pairing
 
-from daemon.cli.drive_report import DriveReport
+from daemon.desk.drive_report import DriveReport
 from daemon.drives.drive import Unmounted
 from daemon.drives.holders import Holder
 from daemon.drives.identity import Identity

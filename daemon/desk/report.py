@@ -23,7 +23,7 @@ from daemon.system.printable import timestamp
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from daemon.cli.drive_report import DriveReport
+    from daemon.desk.drive_report import DriveReport
 
 VERSION = 1  # of the JSON; it changes when a field goes or changes its meaning
 SHOWN_SECONDS = 7 * 24 * 3600  # how long a finished job stays visible
@@ -63,7 +63,7 @@ def status(settings: Config, mounted: Sequence[Drive]) -> Report:
 def drives(settings: Config, mounted: Sequence[Drive], present: Sequence[Unmounted]) -> Report:
     """Return every mounted drive and every device that could be mounted."""
     # `status` needs neither, and should not pay for loading them.
-    from daemon.cli.drive_report import DriveReport  # noqa: PLC0415
+    from daemon.desk.drive_report import DriveReport  # noqa: PLC0415
     from daemon.drives import holders  # noqa: PLC0415
 
     jobs = [

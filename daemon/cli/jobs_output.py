@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import click
 
-from daemon.cli.listing import made
 from daemon.cli.progress import Bar
 from daemon.config.loading import Config
+from daemon.desk import made
 
 
 def show(settings: Config, since: float | None, form: str) -> None:

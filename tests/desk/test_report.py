@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from pairs import drive
 
-from daemon.cli import report
 from daemon.config.loading import load
+from daemon.desk import report
 
 ACCOUNT = "credentials: {access_key_id: A, secret_access_key_file: secret}\n"
 

@@ -1,1 +1,0 @@
-"""`driveprep jobs`: every job ever made, for accounting."""

@@ -1,0 +1,50 @@
+"""`driveprep shipped` and `driveprep dismiss`: what a person tells the daemon to record."""
+
+from __future__ import annotations
+
+import click
+
+from daemon.config.loading import Config
+from daemon.desk import orders
+from daemon.errors import DriveprepError
+from daemon.system.printable import printable
+
+
+def ship(
+    config: Config, words: tuple[str, ...], at: float, carrier: str, tracking: str, *, undo: bool
+) -> None:
+    """Have the daemon record that the drives of these jobs have left, or with `undo` have not.
+
+    `at` is in seconds since the epoch. Raises DriveprepError, and then none is recorded.
+    """
+    if undo:
+        answer = orders.undo_shipment(config, words)
+    else:
+        answer = orders.ship(config, words, at, carrier, tracking)
+    for job in _carried_out(answer).get("jobs", ()):
+        done = "is on the list again" if undo else "is shipped"
+        click.echo(f"job {job['jobId']} for {printable(job['deviceId'])} {done}")
+
+
+def dismiss(config: Config, words: tuple[str, ...]) -> None:
+    """Dismiss the rejections of manifests or deviceIds; of all without any word.
+
+    Raises DriveprepError if a word has none.
+    """
+    answer = orders.dismiss(config, words) if words else orders.dismiss_all(config)
+    counts: dict[str, int] | None = _carried_out(answer).get("dismissed")
+    if counts is None:
+        return
+    done = sum(counts.values())
+    click.echo(f"{done} dismissed; manifests and reasons stay in {config.spool / 'rejected'}")
+    if missing := ", ".join(
+        printable(word) for word, count in counts.items() if word and not count
+    ):
+        hint = "`driveprep status` shows the rejections, with the names of their manifests."
+        raise DriveprepError(f"there is no rejection of {missing}", hint)
+
+
+def _carried_out(answer: orders.Answer | None) -> orders.Answer:
+    if answer is None:
+        click.echo("the driveprep daemon is not running; it does so when it starts", err=True)
+    return answer or {}

@@ -1,1 +1,0 @@
-"""What a person tells the daemon to record: dismissed rejections and shipments."""

@@ -1,0 +1,61 @@
+"""What a person tells the daemon to record. The daemon alone writes the journal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from daemon import spool
+from daemon.config.loading import Config
+from daemon.errors import DriveprepError
+from daemon.jobs import reader
+
+ANSWER_SECONDS = 40.0  # for the daemon, which may notice a question by its timer only (30 s)
+
+Answer = dict[str, Any]
+
+
+def ship(
+    config: Config, words: Sequence[str], at: float, carrier: str = "", tracking: str = ""
+) -> Answer | None:
+    """Have it recorded that the drives of these jobs have left, `at` seconds since the epoch.
+
+    Like each order: safe to repeat. Returns None if no daemon runs: the next one carries it out.
+    Raises DriveprepError if the daemon refuses; then nothing is recorded.
+    """
+    shipment = {"at": at, "carrier": carrier, "tracking": tracking}
+    return _give(config, {"order": "ship", "words": list(words)} | shipment)
+
+
+def undo_shipment(config: Config, words: Sequence[str]) -> Answer | None:
+    """Have it recorded that the drives of these jobs are still here."""
+    return _give(config, {"order": "not shipped", "words": list(words)})
+
+
+def dismiss(config: Config, words: Sequence[str]) -> Answer | None:
+    """Dismiss the rejections of manifests or deviceIds; the answer counts them for each word."""
+    return _give(config, {"order": "dismiss", "words": list(words)})
+
+
+def dismiss_all(config: Config) -> Answer | None:
+    """Dismiss every rejection."""
+    return _give(config, {"order": "dismiss all"})
+
+
+def _give(config: Config, order: Answer) -> Answer | None:
+    question = json.dumps(order).encode()
+    try:
+        if reader.daemon_info(config.spool) is None:
+            spool.leave(config.spool, question)
+            return None
+        data = spool.ask(config.spool, question, ANSWER_SECONDS, is_durable=True)
+    except FileNotFoundError as error:
+        hint = "The daemon creates it when it starts: systemctl start driveprep"
+        raise DriveprepError(f"there is no folder {config.spool / 'pending'}", hint) from error
+    answer: Answer = json.loads(data)
+    if "problem" in answer:
+        raise DriveprepError(answer["problem"], answer["hint"])
+    if "error" in answer:  # a daemon of an earlier version
+        raise DriveprepError(answer["error"]["message"], answer["error"]["hint"])
+    return answer

@@ -26,7 +26,7 @@ with_job = click.argument("job", metavar="JOB")
 @as_json
 def jobs(config_path: Path, since: str | None, as_csv: bool, as_json: bool) -> None:
     """List every job ever made, oldest first, for accounting."""
-    from daemon.cli import jobs_output
+    from daemon.cli.output import jobs as listing
     from daemon.desk import made
 
     if as_csv and as_json:
@@ -34,7 +34,7 @@ def jobs(config_path: Path, since: str | None, as_csv: bool, as_json: bool) -> N
     start = made.moment(since, time.time()) if since else None
     if since and start is None:
         raise click.UsageError(f"--since {since}: write a date, 2026-11-01, or a span, 30d")
-    jobs_output.show(settings(config_path), start, "csv" if as_csv else "json" if as_json else "")
+    listing.show(settings(config_path), start, "csv" if as_csv else "json" if as_json else "")
 
 
 @click.command()

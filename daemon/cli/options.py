@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,15 +117,21 @@ def read(file: Path) -> bytes:
 
 
 def show(report: Mapping[str, object], *, is_json: bool) -> None:
-    """Print a report: as JSON, as tables on a terminal, or as lines into a pipe."""
+    """Print a report: as JSON, as tables on a terminal, or as lines into a pipe.
+
+    In a pipe, what is wrong beside the rows goes to standard error.
+    """
     if is_json:
         click.echo(json.dumps(report, indent=2))
         return
-    from daemon.cli import tables  # noqa: PLC0415 - see above
+    from daemon.cli.output import tables  # noqa: PLC0415 - see above
 
     if not sys.stdout.isatty():
-        click.echo("\n".join(tables.lines(report)))
+        for line in tables.problems(report):
+            click.echo(line, err=True)
+        for line in tables.lines(report):
+            click.echo(line)
         return
     from rich.console import Console  # noqa: PLC0415 - see above
 
-    Console(highlight=False).print(tables.tables(report))
+    Console(highlight=False).print(tables.tables(report, time.time()))

@@ -47,12 +47,12 @@ def status(config_path: Path, as_json: bool, watch: bool) -> None:
 
     from rich.live import Live
 
-    from daemon.cli import tables
+    from daemon.cli.output import tables
 
     with Live(screen=True, auto_refresh=False) as live:
         while True:
             now = report.status(config, inventory.mounted())
-            live.update(tables.tables(now), refresh=True)
+            live.update(tables.tables(now, time.time()), refresh=True)
             time.sleep(WATCH_SECONDS)
 
 

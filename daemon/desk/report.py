@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from daemon import spool
 from daemon.config.loading import Config
 from daemon.drives.drive import Drive, Unmounted
 from daemon.drives.recognition import Recognition
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from daemon.desk.drive_report import DriveReport
 
 VERSION = 1  # of the JSON; it changes when a field goes or changes its meaning
+MAX_IGNORED = 20  # files in pending/ that are reported
 SHOWN_SECONDS = 7 * 24 * 3600  # how long a finished job stays visible
 
 # None where a drive has none.
@@ -46,6 +49,7 @@ def status(settings: Config, mounted: Sequence[Drive]) -> Report:
     return {
         "version": VERSION,
         "daemon": {"running": daemon is not None, **(daemon or {})},
+        "ignored": _ignored(settings.spool / "pending"),
         "jobs": [
             _job(job, settings.spool, is_running=daemon is not None)
             | {"unshipped": is_unshipped(job, now - settings.ship_within)}
@@ -89,6 +93,13 @@ def drives(settings: Config, mounted: Sequence[Drive], present: Sequence[Unmount
             for one in present
         ],
     }
+
+
+def _ignored(pending: Path) -> list[Report]:
+    with suppress(OSError):  # it is missing before the first start, or the daemon reports it
+        found = sorted(spool.ignored(pending, MAX_IGNORED))
+        return [{"name": name, "reason": reason} for name, reason in found]
+    return []
 
 
 def _asked(drive: Drive, verdicts: DriveReport, settings: Config) -> Report:

@@ -5,6 +5,7 @@ from daemon.spool.dropping import (
     ask_to_retry,
     drop,
     drop_all,
+    ignored,
     is_manifest_name,
     safe_name,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "digest",
     "drop",
     "drop_all",
+    "ignored",
     "is_manifest_name",
     "leave",
     "safe_name",

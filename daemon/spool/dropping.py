@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext, suppress
+from itertools import islice
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -18,21 +19,50 @@ UNFINISHED = (".part", ".tmp", ".swp")
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 # What link(2) says where the file system has no hard links.
 NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+QUESTION = ".ask-"  # questions and orders of commands
 RETRY = ".retry-"  # an empty file of this name asks for a deviceId to be tried again at once
-
 SAME_DRIVE = ".same-drive-"  # the same, and confirms that the drive has only another bridge
 
 
 def is_manifest_name(name: str) -> bool:
-    """Return whether a file in pending/ with this name can be a manifest.
+    """Return whether a file in pending/ with this name can be a manifest."""
+    return not why_ignored(name)
+
+
+def why_ignored(name: str) -> str:
+    """Return why a file in pending/ with this name is no manifest; "" if it can be one.
 
     The temporary files of editors and copy programs cannot.
     """
     lower = name.lower()
-    is_hidden = name.startswith((".", "~"))
-    is_reason = lower.endswith(REASON)  # moved back together with its manifest
-    is_unfinished = lower.rpartition(".")[0].endswith(UNFINISHED)
-    return lower.endswith(SUFFIXES) and not (is_hidden or is_reason or is_unfinished)
+    if name.startswith("."):
+        return "its name begins with a dot"
+    if name.startswith("~") or name.endswith("~"):
+        return "it is an editor's copy"
+    if lower.endswith(REASON):  # moved back together with its manifest
+        return "it is the reason of a rejection"
+    if lower.endswith(UNFINISHED) or lower.rpartition(".")[0].endswith(UNFINISHED):
+        return "it is not complete yet, by its name"
+    return "" if lower.endswith(SUFFIXES) else f"manifests end with {', '.join(SUFFIXES)}"
+
+
+def ignored(pending: Path, limit: int) -> Iterator[tuple[str, str]]:
+    """Yield up to `limit` names in pending/ that no manifest has, each with the reason.
+
+    A folder is one whatever its name is. Requests and questions of commands are not among them.
+    """
+    with os.scandir(pending) as entries:
+        unread = ((one.name, _why_unread(one)) for one in entries if not _is_request(one.name))
+        yield from islice(((name, why) for name, why in unread if why), limit)
+
+
+def _why_unread(one: os.DirEntry[str]) -> str:
+    is_folder = one.is_dir(follow_symlinks=False)
+    return "it is a folder" if is_folder else why_ignored(one.name)
+
+
+def _is_request(name: str) -> bool:
+    return name.startswith((RETRY, SAME_DRIVE, QUESTION)) or (name[:1], name[-5:]) == (".", ".part")
 
 
 def safe_name(text: str) -> str:

@@ -14,12 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from daemon.errors import DriveprepError
+from daemon.spool.dropping import QUESTION
 from daemon.system import durable
 
 ANSWERS = "answers"
 LIMIT = 256 * 1024  # bytes; a manifest has at most a quarter of that
 KEPT_SECONDS = 3600.0  # an answer that no one has waited for
-PREFIX = ".ask-"
 _NUMBER = re.compile(r"[0-9a-f]{32}")
 
 
@@ -28,7 +28,7 @@ def leave(spool: Path, question: bytes, number: str = "") -> None:
     number = number or os.urandom(16).hex()
     with durable.folder(spool / "pending") as pending:
         partial = f".{number}.part"
-        durable.replace(pending, f"{PREFIX}{number}", question, partial=partial, mode=0o660)
+        durable.replace(pending, f"{QUESTION}{number}", question, partial=partial, mode=0o660)
 
 
 def ask(spool: Path, question: bytes, seconds: float, *, is_durable: bool = False) -> bytes:
@@ -49,7 +49,7 @@ def ask(spool: Path, question: bytes, seconds: float, *, is_durable: bool = Fals
             return (spool / ANSWERS / number).read_bytes()
         if not is_durable:
             with durable.folder(spool / "pending") as pending:
-                durable.discard(pending, f"{PREFIX}{number}")
+                durable.discard(pending, f"{QUESTION}{number}")
     finally:
         watch.stop()
     raise DriveprepError(
@@ -60,13 +60,13 @@ def ask(spool: Path, question: bytes, seconds: float, *, is_durable: bool = Fals
 
 def is_question(name: str) -> bool:
     """Return whether a file in pending/ with this name is a question."""
-    return name.startswith(PREFIX)
+    return name.startswith(QUESTION)
 
 
 def asked(pending: int, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
     """Yield the questions among `names`, with their numbers. What is no question is removed."""
     for name in names:
-        number = name.removeprefix(PREFIX)
+        number = name.removeprefix(QUESTION)
         if number != name and _NUMBER.fullmatch(number):
             try:
                 yield number, durable.read(pending, name, LIMIT)
@@ -78,7 +78,7 @@ def asked(pending: int, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
 def answer(pending: int, answers: int, number: str, data: bytes, now: float) -> None:
     """Answer a question, then remove it. Answers that are an hour old at `now` go, too."""
     durable.replace(answers, number, data, partial=f".{number}.part", mode=0o640)
-    durable.discard(pending, f"{PREFIX}{number}")
+    durable.discard(pending, f"{QUESTION}{number}")
     for name in os.listdir(answers):
         with suppress(OSError):
             if os.stat(name, dir_fd=answers, follow_symlinks=False).st_mtime < now - KEPT_SECONDS:

@@ -139,7 +139,6 @@ def test_status_tells_every_job(person, ledger, service):
     assert "no drive. Plug it in. Next try at 2033-05-18T03:33:20Z." in shown
     assert "(complete: rejected/bad-2.yml.reason.txt)" in shown
     assert "\x1b[31m" not in shown
-    assert f"process {os.getpid()}" in shown
 
 
 def test_show_cancel_and_retry_words(person, ledger, service):

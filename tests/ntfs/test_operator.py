@@ -156,4 +156,4 @@ def test_without_a_daemon(bench):
     assert asked.returncode == 78
     assert "Permission denied" in asked.stderr
     assert shown.returncode == 0, shown.stderr
-    assert "NOT RUNNING" in shown.stdout
+    assert "NOT RUNNING" in shown.stderr

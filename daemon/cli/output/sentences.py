@@ -1,0 +1,74 @@
+"""What `status` says in words: its header, what is wrong beside the jobs, and what a job does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from daemon.cli.output.moments import ago, clock_time, day
+from daemon.system.printable import printable
+
+Report = Mapping[str, Any]
+
+
+def header(daemon: Report, now: float) -> str:
+    """Return one line about a running daemon: whether the service is reachable, and its scans."""
+    scan = daemon.get("lastScan")
+    service = {None: "not asked yet", "": "reachable"}.get(daemon.get("service"), "AWAY")
+    scanned = f"last scan {ago(scan, now)}" if scan else "not scanned yet"
+    return f"daemon: running; service: {service}; pending/: {daemon.get('folder', '?')}, {scanned}"
+
+
+def problems(report: Report) -> Iterator[str]:
+    """Yield a line for each thing that is wrong and belongs to no job."""
+    daemon = report["daemon"]
+    if not daemon["running"]:
+        yield "daemon: NOT RUNNING (systemctl start driveprep)"
+    if service := daemon.get("service"):
+        yield f"SERVICE: {printable(service)}"
+    if limit := daemon.get("limit"):
+        yield f"POLLED: {printable(limit)}"
+    if unreadable := daemon.get("unreadable"):
+        yield f"CANNOT READ {printable(unreadable)}: correct owner and mode of the file"
+    for one in report["ignored"]:
+        yield f"IGNORED in pending/: {printable(one['name'])} ({one['reason']})"
+
+
+def happening(job: Report, *, is_complete: bool = False) -> str:
+    """Return one job in one sentence: the obstacle and what to do, or what comes next.
+
+    If it `is_complete`, as in a pipe, what is usual is not shortened, and times are UTC.
+    """
+    if job["state"] == "Rejected":
+        reason = job["obstacle"].splitlines()[0]
+        place = job.get("reasonFile")
+        return f"{reason} (complete: rejected/{place})" if place else reason
+    if job["obstacle"]:
+        return _waiting(job, is_complete=is_complete)
+    progress = job["progress"] or {}
+    if progress.get("progress_code") not in {None, "Pending"} or job["closed"]:
+        return f"{progress['progress_code']}: {progress['progress_message'] or ''}"
+    if job["state"] != "Signed":
+        return "in progress"
+    return _prepared(job, job["expiresAt"] if is_complete else day(job["expiresAt"]))
+
+
+def _waiting(job: Report, *, is_complete: bool) -> str:
+    absent = f"no mounted drive matches {printable(job['deviceId'])}"
+    if (job["code"], job["obstacle"]) == ("drive-absent", absent) and not is_complete:
+        return "plug in and mount its drive"
+    retry = ""
+    if at := job["retryAt"]:
+        retry = f" Next try at {at if is_complete else clock_time(at)}."
+    return f"{job['obstacle']}. {job['hint'] or ''}{retry}"
+
+
+def _prepared(job: Report, end: str) -> str:
+    """Return what is to be done with the drive of a prepared job, which expires at `end`."""
+    if job["late"]:
+        return f"SHIP IT NOW: it must arrive before {end}"
+    if job["unshipped"]:
+        left = f"If it has left: driveprep shipped {job['jobId']}"
+        return f"SHIP IT: it must arrive before {end}. {left}"
+    ejected = f" ({job['eject']})" if job.get("eject") else ""
+    return f"safe to remove{ejected}; must arrive before {end}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from daemon.cli.options import as_json, recognition, settings, show, with_config
+from daemon.cli.options import as_json, settings, show, with_config
 from daemon.errors import ConfigError
 
 
@@ -35,7 +35,7 @@ def format_(config_path: Path, internal: bool, device: Path, device_id: str) -> 
     from daemon.drives.recognition import Recognition
 
     try:
-        rules = recognition(settings(config_path))
+        rules = settings(config_path).recognition
     except ConfigError as error:
         click.echo(f"not checked against a configuration: {error}", err=True)
         rules = Recognition()

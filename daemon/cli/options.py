@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from daemon.config.loading import Config
-    from daemon.drives.recognition import Recognition
     from daemon.errors import ConfigError
     from daemon.importexport.client import Client
     from daemon.importexport.relay import RelayedClient
@@ -99,13 +98,6 @@ def _relayed(path: Path, error: ConfigError) -> RelayedClient:
         hint = "Use sudo, or start the daemon, which asks for you: systemctl start driveprep"
         raise ConfigError(f"this user has no secret key: {error}", hint=hint) from error
     return relay.client(config)
-
-
-def recognition(config: Config) -> Recognition:
-    """Return the rules by which drives are recognised."""
-    from daemon.drives.recognition import Recognition  # noqa: PLC0415 - see above
-
-    return Recognition(config.devices, config.require_mapping)
 
 
 def read(file: Path) -> bytes:

@@ -16,6 +16,8 @@ from daemon.documents import nodes, reader
 from daemon.documents.fields import Fields, Findings
 from daemon.documents.redaction import shown
 from daemon.documents.text import MAX_BYTES, refusal
+from daemon.drives.recognition import Recognition
+from daemon.drives.recognition.bays import Bays
 from daemon.errors import ConfigError, DocumentError, Fault
 from daemon.importexport import endpoint
 from daemon.importexport.credentials import Credentials
@@ -28,12 +30,13 @@ TIMEOUT_SECONDS = 15.0
 SHIP_WITHIN_DAYS = 3.0
 DAY = 24 * 3600.0  # seconds
 MAX_STATION = 64  # characters; a host name has as many, HOST_NAME_MAX
+MAX_BAY = 32  # characters of a bay's name
 DEVICE_KEYS = ("label", "serial", "wwn", "uuid", "partuuid")
 EVENTS = ("prepared", "rejected", "obstacle", "terminal", "unshipped")
 KEYS = (
     "endpoint", "credentials", "spool", "devices", "require_mapping", "validate_on_drop",
     "settle", "requests", "workers", "timeout", "eject", "hooks", "ca_bundle", "station",
-    "ship_within",
+    "ship_within", "bays", "only_bays",
 )  # fmt: skip
 
 
@@ -55,9 +58,17 @@ class Config:
     hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # event -> command, words
     station: str = ""  # this machine's name in receipts and exports
     ship_within: float = SHIP_WITHIN_DAYS * DAY  # seconds after a drive is signed
+    bays: Mapping[str, str] = field(default_factory=dict)  # udev's ID_PATH -> name
+    only_bays: bool = False  # a drive outside of them is never written to
     ca_bundle: str = ""  # a file or folder of certificate authorities; "": the machine's
     files: frozenset[Path] = field(default=frozenset(), compare=False)  # read for it
     warnings: tuple[Fault, ...] = field(default=(), compare=False)
+
+    @property
+    def recognition(self) -> Recognition:
+        """Return the rules by which drives are recognised."""
+        bays = Bays(self.bays, self.only_bays)
+        return Recognition(self.devices, self.require_mapping, bays)
 
 
 def load(path: Path, environment: Mapping[str, str], *, with_credentials: bool = True) -> Config:
@@ -87,6 +98,8 @@ def load(path: Path, environment: Mapping[str, str], *, with_credentials: bool =
         hooks=_hooks(top),
         station=_station(top),
         ship_within=(top.number("ship_within", 0.01, 30) or SHIP_WITHIN_DAYS) * DAY,
+        bays=_bays(top),
+        only_bays=top.flag("only_bays", default=False),
         ca_bundle=_ca_bundle(top),
         files=files,
     )
@@ -203,6 +216,28 @@ def _devices(top: Fields) -> dict[str, dict[str, str]]:
             entry.lack(problem, "add a key in which they differ")
         devices[device_id] = keys
     return devices
+
+
+def _bays(top: Fields) -> dict[str, str]:
+    """Return the names of ports. One name can have several, one port has one name."""
+    group = top.group("bays")
+    bays: dict[str, str] = {}
+    for name in group.names if group else ():
+        if group is None or not _is_bay(group, name):
+            continue
+        for path in group.one_or_more(name):
+            if (other := bays.setdefault(path, name)) != name:
+                group.fault(name, f"has the path of {shown(other)}", "name each path once")
+    if top.flag("only_bays", default=False) and not bays:
+        top.fault("only_bays", "no bay has a name", "add `bays`, or write only_bays: false")
+    return bays
+
+
+def _is_bay(group: Fields, name: str) -> bool:
+    if len(name) <= MAX_BAY and name.isprintable() and name.strip():
+        return True
+    group.fault(name, "is not a short name", f"write at most {MAX_BAY} characters")
+    return False
 
 
 def _hooks(top: Fields) -> dict[str, tuple[str, ...]]:

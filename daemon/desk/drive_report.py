@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from daemon.drives import checks, holders, signature, stacks
 from daemon.drives.checks import check_usable
 from daemon.drives.drive import Drive, Unmounted, Volume
-from daemon.drives.recognition import absence, resemblance
+from daemon.drives.recognition import absence, bays, resemblance
 from daemon.errors import DriveError, ManifestError
 from daemon.jobs.job import Job, Pending, Rejected, Signed, Submitted, Submitting
 from daemon.preparation.pairing import Pairing
@@ -83,6 +83,10 @@ class DriveReport:
         found = checks.unclear(drive)
         if found and (names or drive.identity.signatures):
             return f"cannot be used: {found.text}. {found.hint}"
+        if self.pairing.recognition.bays.is_outside(drive):
+            return (
+                f"{bays.OUTSIDE}; {f'recognised as {printable(names)}' if names else 'no deviceId'}"
+            )
         if names:
             return f"no manifest waits for {printable(names)}"
         return "it answers to no deviceId: no label, no serial, no entry under `devices`"

@@ -29,7 +29,7 @@ from daemon.system.printable import printable, timestamp
 VERSION = 1  # of the JSON; it changes when a field goes or changes its meaning
 SPANS = {"h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}  # seconds
 _SPAN = re.compile(r"(?P<number>[0-9]{1,6})(?P<unit>[hdw])")
-DRIVE = ("label", "serial", "uuid", "partuuid", "wwn", "model", "size")
+DRIVE = ("label", "serial", "uuid", "partuuid", "wwn", "model", "size", "bay")
 COLUMNS = (
     "station", "jobId", "deviceId", "state", "submittedAt", "signedAt", "expiresAt", "closed",
     "progressCode", "progressMessage", "locationCode", "locationMessage", "carrier",

@@ -13,11 +13,19 @@ from typing import TYPE_CHECKING
 
 from daemon import spool
 from daemon.config.loading import Config
-from daemon.drives.drive import Drive, Unmounted
-from daemon.drives.recognition import Recognition
+from daemon.drives.drive import Drive, Unmounted, Volume
 from daemon.errors import DriveError
 from daemon.jobs import reader
-from daemon.jobs.job import Job, Rejected, Signed, Submitted, expires_at, is_late, is_unshipped
+from daemon.jobs.job import (
+    Job,
+    Rejected,
+    Signed,
+    Submitted,
+    drive_of,
+    expires_at,
+    is_late,
+    is_unshipped,
+)
 from daemon.preparation.pairing import Pairing, named
 from daemon.spool import filing
 from daemon.system.printable import timestamp
@@ -34,7 +42,7 @@ SHOWN_SECONDS = 7 * 24 * 3600  # how long a finished job stays visible
 # None where a drive has none.
 IDENTITIES = (
     "deviceNode", "mountPoint", "mountType", "fileSystem", "label",
-    "uuid", "partuuid", "serial", "wwn", "model",
+    "uuid", "partuuid", "serial", "wwn", "model", "path",
 )  # fmt: skip
 
 Report = dict[str, object]
@@ -45,6 +53,7 @@ def status(settings: Config, mounted: Sequence[Drive]) -> Report:
     daemon = reader.daemon_info(settings.spool)
     now = time.time()
     recent = reader.recent(settings.spool, now - SHOWN_SECONDS)
+    bays = _bays(settings, mounted)
     wanted = {job.device_id for job in recent} | settings.devices.keys()
     return {
         "version": VERSION,
@@ -53,6 +62,7 @@ def status(settings: Config, mounted: Sequence[Drive]) -> Report:
         "jobs": [
             _job(job, settings.spool, is_running=daemon is not None)
             | {"unshipped": is_unshipped(job, now - settings.ship_within)}
+            | {"bay": bays.get(job.device_id) or drive_of(job).get("bay")}
             for job in recent
             if not job.is_off_the_list
         ],
@@ -75,7 +85,7 @@ def drives(settings: Config, mounted: Sequence[Drive], present: Sequence[Unmount
         for job in reader.recent(settings.spool, time.time())
         if not job.is_closed and job.device_id
     ]
-    pairing = Pairing(named(jobs), mounted, present, _recognition(settings))
+    pairing = Pairing(named(jobs), mounted, present, settings.recognition)
     ours = [drive.mount_point for drive in mounted if _device_ids(drive, settings)]
     verdicts = DriveReport(jobs, pairing, holders.find(ours))
     return {
@@ -87,12 +97,20 @@ def drives(settings: Config, mounted: Sequence[Drive], present: Sequence[Unmount
             {
                 **dict.fromkeys(IDENTITIES),
                 **one.identities(),
+                **_place(one, settings),
                 "deviceIds": _device_ids(one, settings),
                 "verdict": verdicts.of_unmounted(one),
             }
             for one in present
         ],
     }
+
+
+def _bays(settings: Config, mounted: Sequence[Drive]) -> dict[str, str]:
+    """Return the bays of the drives that are mounted, by deviceId."""
+    rules = settings.recognition
+    found = [(rules.bays.of(drive), drive) for drive in mounted if rules.bays.by_path]
+    return {name: bay for bay, drive in found if bay for name in rules.device_ids(drive)}
 
 
 def _ignored(pending: Path) -> list[Report]:
@@ -155,15 +173,17 @@ def _drive(drive: Drive, settings: Config) -> Report:
     return {
         **dict.fromkeys(IDENTITIES),
         **drive.identities(),
+        **_place(drive, settings),
         "readOnly": drive.mount.is_read_only or drive.mount.is_super_read_only,
         "deviceIds": _device_ids(drive, settings),
         "trouble": drive.identity.trouble or None,
     }
 
 
+def _place(volume: Volume, settings: Config) -> Report:
+    bays = settings.recognition.bays
+    return {"bay": bays.of(volume) or None, "outsideBays": bays.is_outside(volume)}
+
+
 def _device_ids(drive: Drive | Unmounted, settings: Config) -> list[str]:
-    return sorted(_recognition(settings).device_ids(drive))
-
-
-def _recognition(settings: Config) -> Recognition:
-    return Recognition(settings.devices, settings.require_mapping)
+    return sorted(settings.recognition.device_ids(drive))

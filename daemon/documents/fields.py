@@ -191,6 +191,13 @@ class Fields:
             if outer and (inner := outer.group(name, known)):
                 yield name, inner
 
+    def one_or_more(self, key: str) -> tuple[str, ...]:
+        """Return the text, or the texts of a list; a fault for anything else."""
+        if isinstance(self._entries[key][1], Scalar):
+            text = self.text(key)
+            return (text,) if text else ()
+        return self.texts(key)
+
     def texts(self, key: str) -> tuple[str, ...]:
         """Return the texts of a list; a fault if it is not a list or an item is not a text."""
         if key not in self._entries:

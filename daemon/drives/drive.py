@@ -38,6 +38,7 @@ class Volume:
                 "serial": identity.serial,
                 "wwn": identity.wwn,
                 "model": identity.model,
+                "path": identity.path,
             }
         )
 

@@ -56,6 +56,7 @@ class Identity:
     serial: str | None = None  # of the whole disk, like wwn and model; only udev knows them
     wwn: str | None = None
     model: str | None = None
+    path: str | None = None  # of the port, udev's ID_PATH
     by_udev: bool = False  # udev has described it; otherwise serial, wwn and model are unknown
     signatures: tuple[str, ...] = ()  # what is on it where that is not one clear file system
     is_reserved: bool = False  # a partition of a type that never has a file system
@@ -91,6 +92,7 @@ def read(properties: Properties, disk: Properties, trouble: str = "") -> Identit
         serial=both.get("ID_SERIAL_SHORT") or both.get("ID_SERIAL") or None,
         wwn=both.get("ID_WWN") or None,
         model=(_encoded(both, "ID_MODEL") or "").strip() or None,
+        path=both.get("ID_PATH") or None,
         by_udev="SUBSYSTEM" in properties,  # udev sets it for every device, blkid for none
         is_reserved=properties.get("ID_PART_ENTRY_TYPE", "").lower() in RESERVED,
         trouble=trouble,

@@ -193,6 +193,14 @@ class Job:
         return self.state.job_id if isinstance(self.state, Submitted | Signed) else ""
 
 
+def drive_of(job: Job) -> Identities:
+    """Return what identifies the drive that a job was made for; nothing before that."""
+    match job.state:
+        case Submitting(drive=drive) | Submitted(drive=drive) | Signed(drive=drive):
+            return drive
+    return {}
+
+
 def ended_as(progress_code: object) -> str:
     """Return what a job is called that the service has ended before its time; else ""."""
     return {"Canceled": "cancelled", "Expired": "expired"}.get(str(progress_code), "")
@@ -240,7 +248,8 @@ def unsigned(state: Signed) -> Submitted:
 def about(job: Job) -> dict[str, str]:
     """Return the fields of a log line about a job."""
     state = type(job.state).__name__
-    return {"device_id": job.device_id, "job_id": job.job_id, "state": state}
+    bay = str(drive_of(job).get("bay") or "")
+    return {"bay": bay, "device_id": job.device_id, "job_id": job.job_id, "state": state}
 
 
 def check_step(old: State, new: State) -> None:

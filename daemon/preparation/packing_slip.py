@@ -125,6 +125,8 @@ def _runs(modules: Modules) -> list[tuple[int, int, int]]:
 def _drive(slip: Slip) -> dict[str, str]:
     names = {"Label": "label", "Serial": "serial", "UUID": "uuid", "Model": "model"}
     shown = {name: str(slip.drive.get(key) or "-") for name, key in names.items()}
+    if bay := slip.drive.get("bay"):
+        shown["Bay"] = str(bay)
     return shown | {"Size": _size(slip.drive.get("size")), "File system": slip.file_system}
 
 

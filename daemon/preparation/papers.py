@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from daemon.drives import signature
 from daemon.errors import SpoolError
@@ -23,6 +24,12 @@ RECEIPT = "receipt.json"
 def folder(job_id: str, device_id: str) -> str:
     """Return the name of the folder with a job's papers."""
     return f"{safe_name(job_id)}-{safe_name(device_id)}"
+
+
+def place(spool: Path, job: Job) -> str:
+    """Return the folder with a job's papers; "" before they are filed."""
+    is_there = bool(job.job_id) and job.filed
+    return str(spool / "prepared" / folder(job.job_id, job.device_id)) if is_there else ""
 
 
 def files(job: Job, state: Signed, manifest: Manifest, station: str) -> dict[str, bytes]:

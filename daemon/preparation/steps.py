@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from daemon.drives import signature
 from daemon.drives.drive import Drive
+from daemon.drives.recognition.bays import Bays
 from daemon.errors import (
     ClockRefusedError,
     InDoubtError,
@@ -26,6 +27,7 @@ from daemon.importexport.client import Client
 from daemon.importexport.results import CreatedJob, JobStatus
 from daemon.jobs.job import (
     Artifact,
+    Identities,
     Job,
     Pending,
     Rejected,
@@ -64,6 +66,7 @@ class Preparation:
     witnesses: Witnesses
     clock: Callable[[], float]  # seconds since the epoch
     station: str  # the name of this machine in receipts
+    bays: Bays = field(default_factory=Bays)
 
     def advance(self, job: Job, drive: Drive | None) -> Job:
         """Take steps until a step changes nothing; return the job as it then is.
@@ -145,9 +148,9 @@ class Preparation:
         return self._adopt(job, sent, created, created.warning_message)
 
     def _record_intention(self, job: Job, drive: Drive, dropped: bytes) -> tuple[Job, Submitting]:
-        identities = drive.identities() | {"size": drive.device.size}
         client = self.client
-        sent = Submitting(client.now(), client.endpoint, client.access_key_id, identities)
+        now, identities = client.now(), self._identities(drive)
+        sent = Submitting(now, client.endpoint, client.access_key_id, identities)
         job = self.journal.record(job, sent, manifest=dropped)
         self.under_way.sent(job, client.timeout)
         level = logging.DEBUG if job.obstacle and job.obstacle.attempts else logging.INFO
@@ -231,9 +234,14 @@ class Preparation:
             if job.state != state:
                 return job  # with another SIGNATURE, by UpdateJob
         drive = self.signer.sign(job, state, drive)
-        job = self.journal.record(job, signed(state, self.clock(), drive.identities()))
+        job = self.journal.record(job, signed(state, self.clock(), self._identities(drive)))
         log.info("SIGNATURE written to %s: safe to remove", drive.describe(), extra=about(job))
         return job
+
+    def _identities(self, drive: Drive) -> Identities:
+        """Return what identifies a drive, and where it is."""
+        bay = {"bay": self.bays.of(drive) or None} if self.bays.by_path else {}
+        return {**drive.identities(), "size": drive.device.size, **bay}
 
     def _check_closed(self, other: Job) -> None:
         """Raise ManifestError while the other job of this deviceId is open at the service."""

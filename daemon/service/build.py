@@ -13,7 +13,6 @@ from functools import partial
 from daemon.config.loading import Config
 from daemon.drives.eject import eject
 from daemon.drives.inventory import Drives
-from daemon.drives.recognition import Recognition
 from daemon.importexport.client import Client
 from daemon.jobs.job import Job
 from daemon.jobs.journal import Journal
@@ -89,7 +88,7 @@ def build(
         return Reloadable(
             preparation(settings),
             outcomes(settings),
-            Recognition(settings.devices, settings.require_mapping),
+            settings.recognition,
             settings.validate_on_drop,
             settings.requests,
         )
@@ -126,7 +125,16 @@ def _preparation(
     poller = StatusPoller(journal, client, clock, partial(papers.filed, spool))
     signer = Signer(journal, outside.drives, under_way)
     return Preparation(
-        journal, spool, client, poller, signer, under_way, witnesses, clock, settings.station
+        journal,
+        spool,
+        client,
+        poller,
+        signer,
+        under_way,
+        witnesses,
+        clock,
+        settings.station,
+        settings.recognition.bays,
     )
 
 
@@ -136,7 +144,7 @@ def _outcomes(journal: Journal, hooks: HookQueue, outside: Outside, settings: Co
 
     def hook(event: str, job: Job) -> None:
         if command := settings.hooks.get(event):
-            hooks.run(command, event, job)
+            hooks.run(command, event, job, papers.place(settings.spool, job))
 
     retry = Retry(outside.jitter)
     ejects = ejecting if settings.eject else None

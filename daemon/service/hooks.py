@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 
-from daemon.jobs.job import Job, Rejected
+from daemon.jobs.job import Job, Rejected, drive_of
 from daemon.system import programs
 from daemon.system.programs import Environment
 
@@ -16,6 +16,7 @@ log = logging.getLogger("daemon.hooks")
 HOOK_SECONDS = 30.0
 HOOKS_AT_ONCE = 8  # so that a thousand faulty manifests do not start a thousand processes
 VALUE_BYTES = 64 * 1024  # execve(2) allows 128 KiB, MAX_ARG_STRLEN, for a name with its value
+DRIVE_KEYS = ("label", "serial", "uuid", "model")  # of a drive, as `status` shows it
 SHOWN_CHARACTERS = 500  # of the error output of a hook that failed
 
 
@@ -32,8 +33,10 @@ class HookQueue:
         self._waiting: deque[tuple[tuple[str, ...], Environment]] = deque()
         self._threads = 0
 
-    def run(self, command: Sequence[str], event: str, job: Job) -> None:
+    def run(self, command: Sequence[str], event: str, job: Job, papers: str = "") -> None:
         """Have `command` run with the event and the job's fields in its environment; do not wait.
+
+        `papers` is the folder with the job's papers.
 
         The environment is PATH, DRIVEPREP_EVENT and the fields, and nothing else: no secrets. If
         the command fails, that is logged. If it takes too long, that is logged and it is killed
@@ -41,6 +44,7 @@ class HookQueue:
         """
         environment = {"PATH": self.path, "DRIVEPREP_EVENT": event}
         environment |= {f"DRIVEPREP_{key}": _value(text) for key, text in _fields(job).items()}
+        environment["DRIVEPREP_PAPERS"] = _value(papers)
         with self._lock:
             self._waiting.append((tuple(command), environment))
             if self._threads == HOOKS_AT_ONCE:
@@ -60,6 +64,7 @@ class HookQueue:
 
 def _fields(job: Job) -> dict[str, str]:
     reason = job.state.reason if isinstance(job.state, Rejected) else ""
+    drive = drive_of(job)
     return {
         "DEVICE_ID": job.device_id,
         "JOB_ID": job.job_id,
@@ -67,6 +72,9 @@ def _fields(job: Job) -> dict[str, str]:
         "REASON": job.obstacle.reason if job.obstacle else reason,
         "HINT": job.obstacle.hint if job.obstacle else "",
         "PROGRESS": (job.progress.progress_code or "") if job.progress else "",
+        "BAY": str(drive.get("bay") or ""),
+        "NODE": str(drive.get("deviceNode") or ""),
+        "DRIVE": ", ".join(f"{key} {drive[key]}" for key in DRIVE_KEYS if drive.get(key)),
     }
 
 

@@ -1,4 +1,4 @@
-"""Log lines for the person on duty: deviceId and JobId first, then one sentence."""
+"""Log lines for the person on duty: bay, deviceId and JobId first, then one sentence."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from daemon.system.printable import printable
 # syslog(3), as sd-daemon(3) and systemd.journal-fields(7) number them.
 LEVELS = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
 FIELDS = {
+    "bay": "DRIVEPREP_BAY",
     "device_id": "DRIVEPREP_DEVICE_ID",
     "job_id": "DRIVEPREP_JOB_ID",
     "state": "DRIVEPREP_STATE",
@@ -28,7 +29,7 @@ class LineFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Return the line without a traceback."""
-        about = (getattr(record, "device_id", ""), getattr(record, "job_id", ""))
+        about = [getattr(record, key, "") for key in ("bay", "device_id", "job_id")]
         subject = " ".join(printable(one) for one in about if one)
         record.message = printable(f"{subject}: {record.message}" if subject else record.message)
         prefix = f"<{_level(record)}>" if self._prefixed else ""

@@ -37,6 +37,8 @@ DRIVE = {
     "serial": None,
     "uuid": "5E3A1B2C3D4E5F60",
     "deviceIds": [],
+    "outsideBays": False,
+    "path": None,
     "trouble": None,
 }
 REPORT = {
@@ -133,6 +135,16 @@ def test_the_header_says_whether_the_service_can_be_reached():
         lines = shown(REPORT | {"daemon": found}, 200)
         assert f"service: {word};" in lines[0]
         assert ("SERVICE: it is down" in lines) == bool(service)
+
+
+def test_bays_come_first():
+    """Where a port has a name; the drive outside of the named ones says so."""
+    job, row = {**JOB, "bay": "bay 3"}, {**DRIVE, "bay": "bay 3", "outsideBays": True}
+
+    lines = shown({**REPORT, "jobs": [job], "drives": [row]}, 200)
+
+    assert [line[:6].strip() for line in lines if line.startswith("bay")] == ["bay", "bay 3"] * 2
+    assert "Nobody (not in a named bay)" in lines[-1]
 
 
 def test_what_is_ignored_in_pending_is_said():

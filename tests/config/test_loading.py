@@ -53,6 +53,28 @@ def secret_file(folder: Path, text: str = "s3cret\n", mode: int = 0o640) -> Path
     return path
 
 
+def test_bays_are_names_of_ports(folder: Path) -> None:
+    """A name has one path or several; a number is a name, too."""
+    loaded = load(folder, "bays:\n  bay 1: usb-1\n  2: [usb-2, usb-3]\nonly_bays: true\n")
+
+    assert loaded.bays == {"usb-1": "bay 1", "usb-2": "2", "usb-3": "2"}
+    assert loaded.only_bays
+
+
+def test_bays_that_contradict_each_other(folder: Path) -> None:
+    """Each fault has its place."""
+    text = "bays:\n  a: usb-1\n  b: [usb-2, usb-1]\n  c: {}\n  d:\n"
+
+    assert faults_of(folder, text) == [
+        "3:6: bays.b: has the path of a; name each path once",
+        '4:6: bays.c: expected a list of texts; write c: ["/path/of/command", "word"]',
+        "5:5: bays.d: is empty; write its value, or delete the line",
+    ]
+    assert faults_of(folder, "only_bays: true\n") == [
+        "1:12: only_bays: no bay has a name; add `bays`, or write only_bays: false"
+    ]
+
+
 def test_defaults_are_those_of_the_design(folder: Path) -> None:
     """Nothing but a comment is a whole configuration, if the environment has the key pair."""
     loaded = load(folder, "devices:\n  # none yet\n")

@@ -75,7 +75,7 @@ def test_job_id_is_known_from_the_answer_on(state):
     job_id = "K7M3X" if state in {"submitted", "signed"} else ""
 
     assert job(STATES[state]).job_id == job_id
-    fields = {"device_id": "HD001", "job_id": job_id, "state": state.capitalize()}
+    fields = {"bay": "", "device_id": "HD001", "job_id": job_id, "state": state.capitalize()}
     assert about(job(STATES[state])) == fields
 
 

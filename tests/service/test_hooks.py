@@ -50,7 +50,7 @@ def script(tmp_path):
 def environment(hooks, script, event, job):
     """What a hook finds in its environment."""
     place = Path(script("cat /proc/$$/environ > $0.seen", "seen"))
-    hooks.run([str(place)], event, job)
+    hooks.run([str(place)], event, job, "/spool/prepared/K7M3X-HD001")
     ended()
     pairs = place.with_name("seen.seen").read_bytes().decode().split("\0")
     return dict(pair.split("=", 1) for pair in pairs if pair)
@@ -71,6 +71,10 @@ def test_environment_is_as_promised(hooks, script, monkeypatch):
         "DRIVEPREP_REASON": "",
         "DRIVEPREP_HINT": "",
         "DRIVEPREP_PROGRESS": "",
+        "DRIVEPREP_BAY": "",
+        "DRIVEPREP_NODE": "",
+        "DRIVEPREP_DRIVE": "serial WX11",
+        "DRIVEPREP_PAPERS": "/spool/prepared/K7M3X-HD001",
     }
 
 

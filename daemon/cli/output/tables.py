@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Report = Mapping[str, Any]
 
+NAMES = ("label", "serial", "uuid", "path")
 STATES = {
     "Pending": "waiting",
     "Submitting": "in doubt",
@@ -120,11 +121,16 @@ def _mounted(drives: Sequence[Report]) -> _Table | str:
             one["deviceNode"],
             one["mountPoint"],
             one["fileSystem"],
-            ", ".join(one["deviceIds"]) or one["trouble"] or one["label"] or "-",
+            _recognised(one),
         )
         for one in drives
     ]
     return _Table(("bay", "drive", "mounted at", "contents", "recognised as"), rows)
+
+
+def _recognised(one: Report) -> str:
+    names = ", ".join(one["deviceIds"]) or one["trouble"] or one["label"] or "-"
+    return f"{names} (not in a named bay)" if one["outsideBays"] else names
 
 
 def _drives(drives: Sequence[Report]) -> _Table:
@@ -134,7 +140,7 @@ def _drives(drives: Sequence[Report]) -> _Table:
             one["deviceNode"],
             one.get("mountPoint") or "not mounted",
             one["fileSystem"],
-            ", ".join(f"{key} {one[key]}" for key in ("label", "serial", "uuid") if one[key]),
+            ", ".join(f"{key} {one[key]}" for key in NAMES if one[key]),
             one["verdict"],
         )
         for one in drives

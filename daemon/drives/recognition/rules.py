@@ -18,6 +18,7 @@ from daemon.drives.checks import has_file_system, unclear
 from daemon.drives.drive import Drive, Unmounted, Volume
 from daemon.drives.recognition import absence, resemblance
 from daemon.drives.recognition.absence import listed, no_file_system
+from daemon.drives.recognition.bays import Bays
 from daemon.errors import DriveAbsentError, DriveError
 from daemon.system.printable import printable
 
@@ -33,6 +34,7 @@ class Recognition:
 
     devices: Devices = field(default_factory=dict)
     require_mapping: bool = False  # whether only deviceIds with an entry can match a drive
+    bays: Bays = field(default_factory=Bays)
 
     def device_ids(self, drive: Volume) -> frozenset[str]:
         """Return every deviceId that matches the drive."""
@@ -83,6 +85,7 @@ class Recognition:
             on_disk = [one for one in (*drives, *present) if one.device.disk == disk]
             is_meant = partial(self.matches, device_id=device_id)
             raise no_file_system(device_id, file_system, matching, on_disk, is_meant)
+        self.bays.check(fitting[0], [*drives, *present])
         matches = self.device_ids(fitting[0]) - {device_id}
         if others := sorted(one for one in matches if one in waiting):
             raise _shared(fitting[0], [device_id, *others])

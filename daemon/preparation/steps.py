@@ -27,7 +27,6 @@ from daemon.importexport.client import Client
 from daemon.importexport.results import CreatedJob, JobStatus
 from daemon.jobs.job import (
     Artifact,
-    Identities,
     Job,
     Pending,
     Rejected,
@@ -148,9 +147,8 @@ class Preparation:
         return self._adopt(job, sent, created, created.warning_message)
 
     def _record_intention(self, job: Job, drive: Drive, dropped: bytes) -> tuple[Job, Submitting]:
-        client = self.client
-        now, identities = client.now(), self._identities(drive)
-        sent = Submitting(now, client.endpoint, client.access_key_id, identities)
+        client, known = self.client, self.bays.identities(drive)
+        sent = Submitting(client.now(), client.endpoint, client.access_key_id, known)
         job = self.journal.record(job, sent, manifest=dropped)
         self.under_way.sent(job, client.timeout)
         level = logging.DEBUG if job.obstacle and job.obstacle.attempts else logging.INFO
@@ -193,9 +191,10 @@ class Preparation:
 
     def _has_landed(self, job: Job, state: Submitting) -> bool:
         """Return whether a request in flight must have landed, by both clocks."""
-        timeout = self.client.timeout
-        has_landed = self.under_way.has_landed(job, timeout)
-        return has_landed and self.client.now() >= state.sent_at + 2 * timeout
+        wait = self.client.timeout
+        return (
+            self.under_way.has_landed(job, wait) and self.client.now() >= state.sent_at + 2 * wait
+        )
 
     def _adopt(
         self, job: Job, sent: Submitting, answer: CreatedJob | JobStatus, warning: str | None
@@ -234,14 +233,9 @@ class Preparation:
             if job.state != state:
                 return job  # with another SIGNATURE, by UpdateJob
         drive = self.signer.sign(job, state, drive)
-        job = self.journal.record(job, signed(state, self.clock(), self._identities(drive)))
+        job = self.journal.record(job, signed(state, self.clock(), self.bays.identities(drive)))
         log.info("SIGNATURE written to %s: safe to remove", drive.describe(), extra=about(job))
         return job
-
-    def _identities(self, drive: Drive) -> Identities:
-        """Return what identifies a drive, and where it is."""
-        bay = {"bay": self.bays.of(drive) or None} if self.bays.by_path else {}
-        return {**drive.identities(), "size": drive.device.size, **bay}
 
     def _check_closed(self, other: Job) -> None:
         """Raise ManifestError while the other job of this deviceId is open at the service."""

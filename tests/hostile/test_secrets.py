@@ -20,7 +20,7 @@ from daemon.importexport.credentials import Credentials
 from daemon.importexport.emulator import EXAMPLE, SECRET_ACCESS_KEY, Emulator
 from daemon.importexport.response import Answer
 from daemon.manifest import rules
-from daemon.preparation import packing_slip
+from daemon.preparation.papers import packing_slip
 
 start = daemon_process.start
 
@@ -166,9 +166,10 @@ def test_what_is_kept_is_kept_from_others(plug, service, start, verbose) -> None
 
 BUGS = {
     "in the manifest": "import daemon.manifest.rules as m; m.to_send = lambda: 0",
-    "in the papers": "import daemon.preparation.papers as m; m._receipt = lambda a: 0",
+    "in the papers": "import daemon.preparation.papers.folder as m; m._receipt = lambda a: 0",
     "in the slip": (
-        "import daemon.preparation.packing_slip as m; m._return_lines = lambda a: {}[str(type(a))]"
+        "import daemon.preparation.papers.packing_slip as m;"
+        " m._return_lines = lambda a: {}[str(type(a))]"
     ),
     "in the answer": "import daemon.importexport.results as m; m.created_job = lambda: 0",
     "in the signature": "import daemon.importexport.authentication as m; m.sign = lambda: 0",

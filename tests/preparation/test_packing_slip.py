@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slips import ATTACKS, RETURN_ADDRESS, SLIP
 
-from daemon.preparation.packing_slip import Contact, Slip, render
+from daemon.preparation.papers.packing_slip import Contact, Slip, render
 from daemon.system.printable import printable
 
 TEXTS = st.lists(st.text(st.characters()) | st.sampled_from(ATTACKS), max_size=4).map("".join)
@@ -228,7 +228,7 @@ def test_an_idle_daemon_does_not_pay_for_it():
     """jinja2 and segno are loaded by the first slip only, and Pillow is not needed."""
     program = """
 import sys
-from daemon.preparation.packing_slip import Contact, Slip, render
+from daemon.preparation.papers.packing_slip import Contact, Slip, render
 sys.modules["PIL"] = None  # an import of it would fail
 heavy = {"jinja2", "segno"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)

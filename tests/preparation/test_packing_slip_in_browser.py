@@ -14,7 +14,7 @@ import pytest
 import zxingcpp
 from slips import ATTACKS, RETURN_ADDRESS, SLIP
 
-from daemon.preparation.packing_slip import Contact, Slip, render
+from daemon.preparation.papers.packing_slip import Contact, Slip, render
 
 MISSING = [name for name in ("chromium", "pdfinfo", "pdftoppm") if not shutil.which(name)]
 

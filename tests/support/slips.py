@@ -1,6 +1,6 @@
 """A packing slip's values, and texts that attack the page it is printed on."""
 
-from daemon.preparation.packing_slip import Contact, Slip
+from daemon.preparation.papers.packing_slip import Contact, Slip
 
 RETURN_ADDRESS = {
     "name": "Maria Jensen",

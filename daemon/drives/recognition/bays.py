@@ -27,6 +27,11 @@ class Bays:
         """Return whether a volume must not be written to because of its place."""
         return self.only and not self.of(volume)
 
+    def identities(self, volume: Volume) -> dict[str, str | int | None]:
+        """Return what identifies a volume, its size in bytes and, if bays have names, its bay."""
+        bay = {"bay": self.of(volume) or None} if self.by_path else {}
+        return {**volume.identities(), "size": volume.device.size, **bay}
+
     def check(self, volume: Volume, others: Iterable[Volume]) -> None:
         """Raise DriveError unless the volume's place is clear, and one that may be used.
 

@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daemon.preparation import code128
+from daemon.preparation.papers import code128
 from daemon.system.printable import printable
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from daemon.drives import signature
 from daemon.errors import SpoolError
 from daemon.jobs.job import Job, Shipment, Signed, Submitted, expires_at
 from daemon.manifest.rules import Manifest
-from daemon.preparation import packing_slip
-from daemon.preparation.packing_slip import Contact, Slip
+from daemon.preparation.papers import packing_slip
+from daemon.preparation.papers.packing_slip import Contact, Slip
 from daemon.spool import safe_name
 from daemon.spool.filing import digest
 from daemon.spool.spool import Spool

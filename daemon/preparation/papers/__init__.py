@@ -1,0 +1,14 @@
+"""The papers of a prepared job: what is kept, and what goes into the box."""
+
+from daemon.preparation.papers.folder import (
+    MANIFEST,
+    RECEIPT,
+    SLIP,
+    filed,
+    files,
+    folder,
+    place,
+    slip,
+)
+
+__all__ = ["MANIFEST", "RECEIPT", "SLIP", "filed", "files", "folder", "place", "slip"]

@@ -191,10 +191,9 @@ class Preparation:
 
     def _has_landed(self, job: Job, state: Submitting) -> bool:
         """Return whether a request in flight must have landed, by both clocks."""
-        wait = self.client.timeout
-        return (
-            self.under_way.has_landed(job, wait) and self.client.now() >= state.sent_at + 2 * wait
-        )
+        timeout = self.client.timeout
+        has_landed = self.under_way.has_landed(job, timeout)
+        return has_landed and self.client.now() >= state.sent_at + 2 * timeout
 
     def _adopt(
         self, job: Job, sent: Submitting, answer: CreatedJob | JobStatus, warning: str | None
@@ -251,8 +250,7 @@ class Preparation:
     # Signed and Rejected: the papers are filed.
 
     def _file_prepared(self, job: Job, state: Signed) -> Job:
-        dropped = self._journaled(job)
-        manifest = self.under_way.manifest(dropped, job.name)
+        manifest = self.under_way.manifest(self._journaled(job), job.name)
         files = papers.files(job, state, manifest, self.station)
         folder = papers.folder(state.job_id, job.device_id)
         place = self.spool.file(folder, job.name, job.sha256, files)

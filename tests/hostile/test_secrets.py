@@ -166,7 +166,7 @@ def test_what_is_kept_is_kept_from_others(plug, service, start, verbose) -> None
 
 BUGS = {
     "in the manifest": "import daemon.manifest.rules as m; m.to_send = lambda: 0",
-    "in the papers": "import daemon.preparation.papers.folder as m; m._receipt = lambda a: 0",
+    "in the papers": "import daemon.preparation.papers.contents as m; m._receipt = lambda a: 0",
     "in the slip": (
         "import daemon.preparation.papers.packing_slip as m;"
         " m._return_lines = lambda a: {}[str(type(a))]"

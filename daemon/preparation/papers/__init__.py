@@ -1,6 +1,6 @@
 """The papers of a prepared job: what is kept, and what goes into the box."""
 
-from daemon.preparation.papers.folder import (
+from daemon.preparation.papers.contents import (
     MANIFEST,
     RECEIPT,
     SLIP,

@@ -17,7 +17,7 @@ KINDS = {
 WITHOUT = (
     "cli",
     "desk",
-    "drives/formatting.py",
+    "drives/medium/formatting.py",
     "drives/eject.py",
     "manifest",
     "preparation/intake.py",

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from daemon.drives import formatting, probes, sysfs
+from daemon.drives import probes, sysfs
 from daemon.drives.drive import Unmounted
+from daemon.drives.medium import formatting
 from daemon.drives.recognition import Recognition
 from daemon.errors import DriveError
 from daemon.system import programs

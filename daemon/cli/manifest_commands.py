@@ -82,9 +82,11 @@ def check(config_path: Path, online: bool, files: tuple[Path, ...]) -> None:
         errors.append(error)
     if files:
         from daemon.cli.manifests import checking
+        from daemon.desk import manifests
 
+        terms = None if errors else manifests.terms(config)
         is_asked = online and not errors
-        errors += checking.check(files, (lambda: client(config_path)) if is_asked else None)
+        errors += checking.check(files, terms, (lambda: client(config_path)) if is_asked else None)
     if errors:
         sys.exit(exit_code(errors[0]))
 
@@ -134,13 +136,22 @@ def dismiss(config_path: Path, is_all: bool, rejections: tuple[str, ...]) -> Non
     is_flag=True,
     help="Confirm that its drive is the one the job was made for, behind another USB bridge.",
 )
+@click.option(
+    "--as-it-is",
+    is_flag=True,
+    help="Let its drive be used although it is not empty; the service may erase it.",
+)
 @click.argument("device_id")
-def retry(config_path: Path, same_drive: bool, device_id: str) -> None:
+def retry(config_path: Path, same_drive: bool, as_it_is: bool, device_id: str) -> None:
     """Make the daemon try DEVICE_ID again at once."""
     from daemon import spool
 
-    pending = settings(config_path).spool / "pending"
-    spool.ask_to_retry(pending, device_id, same_drive=same_drive)
+    config = settings(config_path)
+    if as_it_is:
+        from daemon.cli import orders
+
+        orders.allow_as_it_is(config, device_id)
+    spool.ask_to_retry(config.spool / "pending", device_id, same_drive=same_drive)
     click.echo(f"the daemon is asked to try {device_id} again; see `driveprep status`")
 
 

@@ -44,6 +44,17 @@ def dismiss(config: Config, words: tuple[str, ...]) -> None:
         raise DriveprepError(f"there is no rejection of {missing}", hint)
 
 
+def allow_as_it_is(config: Config, device_id: str) -> None:
+    """Have the daemon use a drive that is not empty, for the job that waits for it.
+
+    Raises DriveprepError if no job waits for that deviceId.
+    """
+    if (answer := orders.allow_as_it_is(config, device_id)) is not None and not answer["jobs"]:
+        hint = "`driveprep status` shows the jobs."
+        raise DriveprepError(f"no job waits for the drive {printable(device_id)}", hint)
+    _carried_out(answer)
+
+
 def _carried_out(answer: orders.Answer | None) -> orders.Answer:
     if answer is None:
         click.echo("the driveprep daemon is not running; it does so when it starts", err=True)

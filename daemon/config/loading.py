@@ -32,11 +32,11 @@ DAY = 24 * 3600.0  # seconds
 MAX_STATION = 64  # characters; a host name has as many, HOST_NAME_MAX
 MAX_BAY = 32  # characters of a bay's name
 DEVICE_KEYS = ("label", "serial", "wwn", "uuid", "partuuid")
-EVENTS = ("prepared", "rejected", "obstacle", "terminal", "unshipped")
+EVENTS = ("accepted", "warning", "prepared", "rejected", "obstacle", "terminal", "unshipped")
 KEYS = (
     "endpoint", "credentials", "spool", "devices", "require_mapping", "validate_on_drop",
     "settle", "requests", "workers", "timeout", "eject", "hooks", "ca_bundle", "station",
-    "ship_within", "bays", "only_bays",
+    "ship_within", "bays", "only_bays", "require_empty",
 )  # fmt: skip
 
 
@@ -60,6 +60,7 @@ class Config:
     ship_within: float = SHIP_WITHIN_DAYS * DAY  # seconds after a drive is signed
     bays: Mapping[str, str] = field(default_factory=dict)  # udev's ID_PATH -> name
     only_bays: bool = False  # a drive outside of them is never written to
+    require_empty: bool = False  # a drive with anything on it waits for a person
     ca_bundle: str = ""  # a file or folder of certificate authorities; "": the machine's
     files: frozenset[Path] = field(default=frozenset(), compare=False)  # read for it
     warnings: tuple[Fault, ...] = field(default=(), compare=False)
@@ -85,7 +86,7 @@ def load(path: Path, environment: Mapping[str, str], *, with_credentials: bool =
     account = _credentials(top, path, mode, environment) if with_credentials else None
     config = Config(
         endpoint=_endpoint(top),
-        credentials=account or Credentials("", ""),  # then not asked for, or a fault
+        credentials=account or Credentials(_public_key(top), ""),  # not asked for, or a fault
         spool=Path(_absolute(top, "spool", top.text("spool") or SPOOL)),
         devices=_devices(top),
         require_mapping=top.flag("require_mapping", default=False),
@@ -100,6 +101,7 @@ def load(path: Path, environment: Mapping[str, str], *, with_credentials: bool =
         ship_within=(top.number("ship_within", 0.01, 30) or SHIP_WITHIN_DAYS) * DAY,
         bays=_bays(top),
         only_bays=top.flag("only_bays", default=False),
+        require_empty=top.flag("require_empty", default=False),
         ca_bundle=_ca_bundle(top),
         files=files,
     )
@@ -164,6 +166,12 @@ def _credentials(
     except ConfigError as error:
         group.lack(str(error), error.hint)
         return None
+
+
+def _public_key(top: Fields) -> str:
+    """Return the access key id, which is no secret, if the file has it."""
+    group = top.group("credentials", credentials.KEYS) if top.has("credentials") else None
+    return (group.optional("access_key_id") if group else None) or ""
 
 
 def _endpoint(top: Fields) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from daemon import spool
 from daemon.config.loading import Config
+from daemon.desk.manifests import terms
 from daemon.drives import signature
 from daemon.errors import DriveprepError, InDoubtError, JobRefusedError, ManifestError
 from daemon.importexport.client import Client
@@ -50,6 +51,8 @@ class JobActions:
         if job.obstacle:
             yield "obstacle", job.obstacle.reason
             yield "what to do", job.obstacle.hint
+        for one in job.cautions:
+            yield "warning", f"{one.text} {one.hint}".strip()
         if isinstance(job.state, Submitted | Signed):
             yield from self._show_open(job, job.state)
 
@@ -88,6 +91,7 @@ class JobActions:
         """Give a job another manifest. Safe to repeat. Returns what to do next as a sentence."""
         job = self._at_service(word)
         read = rules.read(data, str(file))
+        terms(self.settings).check(read)
         if read.device_id != job.device_id:
             raise ManifestError(
                 f"{file} is for {read.device_id}, job {job.job_id} for {job.device_id}",

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon import spool
+from daemon.config.loading import Config
 from daemon.errors import DriveprepError, ManifestError, ManifestRefusedError
+from daemon.importexport import endpoint
 from daemon.importexport.client import Client
 from daemon.importexport.relay import RelayedClient
 from daemon.manifest import rules
+from daemon.manifest.acceptance import Terms
 from daemon.manifest.complaints import locate
 from daemon.manifest.rules import Manifest
 from daemon.spool.filing import digest
@@ -23,6 +26,11 @@ class Dropped:
     device_id: str
     sha256: str
     was_there: bool  # the very same file, under this name
+
+
+def terms(config: Config) -> Terms:
+    """Return what makes a manifest wrong for the configured account and service."""
+    return Terms(config.credentials.access_key_id, endpoint.is_trial(config.endpoint))
 
 
 def ask_service(manifest: Manifest, client: Client | RelayedClient) -> None:

@@ -43,6 +43,11 @@ def dismiss_all(config: Config) -> Answer | None:
     return _give(config, {"order": "dismiss all"})
 
 
+def allow_as_it_is(config: Config, device_id: str) -> Answer | None:
+    """Have it recorded that the drive of the job that waits for it need not be empty."""
+    return _give(config, {"order": "as it is", "deviceId": device_id})
+
+
 def _give(config: Config, order: Answer) -> Answer | None:
     question = json.dumps(order).encode()
     try:

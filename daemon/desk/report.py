@@ -6,7 +6,7 @@ Reads only; works beside a running daemon and without one.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -17,7 +17,9 @@ from daemon.drives.drive import Drive, Unmounted, Volume
 from daemon.errors import DriveError
 from daemon.jobs import reader
 from daemon.jobs.job import (
+    Caution,
     Job,
+    Pending,
     Rejected,
     Signed,
     Submitted,
@@ -61,6 +63,7 @@ def status(settings: Config, mounted: Sequence[Drive]) -> Report:
         "ignored": _ignored(settings.spool / "pending"),
         "jobs": [
             _job(job, settings.spool, is_running=daemon is not None)
+            | {"warnings": _warnings(job, settings, daemon or {})}
             | {"unshipped": is_unshipped(job, now - settings.ship_within)}
             | {"bay": bays.get(job.device_id) or drive_of(job).get("bay")}
             for job in recent
@@ -167,6 +170,17 @@ def _job(job: Job, spool: Path, *, is_running: bool) -> Report:
         entry["code"] = job.obstacle.code or None
         entry["retryAt"] = timestamp(job.obstacle.retry_at) if job.obstacle.retry_at else None
     return entry
+
+
+def _warnings(job: Job, settings: Config, daemon: Mapping[str, object]) -> list[dict[str, str]]:
+    """Return what may go wrong: for a job that the service has not validated, too."""
+    cautions = [*job.cautions]
+    waits = settings.validate_on_drop and isinstance(job.state, Pending) and not job.state.validated
+    is_told = any(one.code != "manifest" for one in cautions)
+    if waits and not is_told and (trouble := daemon.get("service")):
+        cautions.append(Caution("service", str(trouble)))
+    cautions.sort(key=lambda one: one.code == "manifest")  # the service's own come first
+    return [asdict(one) for one in cautions]
 
 
 def _drive(drive: Drive, settings: Config) -> Report:

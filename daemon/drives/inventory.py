@@ -22,7 +22,9 @@ from daemon.errors import DriveError
 from daemon.system.printable import printable
 
 if TYPE_CHECKING:
+    from daemon.drives.medium.contents import Contents
     from daemon.drives.mounts import Mount
+    from daemon.drives.signature import Root
     from daemon.drives.sysfs import Device, Listed
 
 PROBES_AT_ONCE = 8  # so that one drive that never answers does not delay the others
@@ -150,6 +152,10 @@ class Drives:
         """Return whether the drive was probed just now, with no change of the mounts since."""
         is_recent = self._steady() - drive.probed_at < FRESH_SECONDS
         return is_recent and self._last_change.noticed_at() < drive.probed_at
+
+    def contents(self, root: Root) -> Contents:
+        """What is on the drive whose root is held open. Raises DriveError."""
+        return root.contents()
 
     def is_still(self, drive: Drive) -> bool:
         """Return whether nothing has happened to the drive since it was scanned, see `is_still`."""

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from daemon.drives.checks import DRIVER_DIED, failed
+from daemon.drives.medium import contents
+from daemon.drives.medium.contents import Contents
 from daemon.errors import DriveError, InDoubtError
 from daemon.system import durable
 
@@ -108,6 +110,11 @@ class Root:
             f"Remove the files that you do not need from {self._mount_point}.",
             code="signature-case-twin",
         )
+
+    def contents(self) -> Contents:
+        """What is on the drive, as far as its root shows it."""
+        with self._translated("read"):
+            return contents.read(self._descriptor, (FILE_NAME, PARTIAL_NAME))
 
     def prove_writable(self, replaces: bytes | None = None) -> None:
         """Prove that SIGNATURE can be written in place of `replaces`. Idempotent.

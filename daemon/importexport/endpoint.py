@@ -41,6 +41,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_trial(endpoint: str) -> bool:
+    """Return whether a usable endpoint is on this machine, such as `driveprep emulator`."""
+    return is_loopback(urlsplit(endpoint).hostname or "")
+
+
 def host_header(scheme: str, hostname: str, port: int | None) -> str:
     """Return the Host header as HTTP clients send it: lower case, without a default port."""
     host = f"[{hostname}]" if ":" in hostname else hostname

@@ -8,9 +8,9 @@ from contextlib import closing
 from pathlib import Path
 
 from daemon.errors import JournalError
-from daemon.jobs import database
-from daemon.jobs.database import Form
 from daemon.jobs.schema import CLAIM, MIGRATIONS, NAME, TABLES, VERSION
+from daemon.jobs.storage import database
+from daemon.jobs.storage.database import Form
 from daemon.system import durable
 
 STAMP = ".last-backup"  # in the spool: its time is that of the last backup

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
 from dataclasses import asdict
 
+from daemon.jobs.access import Access
 from daemon.jobs.job import Job, Shipment, is_unshipped
 from daemon.jobs.schema import OPEN
 
 DISMISS = "UPDATE job SET dismissed = 1 WHERE state = 'Rejected' AND filed = 1 AND dismissed = 0"
 
 
-class FollowUp:
+class FollowUp(Access):
     """The part of the journal for what happens after a job is filed. All methods can be repeated.
 
     All errors are JournalError.
@@ -59,9 +58,3 @@ class FollowUp:
         """Record that it was said that the drive of this job is still here."""
         with self._commit() as database:
             database.execute("UPDATE job SET reminded = 1 WHERE number = ?", (job.number,))
-
-    def _commit(self) -> AbstractContextManager[sqlite3.Connection]:
-        raise NotImplementedError  # the journal's
-
-    def _jobs(self, which: str, *values: object) -> list[Job]:
-        raise NotImplementedError  # the journal's

@@ -142,6 +142,15 @@ class Shipment:
     tracking: str = ""  # the carrier's number
 
 
+@dataclass(frozen=True, slots=True)
+class Caution:
+    """What may go wrong with a job, known before it does. It keeps the job from no step."""
+
+    code: str  # stays the same when the text is reworded
+    text: str
+    hint: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
     """A job that the journal has not recorded yet."""
@@ -152,6 +161,8 @@ class NewJob:
     sha256: str  # of the manifest as dropped; "" where it could not be read
     state: State
     since: float  # seconds since the epoch
+    access_key_id: str = ""  # in the manifest; "" where it has none
+    cautions: tuple[Caution, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +182,9 @@ class Job:
     eject: str | None = None  # how the eject ended, one sentence; None: it was not tried
     shipment: Shipment | None = None  # None: the drive is still here, as far as is known
     is_dismissed: bool = False  # a rejection that a person, or another manifest, has dealt with
+    access_key_id: str = ""  # in the manifest; "" where it has none
+    cautions: tuple[Caution, ...] = ()
+    is_as_it_is: bool = False  # a person has decided that its drive need not be empty
 
     @property
     def is_off_the_list(self) -> bool:

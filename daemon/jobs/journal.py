@@ -12,14 +12,16 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 from daemon.errors import JournalError, StaleJobError
-from daemon.jobs import database, followup, reader, schema
-from daemon.jobs.database import CHECKED_BYTES, Form
+from daemon.jobs import reader, schema
+from daemon.jobs.followup import FollowUp
+from daemon.jobs.foresight import Foresight
 from daemon.jobs.job import (
     Job,
     NewJob,
@@ -33,13 +35,16 @@ from daemon.jobs.job import (
     check_step,
 )
 from daemon.jobs.schema import CLAIM, COLUMNS, FRESH, MIGRATIONS, NAME, OPEN, TABLES, VERSION
+from daemon.jobs.storage import database
+from daemon.jobs.storage.database import CHECKED_BYTES, Form
+from daemon.jobs.witnessed import Witnessed
 from daemon.jobs.worklist import Worklist
 
 INFO_BYTES = 4096  # always as many, so that a shorter text leaves nothing of a longer one
 FORM = Form(TABLES, VERSION, MIGRATIONS)
 
 
-class Journal(followup.FollowUp):
+class Journal(FollowUp, Foresight, Witnessed):
     """The journal, open for its one writer. Safe to use from several threads.
 
     The unfiled jobs are also kept in memory, in `worklist`. A missing journal is created only if it
@@ -96,10 +101,11 @@ class Journal(followup.FollowUp):
         with self._commit() as database:
             for job in jobs:
                 (number,) = database.execute(
-                    "INSERT INTO job (device_id, file_system, name, sha256, state, fields, since)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING number",
+                    "INSERT INTO job (device_id, file_system, name, sha256, state, fields, since,"
+                    " access_key_id, cautions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number",
                     (job.device_id, job.file_system, job.name, job.sha256)
-                    + (*schema.columns(job.state), job.since),
+                    + (*schema.columns(job.state), job.since, job.access_key_id)
+                    + (schema.dump_cautions(job.cautions),),
                 ).fetchone()
                 same = {one.name: getattr(job, one.name) for one in fields(job)}
                 added.append(Job(number, **same))
@@ -164,10 +170,8 @@ class Journal(followup.FollowUp):
 
     def manifest(self, job: Job) -> bytes | None:
         """Return the manifest as dropped, of a job that has reached `Submitting`."""
-        with self._lock, database.translated(self._path):
-            query = "SELECT manifest FROM job WHERE number = ?"
-            row = self._database.execute(query, (job.number,)).fetchone()
-        return bytes(row[0]) if row and row[0] is not None else None
+        rows = self._rows("SELECT manifest FROM job WHERE number = ?", job.number)
+        return bytes(rows[0][0]) if rows and rows[0][0] is not None else None
 
     def record_eject(self, job: Job, sentence: str) -> None:
         """Record how the eject of a prepared drive ended. Safe to repeat."""
@@ -220,48 +224,13 @@ class Journal(followup.FollowUp):
         """Return the job with that JobId."""
         return next(iter(self._jobs("job_id = ?", job_id)), None)
 
-    # What other witnesses know
-
-    def last_change(self) -> float | None:
-        """Return when a state last began, in seconds since the epoch; None without any job."""
-        with self._lock, database.translated(self._path):
-            (latest,) = self._database.execute("SELECT max(since) FROM job").fetchone()
-            return float(latest) if latest is not None else None
-
-    def is_foreign(self, job_id: str) -> bool:
-        """Return whether the service's job was found to be of no job here."""
-        with self._lock, database.translated(self._path):
-            query = "SELECT 1 FROM foreign_job WHERE job_id = ?"
-            return self._database.execute(query, (job_id,)).fetchone() is not None
-
-    def record_foreign(self, job_id: str) -> None:
-        """Record that the service's job is of no job here. Safe to repeat."""
-        with self._commit() as connection:
-            connection.execute("INSERT OR IGNORE INTO foreign_job VALUES (?)", (job_id,))
-
-    def unknown(self, job_ids: Sequence[str]) -> set[str]:
-        """Return those of up to 999 JobIds that no job here has."""
-        query = f"SELECT job_id FROM job WHERE job_id IN ({', '.join('?' * len(job_ids))})"
-        with self._lock, database.translated(self._path):
-            known = self._database.execute(query, job_ids)
-            return set(job_ids).difference(job_id for (job_id,) in known)
-
-    def add_prepared(self, job: NewJob, state: Signed, progress: Progress | None) -> None:
-        """Record a job that is known from its papers only. It is filed already."""
-        reported = json.dumps(asdict(progress)) if progress else None
-        is_closed = progress is not None and progress.is_terminal
-        with self._commit() as connection:
-            connection.execute(
-                "INSERT INTO job (device_id, file_system, name, sha256, state, fields, job_id,"
-                " since, filed, closed, progress) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)",
-                (job.device_id, job.file_system, job.name, job.sha256)
-                + (*schema.columns(state), state.job_id, job.since, is_closed, reported),
-            )
-
     def _jobs(self, which: str, *values: object) -> list[Job]:
+        query = f"SELECT {COLUMNS} FROM job WHERE {which} ORDER BY number"
+        return [schema.job(row) for row in self._rows(query, *values)]
+
+    def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock, database.translated(self._path):
-            query = f"SELECT {COLUMNS} FROM job WHERE {which} ORDER BY number"
-            return [schema.job(row) for row in self._database.execute(query, values)]
+            return self._database.execute(query, values).fetchall()
 
     def _write(self, job: Job, manifest: bytes | None) -> None:
         with self._lock:

@@ -46,7 +46,16 @@ def _perform(journal: Journal, order: object) -> Answer | None:
             return _ship(journal, words, shipment)
         case {"order": "not shipped", "words": list(words)}:
             return _ship(journal, words, None)
+        case {"order": "as it is", "deviceId": str(device_id)}:
+            return _allow(journal, device_id)
     return None
+
+
+def _allow(journal: Journal, device_id: str) -> Answer:
+    jobs = journal.allow_as_it_is(device_id)
+    for job in jobs:
+        log.info("its drive may be used as it is", extra=about(job))
+    return {"jobs": [job.name for job in jobs]}
 
 
 def _ship(journal: Journal, words: list[object], shipment: Shipment | None) -> Answer:

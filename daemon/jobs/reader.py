@@ -9,9 +9,10 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from daemon.jobs import database, schema
+from daemon.jobs import schema
 from daemon.jobs.job import Job
 from daemon.jobs.schema import CLAIM, COLUMNS, NAME, OLD_COLUMNS, OPEN
+from daemon.jobs.storage import database
 
 
 def recent(folder: Path, since: float) -> list[Job]:

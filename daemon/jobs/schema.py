@@ -9,6 +9,7 @@ from typing import Any
 
 from daemon.jobs.job import (
     Artifact,
+    Caution,
     Job,
     Obstacle,
     Pending,
@@ -23,7 +24,7 @@ from daemon.jobs.job import (
 
 NAME = "journal.sqlite3"
 CLAIM = "journal.lock"
-VERSION = 3  # of the tables and of what is in them
+VERSION = 4  # of the tables and of what is in them
 STATES: dict[str, type[State]] = {
     state.__name__: state for state in (Pending, Submitting, Submitted, Signed, Rejected)
 }
@@ -62,7 +63,10 @@ CREATE TABLE job (
     eject           TEXT,                       -- how it ended, one sentence
     shipment        TEXT,                       -- as JSON
     dismissed       INTEGER NOT NULL DEFAULT 0, -- a rejection that was dealt with
-    reminded        INTEGER NOT NULL DEFAULT 0  -- it was said that the drive is not shipped
+    reminded        INTEGER NOT NULL DEFAULT 0, -- it was said that the drive is not shipped
+    access_key_id   TEXT NOT NULL DEFAULT '',   -- in the manifest
+    cautions        TEXT,                       -- as JSON
+    as_it_is        INTEGER NOT NULL DEFAULT 0  -- its drive need not be empty
 );
 -- A device carries one SIGNATURE, so at most one of its jobs is open at the service.
 CREATE UNIQUE INDEX one_open_job ON job (device_id) WHERE {OPEN};
@@ -87,20 +91,28 @@ ALTER TABLE job ADD COLUMN dismissed INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE job ADD COLUMN reminded INTEGER NOT NULL DEFAULT 0;
 UPDATE job SET reminded = 1 WHERE state = 'Signed'; -- no one could say that they were shipped
 {REJECTIONS}""",
+    # Version 4: what is known before the drive arrives, and drives that need not be empty.
+    3: """
+ALTER TABLE job ADD COLUMN access_key_id TEXT NOT NULL DEFAULT '';
+ALTER TABLE job ADD COLUMN cautions TEXT;
+ALTER TABLE job ADD COLUMN as_it_is INTEGER NOT NULL DEFAULT 0;
+""",
 }
 COLUMNS = (
     "number, device_id, file_system, name, sha256, state, fields, since, filed, obstacle,"
-    " progress, eject, shipment, dismissed"
+    " progress, eject, shipment, dismissed, access_key_id, cautions, as_it_is"
 )
 # The same of journals of other versions that are read before they are migrated.
-COLUMNS_2 = COLUMNS.replace("shipment, dismissed", "NULL, 0")
-OLD_COLUMNS = {1: COLUMNS_2.replace("eject", "NULL"), 2: COLUMNS_2}
+COLUMNS_3 = COLUMNS.replace("access_key_id, cautions, as_it_is", "'', NULL, 0")
+COLUMNS_2 = COLUMNS_3.replace("shipment, dismissed", "NULL, 0")
+OLD_COLUMNS = {1: COLUMNS_2.replace("eject", "NULL"), 2: COLUMNS_2, 3: COLUMNS_3}
 
 
 def job(row: Iterable[Any]) -> Job:  # sqlite3 has no types for columns
     """Return the job in a row of COLUMNS, also of a journal that is not migrated yet."""
     number, device_id, file_system, name, sha256, *rest = row
-    state, own, since, filed, obstacle, progress, eject, shipment, dismissed = rest
+    state, own, since, filed, obstacle, progress, eject, shipment, dismissed, *rest = rest
+    access_key_id, cautions, as_it_is = rest
     return Job(
         number,
         device_id,
@@ -115,12 +127,20 @@ def job(row: Iterable[Any]) -> Job:  # sqlite3 has no types for columns
         eject,
         Shipment(**json.loads(shipment)) if shipment else None,
         bool(dismissed),
+        access_key_id,
+        tuple(Caution(**one) for one in json.loads(cautions)) if cautions else (),
+        bool(as_it_is),
     )
 
 
 def columns(state: State) -> tuple[str, str]:
     """Return what the columns `state` and `fields` hold."""
     return type(state).__name__, _json(state)
+
+
+def dump_cautions(cautions: Iterable[Caution]) -> str | None:
+    """Return what the column `cautions` holds."""
+    return json.dumps([asdict(one) for one in cautions]) if cautions else None
 
 
 def dump(obstacle: Obstacle | None) -> str | None:

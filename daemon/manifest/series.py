@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from daemon.documents.editing import Original, without_placeholders
@@ -28,8 +28,16 @@ class Series:
     """
 
     def __init__(
-        self, data: bytes, name: str, table: Table, listing: Findings, taken: Mapping[str, str]
+        self,
+        data: bytes,
+        name: str,
+        table: Table,
+        listing: Findings,
+        taken: Mapping[str, str],
+        check: Callable[[Manifest], None] = lambda _: None,
     ) -> None:
+        """`check` raises ManifestError for a manifest that this account and service refuse."""
+        self.check = check
         self.listing = listing
         self.template = Findings(name)
         self.manifests: list[tuple[Manifest, Scalar]] = []  # each with its deviceId's cell
@@ -159,6 +167,7 @@ class _Filling:
         try:
             text = without_placeholders(self._edited.text) if left else self._edited.text
             manifest = rules.read(text.encode(), device_id.text)
+            self._series.check(manifest)
         except ManifestError as error:
             for fault in error.faults:
                 if fault.key not in left:

@@ -13,6 +13,10 @@ GUIDE_PLACEHOLDERS = frozenset({
     "Your Name", "Your Company", "Your Street", "Optional 2nd Line for Street", "Your City",
     "Your State", "Your Postal/Zip Code", "Your Phone Number", "Your Country", "mybucket",
 })  # fmt: skip
+OF_GUIDE, OF_TEMPLATE = PLACEHOLDERS = (
+    "is the guide's placeholder",
+    "looks like a template's placeholder",
+)
 MARKS = frozenset("[*<{")  # with which a template's placeholder starts
 VERSION = "2.0"  # of manifests for S3; 3.0 is for EBS and Glacier
 OTHER_KEYS = frozenset({"eraseDevice", "bucket"})  # of import manifests alone
@@ -71,6 +75,6 @@ def _warn_of(findings: Findings, path: str, scalar: Scalar, *, is_text: bool) ->
         problem = "the service may read this text as another value"
         findings.warn(scalar, path, problem, QUOTE_IT)
     if scalar.text in GUIDE_PLACEHOLDERS:
-        findings.warn(scalar, path, "is the guide's placeholder", "write your own value")
+        findings.warn(scalar, path, OF_GUIDE, "write your own value")
     elif scalar.text[:1] in MARKS and PLACEHOLDER.fullmatch(scalar.text):
-        findings.warn(scalar, path, "looks like a template's placeholder", "write your own value")
+        findings.warn(scalar, path, OF_TEMPLATE, "write your own value")

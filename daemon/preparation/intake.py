@@ -9,10 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from daemon.errors import ManifestError, SpoolError, StaleJobError
-from daemon.jobs.job import Job, NewJob, Pending, Rejected, State, about
+from daemon.jobs.job import Caution, Job, NewJob, Pending, Rejected, State, about
 from daemon.jobs.journal import Journal
 from daemon.manifest.rules import Manifest
 from daemon.preparation.arrivals import Arrivals, Until
+from daemon.preparation.texts import Texts
 from daemon.preparation.under_way import UnderWay
 from daemon.spool.filing import digest
 from daemon.spool.spool import Found, Spool
@@ -27,6 +28,7 @@ UNREADABLE = frozenset({
     errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT,
     errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EAGAIN, errno.EINTR, errno.EBUSY,
 })  # fmt: skip
+MANIFEST = "manifest"  # the code of what the manifest itself warns of
 MAX_SHOWN = 24  # characters of a name in `status`
 MAX_EXPLAINED = 20  # faults of one manifest; a longer list helps no one
 
@@ -61,7 +63,12 @@ class Intake:
         journal: Journal,
         under_way: UnderWay,
         clock: Callable[[], float],
+        texts: Callable[[], Texts],
+        report: Callable[[Job], None] = lambda _: None,
     ) -> None:
+        """`texts` returns those of the present configuration; `report` is told each new job."""
+        self._texts = texts
+        self._report = report
         self.arrivals = arrivals
         self._spool = spool
         self._journal = journal
@@ -136,7 +143,9 @@ class Intake:
         try:
             if data is None:
                 raise ManifestError(f"{name} is not a readable regular file")
-            return _Dropped(found, sha256, self._under_way.manifest(data, name))
+            manifest = self._under_way.manifest(data, name)
+            self._texts().terms.check(manifest)
+            return _Dropped(found, sha256, manifest)
         except ManifestError as error:
             return _Dropped(found, sha256, error)
 
@@ -162,8 +171,8 @@ class Intake:
                     self._journal.record(same, Pending(one.found.stamp, same.state.validated))
             else:
                 self.arrivals.compared(one.found)
-        if new_jobs:
-            self._journal.add(new_jobs)
+        for job in self._journal.add(new_jobs) if new_jobs else ():
+            self._report(job)
 
     def _read(self, found: Found) -> bytes | None:
         """Return a file's bytes; None if it is not a regular file.
@@ -192,12 +201,13 @@ class Intake:
     def _new_job(
         self, found: Found, sha256: str, read: Manifest | ManifestError, waiting: dict[str, str]
     ) -> NewJob:
-        device_id = file_system = ""
+        device_id = file_system = access_key_id = ""
         state: State
         if isinstance(read, ManifestError):
             state = Rejected(explain(read))
         else:
             device_id, file_system = read.device_id, read.file_system
+            access_key_id = read.access_key_id or ""
             if reason := self._already(sha256, waiting):
                 state = Rejected(reason)
             else:
@@ -211,6 +221,8 @@ class Intake:
             sha256=sha256,
             state=state,
             since=self._clock(),
+            access_key_id=access_key_id,
+            cautions=_cautions(read) if isinstance(state, Pending) else (),
         )
 
     def _already(self, sha256: str, waiting: Mapping[str, str]) -> str:
@@ -247,6 +259,14 @@ def explain(error: ManifestError) -> str:
 
 def _sha256(data: bytes | None) -> str:
     return digest(data) if data is not None else ""
+
+
+def _cautions(read: Manifest | ManifestError) -> tuple[Caution, ...]:
+    warnings = read.warnings if isinstance(read, Manifest) else ()
+    shown = [Caution(MANIFEST, str(one)) for one in warnings[:MAX_EXPLAINED]]
+    if (more := len(warnings) - MAX_EXPLAINED) > 0:
+        shown.append(Caution(MANIFEST, f"{more} more warnings", "`driveprep check` shows them."))
+    return tuple(shown)
 
 
 def _log_accepted(read: Manifest) -> None:

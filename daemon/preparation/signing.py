@@ -14,6 +14,7 @@ from daemon.drives import signature
 from daemon.drives.checks import check_usable
 from daemon.drives.drive import Drive
 from daemon.drives.inventory import Drives
+from daemon.drives.medium.contents import Contents
 from daemon.drives.recognition import resemblance
 from daemon.errors import DriveError
 from daemon.jobs.job import Job, Rejected, Signed, Submitted
@@ -29,16 +30,21 @@ class Signer:
     journal: Journal
     drives: Drives
     under_way: UnderWay
+    require_empty: bool = False  # a drive with anything on it is for a person to decide
 
-    def prove(self, job: Job, drive: Drive) -> Drive:
-        """Prove that the drive can be signed for a new job; return it as it is now. Idempotent.
+    def prove(self, job: Job, drive: Drive) -> tuple[Drive, Contents]:
+        """Prove that the drive can be signed for a new job. Idempotent.
 
-        Raises DriveError with the reason why it cannot.
+        Returns it as it is now, and what is on it. Raises DriveError with the reason why it cannot.
         """
         with self._root(job, drive) as root:
             verified = self.drives.verify(drive, job.file_system)
-            root.prove_writable(self._replaceable(root, verified))
-        return verified
+            replaceable = self._replaceable(root, verified)
+            found = self.drives.contents(root)
+            if self.require_empty and not job.is_as_it_is:
+                _check_empty(job, verified, found)
+            root.prove_writable(replaceable)
+        return verified, found
 
     def sign(self, job: Job, state: Submitted, drive: Drive) -> Drive:
         """Write SIGNATURE to the drive that the job was made for; return that drive. Idempotent.
@@ -104,6 +110,17 @@ class Signer:
             f"If it is not needed, remove {drive.mount_point}/{signature.FILE_NAME} by hand;"
             " mount options can hide it from `ls`.",
             code="foreign-signature",
+        )
+
+
+def _check_empty(job: Job, drive: Drive, found: Contents) -> None:
+    if not found.is_empty:
+        name = shlex.quote(printable(job.device_id))
+        raise DriveError(
+            f"{drive.describe()} is not empty: {found.describe()}; the service may erase it",
+            "Save what is on it and format it, or use it as it is:"
+            f" driveprep retry {name} --as-it-is",
+            code="not-empty",
         )
 
 

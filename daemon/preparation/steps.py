@@ -27,6 +27,7 @@ from daemon.importexport.client import Client
 from daemon.importexport.results import CreatedJob, JobStatus
 from daemon.jobs.job import (
     Artifact,
+    Identities,
     Job,
     Pending,
     Rejected,
@@ -37,14 +38,14 @@ from daemon.jobs.job import (
     signed,
 )
 from daemon.jobs.journal import Journal
-from daemon.manifest import rules
 from daemon.manifest.complaints import locate
 from daemon.preparation import papers, reconciliation
+from daemon.preparation.intake import MANIFEST
 from daemon.preparation.polling import StatusPoller
 from daemon.preparation.signing import Signer
+from daemon.preparation.texts import Texts
 from daemon.preparation.under_way import UnderWay
 from daemon.preparation.witnesses import Witnesses
-from daemon.spool.filing import digest
 from daemon.spool.spool import Spool
 from daemon.system.printable import printable, printable_lines
 
@@ -77,6 +78,11 @@ class Preparation:
             job = after
         return job
 
+    @property
+    def texts(self) -> Texts:
+        """The texts of manifests, for the configured account and service."""
+        return Texts(self.journal, self.spool, self.under_way, self.client)
+
     def validate(self, job: Job) -> Job:
         """Have the service check a pending manifest; no job is made. Safe to repeat.
 
@@ -85,13 +91,17 @@ class Preparation:
         if not isinstance(job.state, Pending):
             return job
         self.witnesses.hear(self.client)  # so that a drive need not wait for it
-        data = self._dropped(job)
+        data = self.texts.dropped(job)
         try:
-            self.client.create_job(self._text(job, data), validate_only=True)
+            self.client.create_job(self.texts.to_send(job, data), validate_only=True)
         except ManifestRefusedError as error:
             return self._reject(job, error, data)
         log.info("manifest %s found valid by the service", job.name, extra=about(job))
-        return self.journal.record(job, Pending(job.state.stamp, validated=True))
+        job = self.journal.record(job, Pending(job.state.stamp, validated=True))
+        own = [one for one in job.cautions if one.code == MANIFEST]
+        if len(own) < len(job.cautions):  # the service has answered
+            self.journal.record_cautions(job, own)
+        return job
 
     def recheck(self, job: Job, drive: Drive) -> Job:
         """Check a prepared drive that was mounted again; without its SIGNATURE it is not prepared.
@@ -131,10 +141,12 @@ class Preparation:
         self.witnesses.check(job, self.client)
         if open_job := self.journal.open_job(job.device_id):
             self._check_closed(open_job)
-        dropped = self._dropped(job)
-        text = self._text(job, dropped)
-        drive = self.signer.prove(job, drive)
-        job, sent = self._record_intention(job, drive, dropped)
+        dropped = self.texts.dropped(job)
+        self.texts.check(job, dropped)
+        text = self.texts.to_send(job, dropped)
+        drive, contents = self.signer.prove(job, drive)
+        facts = self.bays.identities(drive) | contents.facts()
+        job, sent = self._record_intention(job, drive, facts, dropped)
         try:
             created = self.client.create_job(text)
         except ManifestRefusedError as error:
@@ -146,8 +158,10 @@ class Preparation:
             raise
         return self._adopt(job, sent, created, created.warning_message)
 
-    def _record_intention(self, job: Job, drive: Drive, dropped: bytes) -> tuple[Job, Submitting]:
-        client, known = self.client, self.bays.identities(drive)
+    def _record_intention(
+        self, job: Job, drive: Drive, known: Identities, dropped: bytes
+    ) -> tuple[Job, Submitting]:
+        client = self.client
         sent = Submitting(client.now(), client.endpoint, client.access_key_id, known)
         job = self.journal.record(job, sent, manifest=dropped)
         self.under_way.sent(job, client.timeout)
@@ -175,7 +189,7 @@ class Preparation:
                 code="in-doubt-other-endpoint",
             )
         has_landed = self._has_landed(job, state)  # before the list: what lands later is not in it
-        text = self._text(job, self._journaled(job))
+        text = self.texts.to_send(job, self.texts.journaled(job))
         if made := reconciliation.job_made(state, text, self.journal, client):
             log.info("job found at the service, adopted", extra=about(job))
             return self._adopt(job, state, made, None)
@@ -250,7 +264,7 @@ class Preparation:
     # Signed and Rejected: the papers are filed.
 
     def _file_prepared(self, job: Job, state: Signed) -> Job:
-        manifest = self.under_way.manifest(self._journaled(job), job.name)
+        manifest = self.under_way.manifest(self.texts.journaled(job), job.name)
         files = papers.files(job, state, manifest, self.station)
         folder = papers.folder(state.job_id, job.device_id)
         place = self.spool.file(folder, job.name, job.sha256, files)
@@ -270,32 +284,6 @@ class Preparation:
     def _reject(self, job: Job, error: ManifestRefusedError, dropped: bytes) -> Job:
         reason = printable_lines(locate(dropped, printable(job.name), error).excerpt())
         return self.journal.record(job, Rejected(reason), manifest=dropped)
-
-    # The manifest
-
-    def _dropped(self, job: Job) -> bytes:
-        """Return the manifest in pending/, which must be the one that was checked."""
-        try:
-            data = self.spool.read(job.name)
-        except FileNotFoundError:
-            data = b""
-        if digest(data) != job.sha256:
-            raise ManifestError(
-                f"{job.name} is changing",
-                hint="It is checked again once it is complete.",
-                code="manifest-changing",
-            )
-        return data
-
-    def _journaled(self, job: Job) -> bytes:
-        data = self.journal.manifest(job)
-        if data is None:
-            raise RuntimeError(f"job {job.number} lost its manifest")
-        return data
-
-    def _text(self, job: Job, data: bytes) -> str:
-        manifest = self.under_way.manifest(data, job.name)
-        return rules.to_send(manifest, self.client.access_key_id)
 
 
 def _pending_again() -> Pending:

@@ -102,13 +102,35 @@ def build(
     survey = Survey(outside.drives)
     workers = Workers(lambda: bell.ring(Ring.WORK), clocks.steady, outside.thread)
     scheduler = Scheduler(journal, survey, workers, reloadable(settings), clocks.steady)
-    arrivals = Arrivals(spool, journal.worklist, clocks.wall, clocks.steady)
-    intake = Intake(arrivals, spool, journal, under_way, clocks.wall)
-    pending = PendingFolder(spool, intake, bell, clocks.steady)
+    pending = _pending(bell, spool, journal, under_way, clocks, scheduler)
     answers = Answering(spool, journal, workers, clocks.wall)
     return Loop(
         bell, journal, spool, pending, survey, scheduler, workers, answers, reload, on_timer, clocks
     )
+
+
+def _pending(
+    bell: Bell,
+    spool: Spool,
+    journal: Journal,
+    under_way: UnderWay,
+    clocks: Clocks,
+    scheduler: Scheduler,
+) -> PendingFolder:
+    def report(job: Job) -> None:
+        scheduler.parts.outcomes.taken_in(job)
+
+    arrivals = Arrivals(spool, journal.worklist, clocks.wall, clocks.steady)
+    intake = Intake(
+        arrivals,
+        spool,
+        journal,
+        under_way,
+        clocks.wall,
+        texts=lambda: scheduler.parts.preparation.texts,
+        report=report,
+    )
+    return PendingFolder(spool, intake, bell, clocks.steady)
 
 
 def _preparation(
@@ -123,7 +145,7 @@ def _preparation(
     under_way.drive_limit = settings.workers
     client = outside.client(settings, outside.clocks)
     poller = StatusPoller(journal, client, clock, partial(papers.filed, spool))
-    signer = Signer(journal, outside.drives, under_way)
+    signer = Signer(journal, outside.drives, under_way, settings.require_empty)
     return Preparation(
         journal,
         spool,

@@ -72,6 +72,7 @@ def _fields(job: Job) -> dict[str, str]:
         "REASON": job.obstacle.reason if job.obstacle else reason,
         "HINT": job.obstacle.hint if job.obstacle else "",
         "PROGRESS": (job.progress.progress_code or "") if job.progress else "",
+        "CONTENTS": str(drive.get("contents") or ""),
         "BAY": str(drive.get("bay") or ""),
         "NODE": str(drive.get("deviceNode") or ""),
         "DRIVE": ", ".join(f"{key} {drive[key]}" for key in DRIVE_KEYS if drive.get(key)),

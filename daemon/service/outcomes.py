@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from daemon.errors import DriveAbsentError, DriveError, DriveprepError, ServiceError
-from daemon.jobs.job import Identities, Job, Obstacle, Signed, about
+from daemon.jobs.job import Caution, Identities, Job, Obstacle, Pending, Signed, about
 from daemon.jobs.journal import Journal
 from daemon.service.retry import Retry
 from daemon.system.printable import printable
@@ -55,6 +55,26 @@ class Outcomes:
         """Publish for `status` what the service refused or did not answer; None: it answered."""
         text = f"{error}. {error.hint}" if isinstance(error, ServiceError) else ""
         self.journal.publish(service=printable(text)[:MAX_SHOWN])
+
+    def taken_in(self, job: Job) -> None:
+        """Report a manifest that has become a job, and what its text warns of."""
+        if isinstance(job.state, Pending):
+            self.hook("accepted", job)
+            self._warn(job, job.cautions)
+
+    def warn(self, job: Job, error: DriveprepError) -> None:
+        """Record and report, once, what the service has against a job whose drive is not here."""
+        caution = Caution(error.code, str(error), error.hint)
+        if all(one.code != caution.code for one in job.cautions):
+            self.journal.record_cautions(job, [*job.cautions, caution])
+            self._warn(job, [caution])
+
+    def _warn(self, job: Job, cautions: Sequence[Caution]) -> None:
+        if cautions:
+            reason = "\n".join(one.text for one in cautions)
+            hint = " ".join(filter(None, (one.hint for one in cautions)))
+            shown = Obstacle(reason, hint, self.clock(), 0, None)
+            self.hook("warning", replace(job, obstacle=shown))
 
     def filed(self, job: Job) -> None:
         """Report that a job is finished here. It is already recorded, whatever fails now."""

@@ -156,6 +156,7 @@ class Scheduler:
 
     def _try(self, job: Job, pairing: Pairing, choice: Choice) -> None:
         try:
+            self.parts.preparation.texts.check_account(job)
             choice.ready.append((job, pairing.drive_for(job)))
         except (DriveError, ManifestError) as error:
             choice.blocked.append((job, error))
@@ -167,10 +168,7 @@ class Scheduler:
         self._hung = frozenset(map(_key, jobs))
         for job in jobs:
             reason = f"{drives[job.number].describe()} has not answered for {HUNG_SECONDS:.0f} s"
-            hint = (
-                "Other drives are not affected. Unplug it and plug it in again; `dmesg` may show"
-                " the cause."
-            )
+            hint = "Other drives are not affected. Unplug it and plug it in again; see `dmesg`."
             self.parts.outcomes.blocked(job, DriveError(reason, hint, code="drive-hung"))
 
     def preparing(self) -> int:
@@ -239,6 +237,7 @@ class Scheduler:
         """Not an obstacle: the job's drive is not here yet, so later is early enough."""
         if self._steady() >= self._validate_after:
             log.warning("manifest %s not validated yet: %s", job.name, error, extra=about(job))
+            self.parts.outcomes.warn(job, error)
         self._validate_after = self._steady() + VALIDATION_PAUSE_SECONDS
 
     def _poll(self, *, is_time: bool) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from daemon.cli import format as format_command
-from daemon.drives import formatting, mounts, sysfs
+from daemon.drives import mounts, sysfs
 from daemon.drives.drive import Unmounted
 from daemon.drives.identity import Identity
+from daemon.drives.medium import formatting
 from daemon.drives.recognition import Recognition
 from daemon.errors import DriveError
 from daemon.system import programs

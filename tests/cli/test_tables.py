@@ -24,6 +24,8 @@ JOB = {
     "hint": "Mount it.",
     "retryAt": None,
     "closed": False,
+    "warnings": [],
+    "drive": {},
     "progress": None,
     "late": False,
     "unshipped": False,

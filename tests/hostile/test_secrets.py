@@ -108,7 +108,7 @@ def test_no_secret_is_shown_anywhere(plug, service, start, tmp_path, monkeypatch
     (unsigned.mount_point / "SIGNATURE").write_text("jobId:OTHER\n")
     daemon = start(**chosen)
     daemon.drop(drive.label, without_key(secret_manifest(drive.label)))
-    daemon.drop(unsigned.label, secret_manifest(unsigned.label))
+    daemon.drop(unsigned.label, without_key(secret_manifest(unsigned.label)))
     daemon.drop("", secret_manifest("HDBAD", "trueCryptPassword: x", "logPrefix: [a]"), "bad.yml")
     daemon.drop("", secret_manifest("HDWORSE") + b"pinCode 1: 2: 3\n", "worse.yml")
     daemon.drop("", secret_manifest("HDNOBUCKET").replace(b"mybucket", b"No Bucket!"), "no.yml")

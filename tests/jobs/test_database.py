@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from daemon.errors import DriveError, JournalError, JournalFullError
-from daemon.jobs import database, wal
+from daemon.jobs.storage import database, wal
 
 TABLES = "CREATE TABLE note (text TEXT NOT NULL);"
 VERSION = 3

@@ -19,7 +19,6 @@ from memory_drive import mounted, needs_root
 from os_calls import failing
 
 from daemon.errors import JournalError, JournalFullError, StaleJobError
-from daemon.jobs import disk
 from daemon.jobs.job import (
     Job,
     NewJob,
@@ -34,6 +33,7 @@ from daemon.jobs.job import (
 from daemon.jobs.journal import Journal
 from daemon.jobs.reader import daemon_info, find, recent
 from daemon.jobs.schema import CLAIM, NAME, OPEN
+from daemon.jobs.storage import disk
 from daemon.jobs.worklist import Worklist
 
 NOW = 2_000_000_000.0

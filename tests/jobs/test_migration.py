@@ -103,5 +103,23 @@ def test_papers_for_the_box_are_kept(tmp_path):
     state = Submitted("K7M3X", "text", "", "", 1.0, {}, papers)
 
     name, fields = schema.columns(state)
-    row = (1, "HD001", "NTFS", "a.yml", "ab", name, fields, 1.0, 0, None, None, None, None, 0)
+    row = (
+        1,
+        "HD001",
+        "NTFS",
+        "a.yml",
+        "ab",
+        name,
+        fields,
+        1.0,
+        0,
+        None,
+        None,
+        None,
+        None,
+        0,
+        "",
+        None,
+        0,
+    )
     assert schema.job(row).state == state

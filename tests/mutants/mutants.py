@@ -59,7 +59,7 @@ class Mutant:
 
     @property
     def place(self) -> str:
-        """Return such as "daemon/jobs/wal.py:31"."""
+        """Return such as "daemon/jobs/storage/wal.py:31"."""
         return f"{self.path}:{self.line}"
 
 

@@ -1,6 +1,6 @@
 """Samples mutants of the core and shows which of them the tests do not notice.
 
-Usage: scripts/mutants [--seed N] [--count N] [FILE...]    FILE such as daemon/jobs/wal.py
+Usage: scripts/mutants [--seed N] [--count N] [FILE...]    FILE such as daemon/jobs/storage/wal.py
 
 A mutant is the core with one place changed. It is noticed if a test of its package fails, or else
 one of the other tests in OTHERS. It is listed if docs/mutants.md says why nobody can notice it.

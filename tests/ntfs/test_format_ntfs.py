@@ -18,9 +18,9 @@ from as_operator import new_device_id
 from loop_drives import MIB, attach, detach, run, wait_until
 
 from daemon.cli import format as format_command
-from daemon.drives import formatting
 from daemon.drives.identity import decode
 from daemon.drives.inventory import Drives
+from daemon.drives.medium import formatting
 from daemon.drives.probes import Blkid
 from daemon.drives.recognition import Recognition
 from daemon.errors import DriveError

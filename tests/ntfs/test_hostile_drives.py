@@ -135,7 +135,10 @@ def test_no_label_speaks_to_anybody(plug, service, start, tmp_path) -> None:
         daemon.drop(name)
     for kind, name in names.items():
         daemon.until(f"{kind} is prepared", lambda name=name: daemon.papers(name))
-    shown = [daemon.log, daemon.command("status").stdout, daemon.command("drives").stdout]
+    shown = [
+        daemon.log,
+        *(daemon.command(name).stdout.replace("\t", "\n") for name in ("status", "drives")),
+    ]
     (papers,) = daemon.papers(names["markup"])
 
     for text in shown:

@@ -16,14 +16,18 @@ from hypothesis.stateful import (
 )
 
 from daemon.errors import SpoolError
+from daemon.importexport.client import Client
+from daemon.importexport.emulator import EXAMPLE
 from daemon.jobs.job import Pending, Progress, Rejected, Signed, Submitted, Submitting
 from daemon.jobs.journal import Journal
 from daemon.preparation.arrivals import Arrivals
 from daemon.preparation.intake import Intake
+from daemon.preparation.texts import Texts
 from daemon.preparation.under_way import UnderWay
 from daemon.spool.filing import digest
 from daemon.spool.spool import Spool
 
+CLIENT = Client("http://127.0.0.1:9", EXAMPLE, 1.0)  # is never asked
 GUIDE = (Path(__file__).parents[1] / "data" / "guide-manifest.yml").read_bytes()
 NOW = 2_000_000_000.0  # far past the time of every file: what lies there at first is still
 
@@ -45,7 +49,9 @@ class Desk:
             return self.now
 
         self.arrivals = Arrivals(self.spool, self.journal.worklist, clock, clock)
-        self.intake = Intake(self.arrivals, self.spool, self.journal, UnderWay(clock), clock)
+        under_way = UnderWay(clock)
+        texts = lambda: Texts(self.journal, self.spool, under_way, CLIENT)  # noqa: E731
+        self.intake = Intake(self.arrivals, self.spool, self.journal, under_way, clock, texts)
         self.pending = self.spool.pending
         self.rejected = self.spool.path / "rejected"
 

@@ -71,6 +71,7 @@ def test_environment_is_as_promised(hooks, script, monkeypatch):
         "DRIVEPREP_REASON": "",
         "DRIVEPREP_HINT": "",
         "DRIVEPREP_PROGRESS": "",
+        "DRIVEPREP_CONTENTS": "",
         "DRIVEPREP_BAY": "",
         "DRIVEPREP_NODE": "",
         "DRIVEPREP_DRIVE": "serial WX11",

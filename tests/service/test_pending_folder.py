@@ -7,14 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from daemon.importexport.client import Client
+from daemon.importexport.emulator import EXAMPLE
 from daemon.jobs.journal import Journal
 from daemon.preparation.arrivals import Arrivals
 from daemon.preparation.intake import Intake
+from daemon.preparation.texts import Texts
 from daemon.preparation.under_way import UnderWay
 from daemon.service.bell import Ring
 from daemon.service.pending_folder import FLOOD, REST_SECONDS, SCAN_SHARE, PendingFolder
 from daemon.spool.spool import Spool
 
+CLIENT = Client("http://127.0.0.1:9", EXAMPLE, 1.0)  # is never asked
 GUIDE = (Path(__file__).parents[1] / "data" / "guide-manifest.yml").read_text()
 QUIET = {"is_preparing": False}
 
@@ -27,7 +31,9 @@ class Front:
         self.journal = journal
         self.spool = Spool(folder, 1.0, self.clock)
         arrivals = Arrivals(self.spool, journal.worklist, lambda: 4e9, self.clock)
-        intake = Intake(arrivals, self.spool, journal, UnderWay(self.clock), lambda: 4e9)
+        under_way = UnderWay(self.clock)
+        texts = lambda: Texts(journal, self.spool, under_way, CLIENT)  # noqa: E731
+        intake = Intake(arrivals, self.spool, journal, under_way, lambda: 4e9, texts)
         self.folder = PendingFolder(self.spool, intake, self, self.clock)
 
     def clock(self):

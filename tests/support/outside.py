@@ -106,6 +106,10 @@ class Shelf:
 
     is_still = has
 
+    def contents(self, root):
+        """As Drives has it; in use is nothing, since other tests write to the same disk."""
+        return replace(root.contents(), used=0)
+
     def verify(self, drive: Drive, file_system: str) -> Drive:
         """As Drives has it."""
         if not self.has(drive):

@@ -14,13 +14,16 @@ from daemon.desk import manifests
 from daemon.errors import DriveprepError, ManifestError
 from daemon.importexport.client import Client
 from daemon.importexport.relay import RelayedClient
+from daemon.manifest.acceptance import Terms
 from daemon.manifest.rules import Manifest
 from daemon.system.printable import printable_lines
 
 Service = Callable[[], Client | RelayedClient]
 
 
-def check(places: tuple[Path, ...], service: Service | None) -> list[DriveprepError]:
+def check(
+    places: tuple[Path, ...], terms: Terms | None, service: Service | None
+) -> list[DriveprepError]:
     """Check manifests and print what is found; with `service` also there. Return the errors."""
     found: list[tuple[Path, Manifest | DriveprepError]] = []
     try:
@@ -31,7 +34,7 @@ def check(places: tuple[Path, ...], service: Service | None) -> list[DriveprepEr
     with Bar("checking manifests", len(named)) as bar:
         for file in bar.each(named):
             try:
-                found.append((file, _check(file, service)))
+                found.append((file, _check(file, terms, service)))
             except DriveprepError as error:
                 found.append((file, error))
     for file, result in found:
@@ -44,9 +47,9 @@ def check(places: tuple[Path, ...], service: Service | None) -> list[DriveprepEr
     return [result for _, result in found if isinstance(result, DriveprepError)]
 
 
-def _check(file: Path, service: Service | None) -> Manifest:
+def _check(file: Path, terms: Terms | None, service: Service | None) -> Manifest:
     """Return a manifest without faults. The service's complaint becomes a fault."""
-    manifest = files.load(file)
+    manifest = files.load(file, terms)
     if service is not None:
         manifests.ask_service(manifest, service())
     return manifest

@@ -10,6 +10,7 @@ import click
 from daemon import spool
 from daemon.errors import ManifestError
 from daemon.manifest import rules
+from daemon.manifest.acceptance import Terms
 from daemon.manifest.rules import Manifest
 from daemon.system.printable import printable
 
@@ -23,12 +24,18 @@ def expand(places: Iterable[Path]) -> list[Path]:
     return [file for place in places for file in (_inside(place) if place.is_dir() else [place])]
 
 
-def load(file: Path) -> Manifest:
-    """Return the manifest in a file. Raises ManifestError."""
+def load(file: Path, terms: Terms | None) -> Manifest:
+    """Return the manifest in a file; without `terms` it is not checked against them.
+
+    Raises ManifestError.
+    """
     try:
-        return rules.read(file.read_bytes(), str(file))
+        manifest = rules.read(file.read_bytes(), str(file))
     except OSError as error:
         raise ManifestError(f"{file}: {error.strerror}") from error
+    if terms:
+        terms.check(manifest)
+    return manifest
 
 
 def _inside(folder: Path) -> Iterator[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -13,6 +13,7 @@ import click
 from daemon import spool
 from daemon.cli.progress import Bar
 from daemon.config.loading import Config
+from daemon.desk import manifests
 from daemon.documents import table
 from daemon.documents.fields import Findings
 from daemon.documents.redaction import shown
@@ -29,6 +30,7 @@ from daemon.jobs import reader
 from daemon.jobs.job import Job, Pending, Rejected, Submitting
 from daemon.manifest import device_range
 from daemon.manifest.device_range import DEVICE_ID
+from daemon.manifest.rules import Manifest
 from daemon.manifest.series import Series
 from daemon.system.printable import printable, printable_lines
 
@@ -52,37 +54,43 @@ def run(source: Source, into: Path | None, load: Callable[[], Config]) -> None:
     """
     if into is None:
         config = load()
-        target, taken = config.spool / "pending", _taken(config.spool)
+        target, known = config.spool / "pending", _known(config)
         if not target.is_dir():
             raise DriveprepError(f"there is no folder {target}", NO_PENDING)
     else:
-        target, taken = into, _taken_if_known(load)
-    names, warnings = _make(source, target, taken)
+        target, known = into, _known_if_any(load)
+    names, warnings = _make(source, target, known)
     for warning in warnings:
         click.echo(f"warning: {printable_lines(warning.excerpt())}")
     several = f"{len(names)} manifests: {names[0]} to {names[-1]}" if names[1:] else names[0]
     click.echo(f"{target}: {several}")
 
 
-def _taken_if_known(load: Callable[[], Config]) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What this machine has against manifests."""
+
+    taken: Mapping[str, str] = field(default_factory=dict)  # why deviceIds must not get another
+    check: Callable[[Manifest], None] = lambda _: None
+
+
+def _known_if_any(load: Callable[[], Config]) -> _Known:
     try:
-        return _taken(load().spool)
+        return _known(load())
     except (ConfigError, JournalError) as error:
         click.echo(f"not compared with the jobs of this machine: {error}", err=True)
-        return {}
+        return _Known()
 
 
-def _taken(folder: Path) -> dict[str, str]:
-    """Return why deviceIds must not get another manifest now, by the journal in a spool."""
-    jobs = reader.recent(folder, time.time())
-    return {job.device_id: why for job in jobs if (why := _why_taken(job))}
+def _known(config: Config) -> _Known:
+    jobs = reader.recent(config.spool, time.time())
+    taken = {job.device_id: why for job in jobs if (why := _why_taken(job))}
+    return _Known(taken, manifests.terms(config).check)
 
 
-def _make(
-    source: Source, target: Path, taken: Mapping[str, str]
-) -> tuple[list[str], tuple[Fault, ...]]:
+def _make(source: Source, target: Path, known: _Known) -> tuple[list[str], tuple[Fault, ...]]:
     """Write the manifests into a folder, all or none; return their names, and the warnings."""
-    series = Series(source.text, source.template, *_table(source), taken)
+    series = Series(source.text, source.template, *_table(source), known.taken, known.check)
     with Bar("making manifests", len(series.rows)) as bar:
         for row in bar.each(series.rows):
             series.fill(row)

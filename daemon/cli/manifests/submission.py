@@ -19,10 +19,12 @@ from daemon.cli.exit_codes import (
 from daemon.cli.manifests import files
 from daemon.cli.progress import Bar
 from daemon.config.loading import Config
+from daemon.desk import manifests
 from daemon.desk.manifests import Dropped, drop
 from daemon.errors import DriveprepError
 from daemon.jobs import reader
 from daemon.jobs.job import Job, Pending, Rejected
+from daemon.manifest.acceptance import Terms
 from daemon.system.printable import printable, printable_lines
 
 LOOK_SECONDS = 0.2  # between two looks into the journal
@@ -43,7 +45,7 @@ def submit(config: Config, places: tuple[Path, ...], wait_seconds: float | None)
     if not pending.is_dir():
         raise DriveprepError(f"there is no folder {pending}", NO_PENDING)
     before = reader.last_number(config.spool)
-    dropped, errors = _drop_all(places, pending)
+    dropped, errors = _drop_all(places, pending, manifests.terms(config))
     codes = {exit_code(error) for error in errors}
     if wait_seconds is not None:
         codes.add(_Waiting(config, before, dropped).run(wait_seconds))
@@ -53,7 +55,7 @@ def submit(config: Config, places: tuple[Path, ...], wait_seconds: float | None)
 
 
 def _drop_all(
-    places: tuple[Path, ...], pending: Path
+    places: tuple[Path, ...], pending: Path, terms: Terms
 ) -> tuple[list[Dropped], list[DriveprepError]]:
     named = files.expand(places)
     dropped: list[Dropped] = []
@@ -61,7 +63,7 @@ def _drop_all(
     with Bar("dropping manifests", len(named)) as bar:
         for file in bar.each(named):
             try:
-                dropped.append(drop(pending, file.name, files.load(file)))
+                dropped.append(drop(pending, file.name, files.load(file, terms)))
             except DriveprepError as error:
                 errors.append(error)
     for problem in errors:

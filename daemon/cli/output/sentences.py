@@ -44,13 +44,14 @@ def happening(job: Report, *, is_complete: bool = False) -> str:
         place = job.get("reasonFile")
         return f"{reason} (complete: rejected/{place})" if place else reason
     if job["obstacle"]:
-        return _waiting(job, is_complete=is_complete)
+        return _waiting(job, is_complete=is_complete) + _warning(job)
     progress = job["progress"] or {}
     if progress.get("progress_code") not in {None, "Pending"} or job["closed"]:
         return f"{progress['progress_code']}: {progress['progress_message'] or ''}"
     if job["state"] != "Signed":
         return "in progress"
-    return _prepared(job, job["expiresAt"] if is_complete else day(job["expiresAt"]))
+    end = job["expiresAt"] if is_complete else day(job["expiresAt"])
+    return _prepared(job, end) + _contents(job)
 
 
 def _waiting(job: Report, *, is_complete: bool) -> str:
@@ -61,6 +62,22 @@ def _waiting(job: Report, *, is_complete: bool) -> str:
     if at := job["retryAt"]:
         retry = f" Next try at {at if is_complete else clock_time(at)}."
     return f"{job['obstacle']}. {job['hint'] or ''}{retry}"
+
+
+def _warning(job: Report) -> str:
+    """Return the first of what may go wrong once the drive is there."""
+    if not job["warnings"]:
+        return ""
+    more = len(job["warnings"]) - 1
+    others = f" (and {more} more: driveprep show {job['deviceId']})" if more else ""
+    first = job["warnings"][0]
+    hint = f". {first['hint']}" if first["hint"] else ""
+    return f". WARNING: {first['text']}{hint}{others}"
+
+
+def _contents(job: Report) -> str:
+    found = job["drive"].get("contents")
+    return f". NOT EMPTY: {found}; the service may erase it" if found else ""
 
 
 def _prepared(job: Report, end: str) -> str:

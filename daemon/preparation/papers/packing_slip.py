@@ -72,6 +72,7 @@ def render(slip: Slip) -> str:
         code_128=code128.modules(slip.job_id) if is_coded else None,
         qr=_qr(slip.job_id) if is_coded else None,
         drive=_drive(slip),
+        contents=str(slip.drive.get("contents") or ""),
         ship_to=_lines(slip.shipping_address),
         return_to=_return_lines(slip.return_address),
         contact=_contact(slip.contact),

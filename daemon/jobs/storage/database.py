@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from daemon.errors import JournalError, JournalFullError
-from daemon.jobs import disk, wal
+from daemon.jobs.storage import disk, wal
 
 CHECKED_BYTES = 64 << 20  # a larger file is checked while it is in use: 800 MB take two seconds
 BUSY_SECONDS = 10.0  # a reader that checkpoints may hold the file for a moment

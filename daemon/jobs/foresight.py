@@ -1,0 +1,39 @@
+"""What is known or decided before a job's drive arrives. All methods can be repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from daemon.jobs import schema
+from daemon.jobs.access import Access
+from daemon.jobs.job import Caution, Job, Pending
+
+
+class Foresight(Access):
+    """The part of the journal for what may go wrong, and what a person has decided about it."""
+
+    def record_cautions(self, job: Job, cautions: Iterable[Caution]) -> None:
+        """Record what may go wrong with a job now, unless it is filed meanwhile."""
+        with self._lock:
+            if held := self.worklist.get(job.number):
+                after = replace(held, cautions=tuple(cautions))
+                with self._commit() as database:
+                    query = "UPDATE job SET cautions = ? WHERE number = ?"
+                    database.execute(query, (schema.dump_cautions(after.cautions), job.number))
+                self._remember(after)
+
+    def allow_as_it_is(self, device_id: str) -> list[Job]:
+        """Record that the drive of a deviceId's pending job need not be empty; return the jobs."""
+        with self._lock:
+            jobs = self.worklist.of_device(device_id)
+            allowed = [replace(one, is_as_it_is=True) for one in jobs if _is_pending(one)]
+            with self._commit() as database:
+                for job in allowed:
+                    database.execute("UPDATE job SET as_it_is = 1 WHERE number = ?", (job.number,))
+            self._remember(*allowed)
+            return allowed
+
+
+def _is_pending(job: Job) -> bool:
+    return isinstance(job.state, Pending)

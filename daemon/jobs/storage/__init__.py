@@ -1,0 +1,1 @@
+"""An SQLite file that can be trusted. Knows nothing about jobs."""

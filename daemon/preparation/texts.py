@@ -1,0 +1,73 @@
+"""The text of a job's manifest: as dropped, as the journal has it, and as the service gets it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from daemon.errors import ManifestError
+from daemon.importexport import endpoint
+from daemon.importexport.client import Client
+from daemon.jobs.job import Job, Pending
+from daemon.jobs.journal import Journal
+from daemon.manifest import rules
+from daemon.manifest.acceptance import OTHER_ACCOUNT, Terms
+from daemon.preparation.under_way import UnderWay
+from daemon.spool.filing import digest
+from daemon.spool.spool import Spool
+from daemon.system.printable import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Where a job's manifest is. Safe to use from several threads."""
+
+    journal: Journal
+    spool: Spool
+    under_way: UnderWay
+    client: Client
+
+    @property
+    def terms(self) -> Terms:
+        """What makes a manifest wrong for the configured account and service."""
+        return Terms(self.client.access_key_id, endpoint.is_trial(self.client.endpoint))
+
+    def check_account(self, job: Job) -> None:
+        """Raise ManifestError if the configured key is no longer the one of the manifest."""
+        key = self.client.access_key_id
+        if isinstance(job.state, Pending) and job.access_key_id not in {"", key}:
+            raise ManifestError(
+                f"{printable(job.name)} is for the access key {printable(job.access_key_id)}, but"
+                f" config.yml has {key}",
+                hint="Restore the key in config.yml, or drop the manifest again without it.",
+                code=OTHER_ACCOUNT,
+            )
+
+    def check(self, job: Job, data: bytes) -> None:
+        """Raise ManifestError if the account or the service make a manifest wrong by now."""
+        self.terms.check(self.under_way.manifest(data, job.name))
+
+    def dropped(self, job: Job) -> bytes:
+        """Return the manifest in pending/, which must be the one that was checked."""
+        try:
+            data = self.spool.read(job.name)
+        except FileNotFoundError:
+            data = b""
+        if digest(data) != job.sha256:
+            raise ManifestError(
+                f"{job.name} is changing",
+                hint="It is checked again once it is complete.",
+                code="manifest-changing",
+            )
+        return data
+
+    def journaled(self, job: Job) -> bytes:
+        """Return the manifest of a job that has reached `Submitting`."""
+        data = self.journal.manifest(job)
+        if data is None:
+            raise RuntimeError(f"job {job.number} lost its manifest")
+        return data
+
+    def to_send(self, job: Job, data: bytes) -> str:
+        """Return the text for the service."""
+        manifest = self.under_way.manifest(data, job.name)
+        return rules.to_send(manifest, self.client.access_key_id)

@@ -1,0 +1,59 @@
+"""What counts as an empty drive: rules over values, and real folders."""
+
+import os
+
+import pytest
+
+from daemon.drives.medium import contents
+from daemon.drives.medium.contents import LISTED, MIB, Contents
+
+OURS = ("SIGNATURE", ".SIGNATURE.driveprep")
+
+
+def read(folder):
+    """What is in a folder, as if it were a drive's root."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        return contents.read(descriptor, OURS)
+    finally:
+        os.close(descriptor)
+
+
+def test_what_windows_and_driveprep_make_does_not_count(tmp_path):
+    """In any case of letters; a file of another name does."""
+    for name in (*OURS, "System Volume Information", "$Recycle.Bin", "$MFT", "lost+found"):
+        (tmp_path / name).touch()
+    assert read(tmp_path).names == ()
+
+    (tmp_path / ".hidden").touch()
+    assert read(tmp_path).names == (".hidden",)
+
+
+def test_a_root_with_very_many_files_is_not_read_to_its_end(tmp_path):
+    """A few names are shown, and that there are more."""
+    for number in range(LISTED + 1):
+        (tmp_path / f"{number:03}").touch()
+
+    found = read(tmp_path)
+
+    assert len(found.names) == LISTED
+    assert not found.is_complete
+    assert found.describe().count(",") == 5
+    assert "and more" in found.describe()
+
+
+@pytest.mark.parametrize(
+    ("used", "names", "said"),
+    [
+        (3 * MIB, (), ""),
+        (3 * MIB, ("a\x1b[2J.txt",), r"a\x1b[2J.txt, 3.1 MB in use"),
+        (200 * MIB, (), "no file is listed, 209.7 MB in use"),
+    ],
+)
+def test_what_is_said_of_a_drive(used, names, said):
+    """Nothing of an empty one; files that no listing shows are noticed by what they use."""
+    found = Contents(used, 1 << 30, 4096, names)
+
+    assert found.describe() == said
+    assert found.is_empty == (not said)
+    assert found.facts() == {"usedBytes": used, "contents": said}

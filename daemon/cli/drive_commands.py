@@ -3,12 +3,18 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from daemon.cli.options import as_json, settings, show, with_config
+from daemon.cli.exit_codes import EX_TEMPFAIL
+from daemon.cli.options import as_json, read, settings, show, with_config
 from daemon.errors import ConfigError
+
+if TYPE_CHECKING:
+    from daemon.drives.recognition import Recognition
 
 
 @click.command()
@@ -27,16 +33,50 @@ def drives(config_path: Path, as_json: bool) -> None:
 @click.command("format")
 @with_config
 @click.option("--internal", is_flag=True, help="Also allow disks that are not removable.")
-@click.argument("device", type=click.Path(path_type=Path))
-@click.argument("device_id")
-def format_(config_path: Path, internal: bool, device: Path, device_id: str) -> None:
-    """ERASE the whole disk DEVICE and make it the NTFS drive DEVICE_ID (root, at a terminal)."""
-    from daemon.cli import format as formatting
+@click.option(
+    "--batch",
+    "listing",
+    metavar="LIST.csv",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Format the disks of a list instead: columns deviceId, and bay, serial or device.",
+)
+@click.option("--erase", is_flag=True, help="Of a list, also erase disks that are not empty.")
+@click.argument("device", required=False, type=click.Path(path_type=Path))
+@click.argument("device_id", required=False)
+def format_(
+    config_path: Path,
+    internal: bool,
+    listing: Path | None,
+    erase: bool,
+    device: Path | None,
+    device_id: str | None,
+) -> None:
+    """ERASE the whole disk DEVICE and make it the NTFS drive DEVICE_ID (root, at a terminal).
+
+    Disks that are neither on USB nor called removable by the kernel nor in a named bay need
+    --internal. A disk of the running system is always refused.
+    """
+    from daemon.cli.formatting import one
+
+    rules = _recognition(config_path)
+    if listing and device is None and not device_id:
+        from daemon.cli.formatting import batch, plan
+
+        known = plan.Rules(rules, internal)
+        assignments = plan.read(read(listing), str(listing), known)
+        if not batch.run(assignments, one.ask_terminal, known, erase=erase):
+            sys.exit(EX_TEMPFAIL)
+    elif device and device_id and not (listing or erase):
+        one.run(device, device_id, one.ask_terminal, recognition=rules, internal=internal)
+    else:
+        raise click.UsageError("name a DEVICE and a DEVICE_ID, or --batch LIST.csv")
+
+
+def _recognition(config_path: Path) -> Recognition:
     from daemon.drives.recognition import Recognition
 
     try:
-        rules = settings(config_path).recognition
+        return settings(config_path).recognition
     except ConfigError as error:
         click.echo(f"not checked against a configuration: {error}", err=True)
-        rules = Recognition()
-    formatting.run(device, device_id, formatting.ask_terminal, recognition=rules, internal=internal)
+        return Recognition()

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 
 from daemon.drives.checks import DRIVER_DIED, failed
 from daemon.drives.medium import contents
-from daemon.drives.medium.contents import Contents
+from daemon.drives.medium.contents import OURS, Contents
 from daemon.errors import DriveError, InDoubtError
 from daemon.system import durable
 
 if TYPE_CHECKING:
     from daemon.drives.drive import Drive
 
-FILE_NAME = "SIGNATURE"
-# One fixed name: a crash leaves at most this file, and the next try removes it.
-PARTIAL_NAME = ".SIGNATURE.driveprep"
+# The temporary file has one fixed name: a crash leaves no more, and the next try removes it.
+FILE_NAME, PARTIAL_NAME = OURS
 SIGNATURE_KEYS = frozenset({"version", "signingMethod", "jobId", "signature"})
 MAX_SIGNATURE_BYTES = 64 * 1024  # the service's text has about 100
 MAX_TWINS = 10  # names that are listed; there can be 2 ** 9
@@ -114,7 +113,7 @@ class Root:
     def contents(self) -> Contents:
         """What is on the drive, as far as its root shows it."""
         with self._translated("read"):
-            return contents.read(self._descriptor, (FILE_NAME, PARTIAL_NAME))
+            return contents.read(self._descriptor)
 
     def prove_writable(self, replaces: bytes | None = None) -> None:
         """Prove that SIGNATURE can be written in place of `replaces`. Idempotent.

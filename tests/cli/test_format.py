@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.cli import format as format_command
+from daemon.cli.formatting import one as format_command
 from daemon.drives import mounts, sysfs
 from daemon.drives.drive import Unmounted
 from daemon.drives.identity import Identity
@@ -184,43 +184,32 @@ def unformatted(serial: str | None = None) -> Unmounted:
 @pytest.mark.parametrize(
     ("serial", "answer", "agreed"),
     [
-        ("WX11", "WX11", True),
-        ("WX11", " WX11\t", True),
-        ("WX11", "wx11", False),
-        ("WX11", "", False),
-        ("WX11", "1000204886016", False),
-        (None, "1000204886016", True),
-        (None, "1,000,204,886,016", True),
-        (None, "1.0 TB", False),
+        ("WD-WX11A7", "11A7", True),
+        ("WD-WX11A7", " WD-WX11A7\t", True),
+        ("WD-WX11A7", "1A7", False),
+        ("WD-WX11A7", "11a7", False),
+        ("WD-WX11A7", "", False),
+        ("WD-WX11A7", "HD001", False),
+        ("X1", "X1", True),
+        (None, "HD001", True),
+        (None, "HD002", False),
         (None, "y", False),
         (None, "", False),
     ],
 )
-def test_agreed_is_the_serial_or_where_there_is_none_the_size(serial, answer, agreed):
-    """To the letter; the size in any usual way to group digits."""
-    assert format_command.is_agreed(answer, unformatted(serial)) is agreed
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [
-        (1_000_204_886_016, "1.0 TB (1,000,204,886,016 bytes)"),
-        (61_530_439_680, "61.5 GB (61,530,439,680 bytes)"),
-        (512, "512.0 B (512 bytes)"),
-        (0, "0.0 B (0 bytes)"),
-    ],
-)
-def test_a_size_is_shown_as_on_the_sticker_and_exactly(size, text):
-    """Decimal units, as drive makers count."""
-    assert format_command.readable(size) == text
+def test_agreed_is_the_end_of_the_serial_or_where_there_is_none_the_device_id(
+    serial, answer, agreed
+):
+    """Four characters, to the letter; all of a serial that has fewer."""
+    assert format_command.is_agreed(answer, unformatted(serial), "HD001") is agreed
 
 
 def test_what_would_not_be_recognised_afterwards_is_not_erased():
     """An entry for another serial, or by a UUID that formatting changes, or none where needed."""
     drive = unformatted("WX11")
 
-    format_command.check_recognisable(drive, "HD001", Recognition())
-    format_command.check_recognisable(
+    formatting.check_recognisable(drive, "HD001", Recognition())
+    formatting.check_recognisable(
         drive, "HD001", Recognition({"HD001": {"serial": "WX11"}}, require_mapping=True)
     )
     for devices, require_mapping in [
@@ -229,13 +218,13 @@ def test_what_would_not_be_recognised_afterwards_is_not_erased():
         ({}, True),
     ]:
         with pytest.raises(DriveError, match="would not be recognised as HD001"):
-            format_command.check_recognisable(drive, "HD001", Recognition(devices, require_mapping))
+            formatting.check_recognisable(drive, "HD001", Recognition(devices, require_mapping))
 
 
 def test_a_drive_that_belongs_to_another_device_id_is_not_erased():
     """config.yml knows this serial as HD002."""
     with pytest.raises(DriveError, match=r"config.yml knows .*WX11.* as HD002"):
-        format_command.check_recognisable(
+        formatting.check_recognisable(
             unformatted("WX11"), "HD001", Recognition({"HD002": {"serial": "WX11"}})
         )
 

@@ -7,21 +7,19 @@ import pytest
 from daemon.drives.medium import contents
 from daemon.drives.medium.contents import LISTED, MIB, Contents
 
-OURS = ("SIGNATURE", ".SIGNATURE.driveprep")
-
 
 def read(folder):
     """What is in a folder, as if it were a drive's root."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        return contents.read(descriptor, OURS)
+        return contents.read(descriptor)
     finally:
         os.close(descriptor)
 
 
 def test_what_windows_and_driveprep_make_does_not_count(tmp_path):
     """In any case of letters; a file of another name does."""
-    for name in (*OURS, "System Volume Information", "$Recycle.Bin", "$MFT", "lost+found"):
+    for name in (*contents.OURS, "System Volume Information", "$Recycle.Bin", "$MFT", "lost+found"):
         (tmp_path / name).touch()
     assert read(tmp_path).names == ()
 

@@ -31,7 +31,7 @@ def test_a_new_ntfs_of_any_size_is_empty(tmp_path, size, cluster):
         run("mkfs.ntfs", "-F", "-Q", "-q", "-c", str(cluster), loop)
         run("mount", "-t", "ntfs-3g", loop, place)
         root = os.open(place, os.O_RDONLY)
-        found = contents.read(root, ())
+        found = contents.read(root)
         os.close(root)
     finally:
         subprocess.run(["umount", place], capture_output=True, check=False)

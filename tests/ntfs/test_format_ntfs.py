@@ -17,7 +17,7 @@ import pytest
 from as_operator import new_device_id
 from loop_drives import MIB, attach, detach, run, wait_until
 
-from daemon.cli import format as format_command
+from daemon.cli.formatting import one as format_command
 from daemon.drives.identity import decode
 from daemon.drives.inventory import Drives
 from daemon.drives.medium import formatting
@@ -48,12 +48,12 @@ class Disk:
         return hashlib.sha256(self.image.read_bytes()).hexdigest()
 
     def format(self, answer: str | None = None, device_id: str = LABEL, **more) -> str:
-        """Format it, with its size as the answer by default; return the question."""
+        """Format it, with the deviceId as the answer by default; return the question."""
         asked: list[str] = []
 
         def ask(question: str) -> str:
             asked.append(question)
-            return f"{self.image.stat().st_size:,}" if answer is None else answer
+            return device_id if answer is None else answer
 
         options = {"recognition": Recognition(), "internal": True} | more
         format_command.run(Path(self.node), device_id, ask, **options)
@@ -100,7 +100,7 @@ def test_a_disk_becomes_the_drive_of_its_device_id(disk, tmp_path):
     """It has one GPT partition with NTFS, no traces of the past, and it is recognised."""
     question = disk.format()
 
-    assert "size in bytes" in question
+    assert "type the deviceId" in question
     assert signatures(disk.node) == {"gpt", "PMBR"}
     assert signatures(disk.partition()) == {"ntfs", "dos"}  # an NTFS boot sector ends as a DOS one
     (part,) = run("sfdisk", "--dump", disk.node).split("\n\n")[1].splitlines()
@@ -149,15 +149,15 @@ def test_no_program_gets_our_environment(disk, tmp_path, monkeypatch):
     assert signatures(disk.partition()) == {"ntfs", "dos"}
 
 
-@pytest.mark.parametrize("answer", ["", "y", "yes", "25165825", "24 MiB"])
+@pytest.mark.parametrize("answer", ["", "y", "yes", "25165824", "HD"])
 def test_without_agreement_nothing_is_touched(disk, answer):
-    """Only the exact size of this disk without a serial counts."""
-    assert "Nothing was written" in disk.refuses("not the size in bytes", answer=answer).hint
+    """Only the deviceId counts for a disk without a serial."""
+    assert "Nothing was written" in disk.refuses("not the deviceId", answer=answer).hint
 
 
 def test_the_person_is_shown_what_would_be_lost(disk, capsys):
     """Before the question: the size, each partition, its file system and label."""
-    disk.refuses("not the size", answer="no")
+    disk.refuses("not the deviceId", answer="no")
 
     shown = capsys.readouterr().out
     assert f"All that is on {disk.node} will be ERASED" in shown
@@ -203,7 +203,7 @@ def test_while_the_person_is_asked_nobody_can_mount_the_disk(disk, tmp_path):
         told.append(subprocess.run(command, capture_output=True, text=True, check=False).stderr)
         return "no"
 
-    with pytest.raises(DriveError, match="not the size"):
+    with pytest.raises(DriveError, match="not the deviceId"):
         format_command.run(Path(disk.node), LABEL, ask, recognition=Recognition(), internal=True)
 
     assert "already mounted or" in told[0]
@@ -231,7 +231,7 @@ def test_a_medium_that_changed_while_the_person_typed_is_not_erased(disk):
         with disk.image.open("r+b") as file:
             file.truncate(32 * MIB)
         run("losetup", "--set-capacity", disk.node)
-        return str(24 * MIB)
+        return LABEL
 
     with pytest.raises(DriveError, match="was removed") as caught:
         format_command.run(Path(disk.node), LABEL, ask, recognition=Recognition(), internal=True)
@@ -281,7 +281,7 @@ def driveprep(disk: Disk, stdin: int) -> subprocess.Popen[bytes]:
 
 def test_the_command_asks_at_a_terminal_and_nowhere_else(disk):
     """An answer from a pipe is refused; the same bytes typed at a terminal are accepted."""
-    answer = f"{24 * MIB}\n".encode()
+    answer = f"{LABEL}\n".encode()
     before = disk.sum()
     piped = driveprep(disk, subprocess.PIPE)
     told = piped.communicate(answer, timeout=30)[0]

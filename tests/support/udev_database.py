@@ -20,7 +20,9 @@ class UdevDatabase:
     def describe(self, device: str, **properties: str) -> None:
         """Have udev know these properties of a device, and what blkid finds on it."""
         number = os.stat(device).st_rdev
-        found = run("blkid", "-p", "-o", "udev", device).splitlines()
+        blkid = ["blkid", "-p", "-o", "udev", device]  # ends with 2 if nothing is on it
+        done = subprocess.run(blkid, capture_output=True, text=True, check=False)
+        found = done.stdout.splitlines()
         lines = ["I:1", *(f"E:{line}" for line in found)]
         lines += [f"E:{name}={value}" for name, value in properties.items()]
         place = DATA / f"b{os.major(number)}:{os.minor(number)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from daemon.system.printable import printable
@@ -15,6 +15,7 @@ NTFS_NAMES = frozenset({
     "$mft", "$mftmirr", "$logfile", "$volume", "$attrdef", "$bitmap", "$boot", "$badclus",
     "$secure", "$upcase", "$extend",
 })  # fmt: skip
+OURS = ("SIGNATURE", ".SIGNATURE.driveprep")  # driveprep's own
 LISTED = 64  # names that are read at most: a root can hold millions
 SHOWN = 5  # names that are shown
 MIB = 1 << 20
@@ -61,16 +62,14 @@ def fresh_use(size: int, cluster: int) -> int:
     return bitmap + log + max(MIB, min(size // 100, 64 * MIB))
 
 
-def read(root: int, ours: Collection[str]) -> Contents:
+def read(root: int) -> Contents:
     """Return what is on the drive whose root has this descriptor. Raises OSError.
-
-    `ours` are the names that driveprep itself gives to files there.
 
     Only the first level is read, and no more than LISTED names that count.
     """
     space = os.fstatvfs(root)
     with os.scandir(root) as entries:
-        names, is_complete = _first(entry.name for entry in entries if entry.name not in ours)
+        names, is_complete = _first(entry.name for entry in entries)
     size = space.f_blocks * space.f_frsize
     return Contents(size - space.f_bfree * space.f_frsize, size, space.f_frsize, names, is_complete)
 
@@ -86,7 +85,7 @@ def readable(size: float) -> str:
 def _first(names: Iterable[str]) -> tuple[tuple[str, ...], bool]:
     found: list[str] = []
     for name in names:
-        if name.lower() in SYSTEM_NAMES | NTFS_NAMES:
+        if name in OURS or name.lower() in SYSTEM_NAMES | NTFS_NAMES:
             continue
         if len(found) == LISTED:
             return tuple(found), False

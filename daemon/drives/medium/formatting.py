@@ -13,6 +13,7 @@ import os
 import shlex
 import stat
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from daemon.drives.recognition import Recognition
     from daemon.drives.sysfs import Device
 
 # The programs that formatting needs -> the Debian package of each.
@@ -117,7 +119,28 @@ def check_erasable(disk: Device, *, internal: bool) -> None:
     if not internal and not sysfs.is_removable(disk):
         raise DriveError(
             f"{disk.node} is not removable, so it may be part of this machine",
-            "The same is true of some SATA docks and card slots. If you are sure, add --internal.",
+            "The same is true of some SATA docks and card slots: name its port under `bays` in"
+            " config.yml, or add --internal if you are sure.",
+        )
+
+
+def check_recognisable(disk: Unmounted, device_id: str, recognition: Recognition) -> None:
+    """Raise DriveError where the disk, once formatted, would be recognised as none or another.
+
+    Formatting gives a new uuid and partuuid, so that a deviceId known by one of them never fits.
+    """
+    future = replace(disk.identity, file_system="ntfs", label=device_id, uuid=None, part_uuid=None)
+    known = recognition.device_ids(Unmounted(disk.device, future))
+    if device_id not in known:
+        raise DriveError(
+            f"{disk.describe()} would not be recognised as {device_id}, even when formatted",
+            f"{recognition.explain_absent(device_id, []).hint}"
+            " Formatting gives it a new uuid and partuuid.",
+        )
+    if others := sorted(known & recognition.devices.keys() - {device_id}):
+        raise DriveError(
+            f"config.yml knows {disk.describe()} as {', '.join(map(printable, others))}",
+            "Take the right drive, or correct `devices` in config.yml.",
         )
 
 

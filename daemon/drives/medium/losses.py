@@ -1,0 +1,80 @@
+"""What would be lost if a whole disk were formatted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from daemon.drives import probes, sysfs
+from daemon.drives.drive import Unmounted
+from daemon.drives.medium import formatting, look
+from daemon.errors import DriveError
+from daemon.system.printable import printable
+
+TABLE = "ID_PART_TABLE_TYPE"  # of libblkid
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """A disk, what is on it, in words, and whether that is nothing."""
+
+    disk: Unmounted
+    text: str
+    is_nothing: bool
+
+
+def find(disk: Unmounted) -> Losses:
+    """Look at a disk that no one uses. Nothing is on it only if that is certain:
+
+    libblkid finds no signature, or one file system whose root is empty (`medium.contents`).
+    Raises DriveError if the disk does not answer.
+    """
+    parts = [formatting.probe(one, disk.device) for one in sysfs.built_on(disk.device)]
+    parts = [one for one in parts if not one.identity.is_reserved]
+    if not parts:
+        return _unpartitioned(disk)
+    text, is_nothing = _described(parts[0])
+    if len(parts) == 1:
+        return Losses(disk, text, is_nothing)
+    text = ", ".join(_described_briefly(one) for one in parts)
+    return Losses(disk, f"{len(parts)} partitions: {text}", is_nothing=False)
+
+
+def differs(before: Losses, now: Losses) -> bool:
+    """Return whether a disk is not as it was when a person saw what is on it."""
+    same = (before.disk.identity, before.text) == (now.disk.identity, now.text)
+    return before.disk.device != now.disk.device or not same
+
+
+def _unpartitioned(disk: Unmounted) -> Losses:
+    found = probes.Blkid().properties(disk.device.node)
+    if found is None:
+        raise DriveError(f"{disk.device.node} cannot be read", "Use sudo.")
+    if TABLE in found:
+        return Losses(disk, "a partition table without partitions", is_nothing=False)
+    if not found and disk.identity.is_unknown:
+        return Losses(disk, "nothing", is_nothing=True)
+    return Losses(disk, *_described(disk))
+
+
+def _described(volume: Unmounted) -> tuple[str, bool]:
+    """Return what is on a volume, and whether that is nothing."""
+    name = _described_briefly(volume)
+    file_system = volume.identity.file_system
+    if not volume.identity.is_clear or volume.identity.signatures or file_system not in look.HOW:
+        return name, False
+    try:
+        found = look.read(volume.device.node, file_system)
+    except DriveError:
+        return f"{name}, which cannot be looked into", False
+    return f"{name}: {found.describe() or 'empty'}", found.is_empty
+
+
+def _described_briefly(volume: Unmounted) -> str:
+    identity = volume.identity
+    label = f' "{printable(identity.label)}"' if identity.label else ""
+    return f"{_names(identity.file_system, identity.signatures)}{label}"
+
+
+def _names(file_system: str | None, signatures: Sequence[str]) -> str:
+    return " and ".join(signatures) or file_system or "no file system known"

@@ -17,7 +17,7 @@ KINDS = {
 WITHOUT = (
     "cli",
     "desk",
-    "drives/medium/formatting.py",
+    "drives/medium",
     "drives/eject.py",
     "manifest",
     "preparation/intake.py",

@@ -40,6 +40,9 @@ def drives(config_path: Path, as_json: bool) -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Format the disks of a list instead: columns deviceId, and bay, serial or device.",
 )
+@click.option(
+    "--present", "only_present", is_flag=True, help="Of a list, leave out disks that are not here."
+)
 @click.option("--erase", is_flag=True, help="Of a list, also erase disks that are not empty.")
 @click.argument("device", required=False, type=click.Path(path_type=Path))
 @click.argument("device_id", required=False)
@@ -47,6 +50,7 @@ def format_(
     config_path: Path,
     internal: bool,
     listing: Path | None,
+    only_present: bool,
     erase: bool,
     device: Path | None,
     device_id: str | None,
@@ -62,11 +66,11 @@ def format_(
     if listing and device is None and not device_id:
         from daemon.cli.formatting import batch, plan
 
-        known = plan.Rules(rules, internal)
+        known = plan.Rules(rules, internal, only_present)
         assignments = plan.read(read(listing), str(listing), known)
         if not batch.run(assignments, one.ask_terminal, known, erase=erase):
             sys.exit(EX_TEMPFAIL)
-    elif device and device_id and not (listing or erase):
+    elif device and device_id and not (listing or erase or only_present):
         one.run(device, device_id, one.ask_terminal, recognition=rules, internal=internal)
     else:
         raise click.UsageError("name a DEVICE and a DEVICE_ID, or --batch LIST.csv")

@@ -6,7 +6,9 @@ import click
 
 from daemon.config.loading import Config
 from daemon.desk import orders
+from daemon.documents.fields import Findings
 from daemon.errors import DriveprepError
+from daemon.manifest import device_range
 from daemon.system.printable import printable
 
 
@@ -15,8 +17,10 @@ def ship(
 ) -> None:
     """Have the daemon record that the drives of these jobs have left, or with `undo` have not.
 
-    `at` is in seconds since the epoch. Raises DriveprepError, and then none is recorded.
+    A word can be a range of deviceIds, HD001..HD040. `at` is in seconds since the epoch. Raises
+    DriveprepError, and then none is recorded.
     """
+    words = tuple(name for word in words for name in _expanded(word))
     if undo:
         answer = orders.undo_shipment(config, words)
     else:
@@ -53,6 +57,19 @@ def allow_as_it_is(config: Config, device_id: str) -> None:
         hint = "`driveprep status` shows the jobs."
         raise DriveprepError(f"no job waits for the drive {printable(device_id)}", hint)
     _carried_out(answer)
+
+
+def _expanded(word: str) -> list[str]:
+    """Return the deviceIds of a range, or the word itself."""
+    if ".." not in word:
+        return [word]
+    findings = Findings("JOB")
+    names = [row[device_range.DEVICE_ID].text for row in device_range.read([word], findings).rows]
+    for fault in findings.faults:
+        raise DriveprepError(
+            f"{fault.key} {fault.problem}", f"Nothing was recorded: {fault.remedy}"
+        )
+    return names
 
 
 def _carried_out(answer: orders.Answer | None) -> orders.Answer:

@@ -16,6 +16,7 @@ from daemon.manifest import rules
 from daemon.manifest.device_range import DEVICE_ID
 from daemon.manifest.rules import Manifest
 
+DISK = frozenset({"bay", "serial", "device"})  # columns of the same list that are for `format`
 Row = Mapping[str, Scalar]
 
 
@@ -79,7 +80,7 @@ def _columns(table: Table, original: Original, listing: Findings) -> dict[str, s
     texts = [path for path in original.entries if original.is_text(path)]
     columns = {name: name for name in table.columns if name in texts}
     for name, cell in table.columns.items():
-        if name in texts:
+        if name in texts or name in DISK:
             continue
         meant = None if _is_sound(name, original) else _nearest(name, texts)
         if meant:

@@ -17,6 +17,7 @@ from daemon.drives.inventory import Drives
 from daemon.drives.medium import formatting
 from daemon.drives.recognition import Recognition
 from daemon.errors import DocumentError, DriveError, ManifestError
+from daemon.manifest.rules import is_known
 
 DEVICE_ID = "deviceId"
 PLACES = ("bay", "serial", "device")
@@ -40,10 +41,14 @@ class Rules:
 
     recognition: Recognition
     internal: bool  # disks that are neither removable nor in a named bay, too
+    only_present: bool = False  # rows whose disks are not here are left out
 
 
 def read(data: bytes, name: str, rules: Rules) -> list[Assignment]:
-    """Return what a list asks for. Raises ManifestError with every fault; nothing is written."""
+    """Return what a list asks for; columns for manifests in it do not count.
+
+    Raises ManifestError with every fault; nothing is written.
+    """
     findings = Findings(name)
     try:
         listed = table.read(data, findings)
@@ -52,7 +57,7 @@ def read(data: bytes, name: str, rules: Rules) -> list[Assignment]:
     _check_columns(listed.columns, findings)
     found = [] if findings.faults else list(_Reading(findings, rules).assignments(listed.rows))
     if not findings.faults and not found:
-        findings.fault(Scalar("", 1, 1), "", "has no rows", "write one for each disk")
+        findings.fault(Scalar("", 1, 1), "", "names no disk that is here", "write a row for each")
     if findings.faults:
         refused = refusal(findings.faults)
         raise ManifestError(str(refused), refused.faults, "Nothing was written.")
@@ -72,7 +77,7 @@ def _check_columns(columns: Row, findings: Findings) -> None:
     if DEVICE_ID not in columns or not set(PLACES) & columns.keys():
         findings.fault(top, "", "does not say which disk is for which deviceId", ADD_COLUMN)
     for name, cell in columns.items():
-        if name not in {DEVICE_ID, *PLACES}:
+        if name not in {DEVICE_ID, *PLACES} and not is_known(name):
             findings.fault(
                 cell, shown(name), "is not a known column", f"delete it, or {ADD_COLUMN}"
             )
@@ -154,6 +159,8 @@ class _Reading:
         }
         if len(fits) == 1:
             return fits.pop()
+        if not fits and self._rules.only_present:
+            return None
         several = f"{len(fits)} disks" if fits else "no disk"
         problem = f"there is {several} in {shown(cell.text)}"
         if column == "serial":

@@ -129,9 +129,10 @@ def _table(source: Source) -> tuple[Table, Findings]:
 def _files(series: Series, target: Path) -> dict[str, bytes]:
     """Return the manifests by file name; a name that is not free is a fault of its deviceId."""
     files: dict[str, bytes] = {}
+    owners: dict[str, str] = {}
     for manifest, cell in series.manifests:
         name = f"{spool.safe_name(manifest.device_id)}.yml"
-        if name in files:
+        if owners.setdefault(name, manifest.device_id) != manifest.device_id:
             problem = f"another deviceId of the list makes the same file name, {name}"
             series.listing.fault(cell, DEVICE_ID, problem, "make this one separately")
         elif (target / name).is_symlink() or (target / name).exists():

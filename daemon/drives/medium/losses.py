@@ -12,6 +12,7 @@ from daemon.errors import DriveError
 from daemon.system.printable import printable
 
 TABLE = "ID_PART_TABLE_TYPE"  # of libblkid
+PROBED_BYTES = 1 << 20  # where most signatures are
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,13 @@ def find(disk: Unmounted) -> Losses:
     libblkid finds no signature, or one file system whose root is empty (`medium.contents`).
     Raises DriveError if the disk does not answer.
     """
-    parts = [formatting.probe(one, disk.device) for one in sysfs.built_on(disk.device)]
-    parts = [one for one in parts if not one.identity.is_reserved]
-    if not parts:
+    volumes = [formatting.probe(one, disk.device) for one in sysfs.built_on(disk.device)]
+    parts = [one for one in volumes if not one.identity.is_reserved]
+    if not volumes:
         return _unpartitioned(disk)
+    if not disk.identity.is_unknown or not parts:  # a boot image has partitions of its own
+        text = f"partitions, and {_described_briefly(disk)} around them"
+        return Losses(disk, text if parts else "reserved partitions alone", is_nothing=False)
     text, is_nothing = _described(parts[0])
     if len(parts) == 1:
         return Losses(disk, text, is_nothing)
@@ -50,11 +54,23 @@ def _unpartitioned(disk: Unmounted) -> Losses:
     found = probes.Blkid().properties(disk.device.node)
     if found is None:
         raise DriveError(f"{disk.device.node} cannot be read", "Use sudo.")
+    if not found:
+        _check_readable(disk.device.node)
     if TABLE in found:
         return Losses(disk, "a partition table without partitions", is_nothing=False)
     if not found and disk.identity.is_unknown:
         return Losses(disk, "nothing", is_nothing=True)
     return Losses(disk, *_described(disk))
+
+
+def _check_readable(node: str) -> None:
+    """Raise DriveError if the first bytes cannot be read: blkid then finds nothing, too."""
+    try:
+        with open(node, "rb", buffering=0) as disk:
+            disk.read(PROBED_BYTES)
+    except OSError as error:
+        hint = "It may be failing; see `dmesg`."
+        raise DriveError(f"{node} cannot be read: {error.strerror}", hint) from error
 
 
 def _described(volume: Unmounted) -> tuple[str, bool]:

@@ -60,27 +60,32 @@ def format_(
     Disks that are neither on USB nor called removable by the kernel nor in a named bay need
     --internal. A disk of the running system is always refused.
     """
-    from daemon.cli.formatting import one
+    from daemon.cli.formatting import batch, one, plan
+    from daemon.drives.medium import disks
 
-    rules = _recognition(config_path)
-    if listing and device is None and not device_id:
-        from daemon.cli.formatting import batch, plan
-
-        known = plan.Rules(rules, internal, only_present)
-        assignments = plan.read(read(listing), str(listing), known)
-        if not batch.run(assignments, one.ask_terminal, known, erase=erase):
-            sys.exit(EX_TEMPFAIL)
-    elif device and device_id and not (listing or erase or only_present):
-        one.run(device, device_id, one.ask_terminal, recognition=rules, internal=internal)
-    else:
+    is_for_list = erase or only_present
+    if bool(listing) == bool(device) or bool(device) != bool(device_id) or (is_for_list and device):
         raise click.UsageError("name a DEVICE and a DEVICE_ID, or --batch LIST.csv")
+    rules = plan.Rules(_recognition(config_path), disks.whole(), internal, only_present)
+    if device and device_id:
+        one.run(device, device_id, one.ask_terminal, rules)
+    elif listing:
+        assignments = plan.read(read(listing), str(listing), rules)
+        if not batch.run(assignments, one.ask_terminal, rules, erase=erase):
+            sys.exit(EX_TEMPFAIL)
 
 
 def _recognition(config_path: Path) -> Recognition:
+    """Return the rules of the configuration; where there is none, labels and serials alone count.
+
+    Raises ConfigError for a faulty one: it may forbid what is asked for.
+    """
     from daemon.drives.recognition import Recognition
 
     try:
         return settings(config_path).recognition
     except ConfigError as error:
+        if config_path.exists():
+            raise
         click.echo(f"not checked against a configuration: {error}", err=True)
         return Recognition()

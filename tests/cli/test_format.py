@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from daemon.cli.formatting import one as format_command
+from daemon.cli.formatting.plan import Rules
 from daemon.drives import mounts, sysfs
 from daemon.drives.drive import Unmounted
 from daemon.drives.identity import Identity
@@ -243,7 +244,7 @@ def test_missing_programs_are_named_with_their_packages(monkeypatch):
 
     with pytest.raises(DriveError, match=r"sfdisk.*mkfs\.ntfs") as caught:
         format_command.run(
-            Path("/dev/null"), "HD001", str, recognition=Recognition(), internal=False
+            Path("/dev/null"), "HD001", str, Rules(Recognition(), (), internal=False)
         )
 
     assert caught.value.hint == "apt-get install fdisk ntfs-3g util-linux"

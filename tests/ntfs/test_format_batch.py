@@ -150,8 +150,8 @@ def test_bays_and_serials_name_disks(bench, udev):
     code, told = bench.format(bench.list(*wrong))
     assert code == 65, told
     for said in (
-        "list.csv:2:1: bay: bay 9 is no bay",
-        "list.csv:3:7: is another disk than",
+        "list.csv:2:1: bay: bay 9 is not a bay; `bays` in config.yml has: bay 0, bay 1, bay 2",
+        "list.csv:3:7: serial: WX-2 is another disk than bay 1",
         f"list.csv:4:2: {bench.disks[3]} is not removable",
         "list.csv:5:9: the deviceId",
         "list.csv:6:4: no disk is named",

@@ -152,6 +152,52 @@ def put_a_file(disk: Disk, folder: Path, part: str = "p1") -> None:
     run("umount", place)
 
 
+def test_disks_with_nothing_on_them_need_no_question(bench):
+    """One that is blank, one with a file system and no table, one as Windows makes it."""
+    blank, bare, windows = bench.add(), bench.add(), bench.add()
+    bare.make_ntfs("OLD", part="")
+    windows.partition(f"size=4MiB,{RESERVED}", DATA)
+    windows.make_ntfs("New Volume", part="p2")
+
+    done = bench.format(
+        b"\xef\xbb\xbfbay;serial;deviceId;device\r\n"
+        b"bay 1;;HD001;\r\n"
+        b";WX000002;HD002;\r\n" + f'"";;"HD003";{windows.node}\r\n;;;\r\n'.encode()
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert [disk.labels() for disk in bench.disks] == [["HD001"], ["HD002"], ["HD003"]]
+    shown, results = done.stdout[: done.stdout.rindex("HD001")], done.stdout.splitlines()
+    assert all(name in shown for name in ("bay 2", blank.node, "WX000003", "OLD", "empty"))
+    assert sum("NTFS on" in line for line in results) == 3
+    assert "3 of 3 disks are NTFS, as read back" in results
+
+
+def test_a_disk_that_is_not_empty_needs_erase_and_the_number(bench, tmp_path):
+    """Without both, no disk is touched, not even the blank one beside it."""
+    blank, used, used_too = bench.add(), bench.add(), bench.add()
+    for disk in (used, used_too):
+        disk.partition(DATA)
+        disk.make_ntfs("OLD")
+        put_a_file(disk, tmp_path)
+    text = "bay,deviceId\nbay 1,HD001\nbay 2,HD002\nbay 3,HD003\n"
+
+    said = bench.refuses(text)
+    assert "--erase" in said
+    assert used.node in said
+    assert blank.node not in said
+    assert "at a terminal" in bench.refuses(text, "--erase")
+    for wrong in ("3", "y", ""):
+        before = [disk.sum() for disk in bench.disks]
+        code, said = bench.typed(wrong, text, "--erase")
+        assert code == 75, said
+        assert "thesis.doc" in said
+        assert [disk.sum() for disk in bench.disks] == before
+
+    code, said = bench.typed("2", text, "--erase")
+
+    assert code == 0, said
+    assert [disk.labels() for disk in bench.disks] == [["HD001"], ["HD002"], ["HD003"]]
 
 
 def test_what_only_looks_empty_is_not(bench):
@@ -171,3 +217,100 @@ def test_what_only_looks_empty_is_not(bench):
     for disk in bench.disks:
         said = bench.refuses(f"bay,deviceId\n{disk.bay},HD001\n")
         assert "--erase" in said or disk is unreadable, said
+
+
+def test_every_fault_of_a_list_is_found_at_its_place(bench, tmp_path):
+    """With what was meant; nothing is written to any disk."""
+    for _ in range(4):
+        bench.add()
+    mounted = bench.disks[3]
+    mounted.partition(DATA)
+    mounted.make_ntfs("OLD")
+    (place := tmp_path / "media").mkdir()
+    run("mount", "-t", "ntfs-3g", "-o", "ro", f"{mounted.node}p1", place)
+
+    said = bench.refuses(
+        "bay,serial,device,deviceId\n"
+        "bay 1,,,HD001\n"
+        "bay1,,,HD002\n"
+        ",wx-000002,,HD003\n"
+        ",,/dev/none,HD004\n"
+        "bay 2,WX000003,,HD005\n"
+        ",WX000001,,HD006\n"
+        "bay 3,,,\n"
+        ",,,HD008\n"
+        "bay 3,,,HD001\n"
+        "bay 4,,,HD010\n"
+    )
+
+    for place, words in {
+        "3:1": "did you mean bay 1?",
+        "4:2": "did you mean WX000002?",
+        "5:3": "No such file",
+        "6:7": "is another disk",
+        "7:2": "is already on line 2",
+        "8:9": "is empty",
+        "9:4": "no disk is named",
+        "10:9": "HD001 is already on line 2",
+        "11:1": "is mounted at",
+    }.items():
+        assert any(f"list.csv:{place}: " in line and words in line for line in said.splitlines()), (
+            place,
+            said,
+        )
+
+
+def test_columns_must_be_known(bench):
+    """A misspelt one is named with the one that was meant."""
+    bench.add()
+
+    said = bench.refuses("Bay,device-id\nbay 1,HD001\n")
+    assert "list.csv:1:1: Bay: is not a known column; did you mean bay?" in said
+    assert "list.csv:1:5: device-id: is not a known column; did you mean deviceId?" in said
+    assert "list.csv:1:1: " in bench.refuses("deviceId\nHD001\n")
+    assert "no rows" in bench.refuses("bay,deviceId\n")
+
+
+def test_a_disk_outside_of_the_bays_needs_internal_and_with_only_bays_never_counts(bench):
+    """A loop device is not removable; a named bay makes it so."""
+    disk = bench.add()
+    bench.describe(disk, "usb-elsewhere")
+    text = f"device,deviceId\n{disk.node},HD001\n"
+
+    assert "is not removable" in bench.refuses(text)
+    assert "not in a named bay" in bench.refuses(text, "--internal", more="only_bays: true\n")
+    assert bench.format(text, "--internal").returncode == 0
+
+
+def test_two_disks_on_one_path_are_refused(bench):
+    """Which of them is in the bay is not known; both are named."""
+    first, second = bench.add(), bench.add()
+    bench.describe(second, "usb-1")
+
+    for column, value in (("bay", "bay 1"), ("device", first.node)):
+        said = bench.refuses(f"{column},deviceId\n{value},HD001\n")
+        assert first.node in said
+        assert second.node in said
+
+
+def test_a_disk_that_fails_stops_no_other(bench):
+    """The table of results names it with the reason, and the exit code says so."""
+    good, small, last = bench.add(), bench.add(MIB + 256 * 1024), bench.add()
+
+    done = bench.format("bay,deviceId\nbay 1,HD001\nbay 2,HD002\nbay 3,HD003\n")
+
+    assert done.returncode == 75
+    assert (good.labels(), last.labels()) == (["HD001"], ["HD003"])
+    (line,) = (one for one in done.stdout.splitlines() if "HD002" in one and "failed" in one)
+    assert small.node in line
+
+
+def test_a_faulty_configuration_is_not_ignored(bench):
+    """It may say `only_bays`."""
+    disk = bench.add()
+
+    said = bench.refuses(
+        f"device,deviceId\n{disk.node},HD001\n", "--internal", more="only_bay: 1\n"
+    )
+
+    assert "only_bay" in said

@@ -18,6 +18,7 @@ from as_operator import new_device_id
 from loop_drives import MIB, attach, detach, run, wait_until
 
 from daemon.cli.formatting import one as format_command
+from daemon.cli.formatting.plan import Rules
 from daemon.drives.identity import decode
 from daemon.drives.inventory import Drives
 from daemon.drives.medium import formatting
@@ -55,8 +56,8 @@ class Disk:
             asked.append(question)
             return device_id if answer is None else answer
 
-        options = {"recognition": Recognition(), "internal": True} | more
-        format_command.run(Path(self.node), device_id, ask, **options)
+        rules = Rules(**{"recognition": Recognition(), "disks": (), "internal": True} | more)
+        format_command.run(Path(self.node), device_id, ask, rules)
         return asked[0]
 
     def refuses(self, words: str, **more) -> DriveError:
@@ -204,7 +205,7 @@ def test_while_the_person_is_asked_nobody_can_mount_the_disk(disk, tmp_path):
         return "no"
 
     with pytest.raises(DriveError, match="not the deviceId"):
-        format_command.run(Path(disk.node), LABEL, ask, recognition=Recognition(), internal=True)
+        format_command.run(Path(disk.node), LABEL, ask, Rules(Recognition(), (), internal=True))
 
     assert "already mounted or" in told[0]
 
@@ -234,7 +235,7 @@ def test_a_medium_that_changed_while_the_person_typed_is_not_erased(disk):
         return LABEL
 
     with pytest.raises(DriveError, match="was removed") as caught:
-        format_command.run(Path(disk.node), LABEL, ask, recognition=Recognition(), internal=True)
+        format_command.run(Path(disk.node), LABEL, ask, Rules(Recognition(), (), internal=True))
 
     assert "Nothing was written" in caught.value.hint
     assert disk.image.read_bytes()[: 24 * MIB] == before

@@ -14,7 +14,7 @@ import click
 
 from daemon.cli.formatting import one
 from daemon.cli.formatting.one import Ask
-from daemon.cli.formatting.plan import Assignment, Rules, check
+from daemon.cli.formatting.plan import Assignment, Rules
 from daemon.cli.progress import Bar
 from daemon.drives.medium import formatting, losses
 from daemon.drives.medium.contents import readable
@@ -79,7 +79,7 @@ def _format(assignment: Assignment, before: Losses, rules: Rules) -> _Result:
     try:
         now = losses.find(formatting.probe(device, device))
         with formatting.hold(device) as descriptor:
-            check(now.disk, assignment.device_id, rules)
+            rules.check(now.disk, assignment.device_id)
             if losses.differs(before, now):
                 raise DriveError("it is not as it was shown", formatting.UNTOUCHED)
             made = formatting.make_ntfs(device, descriptor, assignment.device_id)

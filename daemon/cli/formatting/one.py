@@ -15,9 +15,9 @@ import click
 
 from daemon.drives import probes, sysfs
 from daemon.drives.drive import Unmounted
-from daemon.drives.medium import formatting
+from daemon.drives.medium import formatting, losses
 from daemon.drives.medium.contents import readable
-from daemon.drives.recognition import Recognition
+from daemon.drives.medium.losses import Losses
 from daemon.errors import DriveError
 from daemon.system import programs
 from daemon.system.printable import printable
@@ -25,34 +25,28 @@ from daemon.system.printable import printable
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from daemon.cli.formatting.plan import Rules
+
 Ask = Callable[[str], str]  # puts a question to a person; the answer as typed
 
 ENOUGH = 4  # characters of a serial, from its end
 UDEV_SETTLE_SECONDS = 10  # udev's programs seldom need more than one
 
 
-def run(
-    path: Path,
-    device_id: str,
-    ask: Ask,
-    *,
-    recognition: Recognition,
-    internal: bool,
-) -> None:
+def run(path: Path, device_id: str, ask: Ask, rules: Rules) -> None:
     """Erase the disk at `path` and make it the NTFS drive `device_id`, once a person has agreed.
 
     Raises DriveError where that is not allowed or fails. Safe to repeat after each failure.
     """
     check_programs()
-    formatting.check_label(device_id)
     disk = formatting.find(path)
-    place = formatting.probe(disk, disk)
-    is_in_bay = bool(recognition.bays.of(place))
-    formatting.check_erasable(disk, internal=internal or is_in_bay)
+    seen = formatting.probe(disk, disk)
+    rules.check(seen, device_id)
+    lost = losses.find(seen)
     with formatting.hold(disk) as descriptor:
         found = formatting.probe(disk, disk)
-        formatting.check_recognisable(found, device_id, recognition)
-        _show(found, device_id)
+        rules.check(found, device_id)
+        _show(found, device_id, lost)
         _confirm(found, device_id, ask)
         made = formatting.make_ntfs(disk, descriptor, device_id)
     settle()
@@ -88,11 +82,12 @@ def check_programs() -> None:
         )
 
 
-def _show(disk: Unmounted, device_id: str) -> None:
+def _show(disk: Unmounted, device_id: str, lost: Losses) -> None:
     click.secho(f"All that is on {disk.device.node} will be ERASED:", bold=True)
     click.echo(f"   model   {printable(disk.identity.model or 'not known')}")
     click.echo(f"   serial  {printable(disk.identity.serial or 'not known')}")
     click.echo(f"   size    {_exactly(disk.device.size)}")
+    click.echo(f"   on it   {lost.text}")
     for part in (disk.device, *sysfs.built_on(disk.device)):
         on_it = formatting.probe(part, disk.device).identity
         label = f' with the label "{printable(on_it.label)}"' if on_it.label else ""

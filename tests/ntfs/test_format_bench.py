@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import pytest
 import udev_database
-from loop_drives import MIB, attach, detach, run
+from loop_drives import MIB, attach, detach, run, wait_until
 
 udev = udev_database.udev
 
@@ -314,3 +315,26 @@ def test_a_faulty_configuration_is_not_ignored(bench):
     )
 
     assert "only_bay" in said
+
+
+def test_after_ctrl_c_each_disk_is_ready_or_untouched(bench):
+    """What is under way is finished; no other disk is begun, and the table says so."""
+    disks = [bench.add() for _ in range(12)]
+    before = [disk.sum() for disk in disks]
+    rows = "".join(f"{disk.bay},HD{disk.number:03}\n" for disk in disks)
+    child = subprocess.Popen(
+        bench.command(f"bay,deviceId\n{rows}"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until("the first is written to", lambda: disks[0].sum() != before[0])
+    child.send_signal(signal.SIGINT)
+    said = child.communicate(timeout=60)[1]
+
+    assert "Traceback" not in said
+    made = [disk for disk, was in zip(disks, before, strict=True) if disk.sum() != was]
+    assert made
+    assert [disk.labels() for disk in made] == [[f"HD{disk.number:03}"] for disk in made]
+    assert child.returncode == (75 if len(made) < len(disks) else 0), said

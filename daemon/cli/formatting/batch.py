@@ -15,12 +15,12 @@ import click
 from daemon.cli.formatting import one
 from daemon.cli.formatting.one import Ask
 from daemon.cli.formatting.plan import Assignment, Rules
+from daemon.cli.output import columns
 from daemon.cli.progress import Bar
 from daemon.drives.medium import formatting, losses
 from daemon.drives.medium.contents import readable
 from daemon.drives.medium.losses import Losses
 from daemon.errors import DriveError
-from daemon.system.printable import printable
 
 AT_ONCE = 8  # disks: most of the time is theirs, not the machine's
 
@@ -46,7 +46,7 @@ def run(assignments: Sequence[Assignment], ask: Ask, rules: Rules, *, erase: boo
     _agree([lost for lost in found if not lost.is_nothing], ask, erase=erase)
     results = _format_all(list(zip(assignments, found, strict=True)), rules)
     one.settle()
-    _table([("bay", "disk", "deviceId", "result"), *map(_result_row, results)])
+    columns.show([("bay", "disk", "deviceId", "result"), *map(_result_row, results)])
     failed = [result for result in results if not result.is_made]
     click.echo(f"{len(results) - len(failed)} of {len(results)} disks are NTFS, as read back")
     return not failed
@@ -65,13 +65,23 @@ def _agree(lost: Sequence[Losses], ask: Ask, *, erase: bool) -> None:
 
 
 def _format_all(work: Sequence[tuple[Assignment, Losses]], rules: Rules) -> list[_Result]:
-    """Format several disks at a time; one that fails stops no other."""
-    results: dict[int, _Result] = {}
+    """Format several disks at a time; one that fails stops no other.
+
+    After Ctrl-C those under way are finished, and no others are begun.
+    """
     with Bar("formatting", len(work)) as bar, ThreadPoolExecutor(AT_ONCE) as pool:
-        futures = {pool.submit(_format, *item, rules): place for place, item in enumerate(work)}
-        for future in bar.each(as_completed(futures)):
-            results[futures[future]] = future.result()
-    return [results[place] for place in sorted(results)]
+        futures = [pool.submit(_format, *item, rules) for item in work]
+        try:
+            for done, _ in enumerate(as_completed(futures), 1):
+                bar.reach(done)
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+    return [
+        _Result(assignment, f"NOT BEGUN. {formatting.UNTOUCHED}", is_made=False)
+        if future.cancelled()
+        else future.result()
+        for future, (assignment, _) in zip(futures, work, strict=True)
+    ]
 
 
 def _format(assignment: Assignment, before: Losses, rules: Rules) -> _Result:
@@ -93,15 +103,15 @@ def _show(assignments: Sequence[Assignment], found: Sequence[Losses]) -> None:
     rows = [
         (
             *_place(assignment),
-            assignment.disk.identity.model or "-",
-            assignment.disk.identity.serial or "-",
+            assignment.disk.identity.model or "",
+            assignment.disk.identity.serial or "",
             readable(assignment.disk.device.size),
             lost.text,
             assignment.device_id,
         )
         for assignment, lost in zip(assignments, found, strict=True)
     ]
-    _table([("bay", "disk", "model", "serial", "size", "what is lost", "becomes"), *rows])
+    columns.show([("bay", "disk", "model", "serial", "size", "what is lost", "becomes"), *rows])
 
 
 def _result_row(result: _Result) -> tuple[str, ...]:
@@ -109,12 +119,4 @@ def _result_row(result: _Result) -> tuple[str, ...]:
 
 
 def _place(assignment: Assignment) -> tuple[str, str]:
-    return assignment.bay or "-", assignment.disk.device.node
-
-
-def _table(rows: Sequence[Sequence[str]]) -> None:
-    shown = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    for row in shown:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+    return assignment.bay, assignment.disk.device.node

@@ -14,7 +14,7 @@ from daemon.cli.options import as_json, read, settings, show, with_config
 from daemon.errors import ConfigError
 
 if TYPE_CHECKING:
-    from daemon.drives.recognition import Recognition
+    from daemon.cli.formatting.plan import Rules
 
 
 @click.command()
@@ -61,12 +61,11 @@ def format_(
     --internal. A disk of the running system is always refused.
     """
     from daemon.cli.formatting import batch, one, plan
-    from daemon.drives.medium import disks
 
     is_for_list = erase or only_present
     if bool(listing) == bool(device) or bool(device) != bool(device_id) or (is_for_list and device):
         raise click.UsageError("name a DEVICE and a DEVICE_ID, or --batch LIST.csv")
-    rules = plan.Rules(_recognition(config_path), disks.whole(), internal, only_present)
+    rules = _rules(config_path, internal=internal, only_present=only_present)
     if device and device_id:
         one.run(device, device_id, one.ask_terminal, rules)
     elif listing:
@@ -75,17 +74,23 @@ def format_(
             sys.exit(EX_TEMPFAIL)
 
 
-def _recognition(config_path: Path) -> Recognition:
+def _rules(config_path: Path, *, internal: bool, only_present: bool) -> Rules:
     """Return the rules of the configuration; where there is none, labels and serials alone count.
 
-    Raises ConfigError for a faulty one: it may forbid what is asked for.
+    Raises ConfigError for a faulty one, which may forbid what is asked for, and JournalError.
     """
+    from daemon.cli.formatting import prepared
+    from daemon.cli.formatting.plan import Rules
+    from daemon.drives.medium import disks
     from daemon.drives.recognition import Recognition
 
+    here = disks.whole()
     try:
-        return settings(config_path).recognition
+        config = settings(config_path)
     except ConfigError as error:
         if config_path.exists():
             raise
         click.echo(f"not checked against a configuration: {error}", err=True)
-        return Recognition()
+        return Rules(Recognition(), here, internal, only_present)
+    taken = prepared.by_uuid(config.spool)
+    return Rules(config.recognition, here, internal, only_present, taken)

@@ -16,11 +16,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import daemon_process
 import pytest
 import udev_database
-from loop_drives import MIB, attach, detach, run, wait_until
+from as_operator import new_device_id, prepared_once
+from loop_drives import MIB, attach, detach, drivers_of, run, wait_until
 
-udev = udev_database.udev
+service, start, udev = daemon_process.service, daemon_process.start, udev_database.udev
 
 RESERVED = "type=E3C9E316-0B5C-4DB8-817D-F92DF00215AE"  # Microsoft reserved
 DATA = "type=EBD0A0A2-B9E5-4433-87C0-68B6B72699C7"
@@ -315,6 +317,42 @@ def test_a_faulty_configuration_is_not_ignored(bench):
     )
 
     assert "only_bay" in said
+
+
+def test_rows_whose_disks_are_not_here_can_be_left_out(bench):
+    """They are named; a bay that the configuration does not have is a fault all the same."""
+    disk = bench.add()
+    text = "serial,bay,deviceId,operations[0].exportBucket\nWX000001,,HD001,b\nWX000009,,HD009,b\n"
+
+    assert "no disk with the serial WX000009 is here" in bench.refuses(text)
+    assert "is not a bay" in bench.refuses(f"{text},bay 9,HD010,b\n", "--present")
+    done = bench.format(text, "--present")
+
+    assert done.returncode == 0, done.stderr
+    assert "left out, not here: HD009" in done.stderr
+    assert disk.labels() == ["HD001"]
+
+
+def test_a_prepared_drive_that_has_not_left_is_not_nothing(plug, service, start, tmp_path):
+    """Its root has only SIGNATURE, but that would be lost; once it has left, nothing would."""
+    drive = plug(new_device_id()).mount()
+    daemon = start()
+    daemon.drop(drive.label)
+    job_id = prepared_once(service, daemon, drive.mount_point, drive.label).job_id
+    drive.unmount()
+    wait_until("its driver has ended", lambda: not drivers_of(drive))
+    listing = tmp_path / "list.csv"
+    listing.write_text(f"device,deviceId\n{drive.device},{drive.label}\n")
+
+    refused = daemon.command("format", "--batch", listing, "--internal")
+
+    assert refused.returncode == 75
+    assert f"the drive of job {job_id} for {drive.label}" in refused.stdout
+    assert "--erase" in refused.stderr
+    shipped = daemon.command("shipped", drive.label)
+    assert shipped.returncode == 0, shipped.stderr
+    done = daemon.command("format", "--batch", listing, "--internal")
+    assert done.returncode == 0, done.stderr
 
 
 def test_after_ctrl_c_each_disk_is_ready_or_untouched(bench):

@@ -41,7 +41,9 @@ def run(assignments: Sequence[Assignment], ask: Ask, rules: Rules, *, erase: boo
     """
     one.check_programs()
     with Bar("looking at the disks", len(assignments)) as bar, ThreadPoolExecutor(AT_ONCE) as pool:
-        found = list(bar.each(pool.map(lambda it: losses.find(it.disk), assignments)))
+        found = list(
+            bar.each(pool.map(lambda it: losses.find(it.disk, rules.prepared), assignments))
+        )
     _show(assignments, found)
     _agree([lost for lost in found if not lost.is_nothing], ask, erase=erase)
     results = _format_all(list(zip(assignments, found, strict=True)), rules)
@@ -87,7 +89,7 @@ def _format_all(work: Sequence[tuple[Assignment, Losses]], rules: Rules) -> list
 def _format(assignment: Assignment, before: Losses, rules: Rules) -> _Result:
     device = assignment.disk.device
     try:
-        now = losses.find(formatting.probe(device, device))
+        now = losses.find(formatting.probe(device, device), rules.prepared)
         with formatting.hold(device) as descriptor:
             rules.check(now.disk, assignment.device_id)
             if losses.differs(before, now):

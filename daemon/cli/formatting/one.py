@@ -42,7 +42,7 @@ def run(path: Path, device_id: str, ask: Ask, rules: Rules) -> None:
     disk = formatting.find(path)
     seen = formatting.probe(disk, disk)
     rules.check(seen, device_id)
-    lost = losses.find(seen)
+    lost = losses.find(seen, rules.prepared)
     with formatting.hold(disk) as descriptor:
         found = formatting.probe(disk, disk)
         rules.check(found, device_id)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import click
 
 from daemon.documents import table
 from daemon.documents.fields import Findings, nearest
@@ -18,10 +20,12 @@ from daemon.drives.medium import formatting
 from daemon.drives.recognition import Recognition
 from daemon.errors import DocumentError, DriveError, ManifestError
 from daemon.manifest.rules import is_known
+from daemon.system.printable import printable
 
 DEVICE_ID = "deviceId"
 PLACES = ("bay", "serial", "device")
 ADD_COLUMN = f"name a column {DEVICE_ID}, and one of {', '.join(PLACES)}"
+WITHOUT_UDEV = "only udev knows bays and serials, and it describes no disk here"
 
 Row = Mapping[str, Scalar]
 
@@ -43,6 +47,8 @@ class Rules:
     disks: Sequence[Unmounted]  # all of this machine: no two can be in one bay
     internal: bool  # disks that are neither removable nor in a named bay, too
     only_present: bool = False  # rows whose disks are not here are left out
+    # What the drives of open jobs are prepared for, by the UUIDs of their file systems.
+    prepared: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, disk: Unmounted, device_id: str) -> None:
         """Raise DriveError if the disk must not become the drive of that deviceId."""
@@ -63,14 +69,24 @@ def read(data: bytes, name: str, rules: Rules) -> list[Assignment]:
         listed = _named(table.read(data, findings), findings)
     except DocumentError as error:
         raise ManifestError(str(error), error.faults) from error
-    found = list(_Reading(findings, rules).assignments(listed.rows))
+    reading = _Reading(findings, rules)
+    found = list(reading.assignments(listed.rows))
     if not findings.faults and not found:
-        findings.fault(Scalar("", 1, 1), "", "names no disk that is here", "write a row for each")
+        findings.fault(Scalar("", 1, 1), "", *_why_nothing(listed, rules))
     if findings.faults:
         ordered = sorted(findings.faults, key=lambda fault: (fault.line, fault.column))
         refused = refusal(ordered)
         raise ManifestError(str(refused), refused.faults, "Nothing was written.")
+    if reading.left_out:
+        click.echo(f"left out, not here: {', '.join(map(printable, reading.left_out))}", err=True)
     return found
+
+
+def _why_nothing(listed: Table, rules: Rules) -> tuple[str, str]:
+    if not listed.rows:
+        return "has no rows", "write one for each disk"
+    knows = any(disk.identity.by_udev for disk in rules.disks)
+    return "names no disk that is here", "plug one in" if knows else WITHOUT_UDEV
 
 
 def _named(listed: Table, findings: Findings) -> Table:
@@ -105,12 +121,15 @@ class _Reading:
         self._findings = findings
         self._rules = rules
         self._taken: dict[str | int, int] = {}  # deviceIds and disks -> their lines
+        self.left_out: list[str] = []  # deviceIds whose disks are not here
 
     def assignments(self, rows: Sequence[Row]) -> Iterator[Assignment]:
         """Yield what the rows without a fault ask for."""
         for row in rows:
-            name = row[DEVICE_ID]
+            name, known = row[DEVICE_ID], len(self._findings.faults)
             place, number = self._disk(row)
+            if number is None and len(self._findings.faults) == known:
+                self.left_out.append(name.text)
             if not name.text:
                 self._findings.fault(name, DEVICE_ID, "is empty", "write the drive's deviceId")
                 continue
@@ -189,7 +208,7 @@ class _Reading:
             else f"no disk with the serial {text} is here"
         )
         if not any(disk.identity.by_udev for _, disk in values):
-            return problem, "only udev knows bays and serials, and it describes no disk here"
+            return problem, WITHOUT_UDEV
         near = _meant(cell, (value for value, _ in values)) if column == "serial" else ""
         return problem, near or "plug it in; `driveprep drives` lists the disks"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from daemon.drives import probes, sysfs
@@ -24,20 +24,21 @@ class Losses:
     is_nothing: bool
 
 
-def find(disk: Unmounted) -> Losses:
+def find(disk: Unmounted, prepared: Mapping[str, str]) -> Losses:
     """Look at a disk that no one uses. Nothing is on it only if that is certain:
 
-    libblkid finds no signature, or one file system whose root is empty (`medium.contents`).
+    libblkid finds no signature, or one file system whose root is empty (`medium.contents`), and
+    which no job has as its drive. `prepared` says what for, by the UUIDs of file systems.
     Raises DriveError if the disk does not answer.
     """
     volumes = [formatting.probe(one, disk.device) for one in sysfs.built_on(disk.device)]
     parts = [one for one in volumes if not one.identity.is_reserved]
     if not volumes:
-        return _unpartitioned(disk)
+        return _unpartitioned(disk, prepared)
     if not disk.identity.is_unknown or not parts:  # a boot image has partitions of its own
         text = f"partitions, and {_described_briefly(disk)} around them"
         return Losses(disk, text if parts else "reserved partitions alone", is_nothing=False)
-    text, is_nothing = _described(parts[0])
+    text, is_nothing = _described(parts[0], prepared)
     if len(parts) == 1:
         return Losses(disk, text, is_nothing)
     text = ", ".join(_described_briefly(one) for one in parts)
@@ -50,7 +51,7 @@ def differs(before: Losses, now: Losses) -> bool:
     return before.disk.device != now.disk.device or not same
 
 
-def _unpartitioned(disk: Unmounted) -> Losses:
+def _unpartitioned(disk: Unmounted, prepared: Mapping[str, str]) -> Losses:
     found = probes.Blkid().properties(disk.device.node)
     if found is None:
         raise DriveError(f"{disk.device.node} cannot be read", "Use sudo.")
@@ -60,7 +61,7 @@ def _unpartitioned(disk: Unmounted) -> Losses:
         return Losses(disk, "a partition table without partitions", is_nothing=False)
     if not found and disk.identity.is_unknown:
         return Losses(disk, "nothing", is_nothing=True)
-    return Losses(disk, *_described(disk))
+    return Losses(disk, *_described(disk, prepared))
 
 
 def _check_readable(node: str) -> None:
@@ -73,10 +74,12 @@ def _check_readable(node: str) -> None:
         raise DriveError(f"{node} cannot be read: {error.strerror}", hint) from error
 
 
-def _described(volume: Unmounted) -> tuple[str, bool]:
+def _described(volume: Unmounted, prepared: Mapping[str, str]) -> tuple[str, bool]:
     """Return what is on a volume, and whether that is nothing."""
     name = _described_briefly(volume)
     file_system = volume.identity.file_system
+    if purpose := prepared.get(volume.identity.uuid or ""):
+        return f"{name}, {purpose}", False
     if not volume.identity.is_clear or volume.identity.signatures or file_system not in look.HOW:
         return name, False
     try:

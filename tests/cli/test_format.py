@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -202,7 +203,22 @@ def test_agreed_is_the_end_of_the_serial_or_where_there_is_none_the_device_id(
     serial, answer, agreed
 ):
     """Four characters, to the letter; all of a serial that has fewer."""
-    assert format_command.is_agreed(answer, unformatted(serial), "HD001") is agreed
+    disk = unformatted(serial)
+    proved, _ = format_command.proof(disk, "HD001", [disk])
+
+    assert format_command.is_agreed(answer, disk, proved) is agreed
+
+
+@pytest.mark.parametrize(
+    ("other", "proved"), [("WD-WY11A7", "WD-WX11A7"), ("WD-WX11A8", "11A7"), (None, "11A7")]
+)
+def test_where_another_disk_ends_alike_the_whole_serial_is_the_proof(other, proved):
+    """Four characters would not tell which of the two is meant."""
+    disk = unformatted("WD-WX11A7")
+    beside = replace(unformatted(other), device=replace(disk.device, number=os.makedev(8, 16)))
+
+    assert format_command.proof(disk, "HD001", [disk, beside])[0] == proved
+    assert format_command.is_agreed("11A7", disk, proved) is (proved == "11A7")
 
 
 def test_what_would_not_be_recognised_afterwards_is_not_erased():

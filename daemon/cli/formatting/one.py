@@ -7,7 +7,7 @@ recognise the drive afterwards, it is not erased in the first place.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -47,7 +47,7 @@ def run(path: Path, device_id: str, ask: Ask, rules: Rules) -> None:
         found = formatting.probe(disk, disk)
         rules.check(found, device_id)
         _show(found, device_id, lost)
-        _confirm(found, device_id, ask)
+        _confirm(found, device_id, rules.disks, ask)
         made = formatting.make_ntfs(disk, descriptor, device_id)
     settle()
     click.echo(f"{made.describe()} is NTFS, as read back, and recognised as {device_id}.")
@@ -62,13 +62,25 @@ def ask_terminal(question: str) -> str:
     return answer
 
 
-def is_agreed(answer: str, disk: Unmounted, device_id: str) -> bool:
-    """Return whether the answer is the end of the disk's serial or, without one, the deviceId.
+def proof(disk: Unmounted, device_id: str, here: Iterable[Unmounted]) -> tuple[str, str]:
+    """Return what proves that a person means this disk, and what it is called.
 
-    The last four characters are on its label, and prove which disk it is.
+    The last four characters of the serial are on the disk's label. Where another disk that is here
+    has the same, it is the whole serial; without a serial, it is the deviceId.
     """
-    serial = printable(disk.identity.serial or "").strip()
-    return answer.strip() in ({serial, serial[-ENOUGH:]} if serial else {device_id})
+    serial = _serial(disk)
+    if not serial:
+        return device_id, "the deviceId"
+    end = serial[-ENOUGH:]
+    others = [one for one in here if one.device.number != disk.device.number]
+    if any(_serial(one).endswith(end) for one in others):
+        return serial, f"its whole serial (another disk here ends with {end}, too)"
+    return end, f"the last {ENOUGH} characters of its serial"
+
+
+def is_agreed(answer: str, disk: Unmounted, proved: str) -> bool:
+    """Return whether the answer is the proof, or the whole serial, as a scanner types it."""
+    return bool(proved) and answer.strip() in {proved, _serial(disk) or proved}
 
 
 def check_programs() -> None:
@@ -85,7 +97,7 @@ def check_programs() -> None:
 def _show(disk: Unmounted, device_id: str, lost: Losses) -> None:
     click.secho(f"All that is on {disk.device.node} will be ERASED:", bold=True)
     click.echo(f"   model   {printable(disk.identity.model or 'not known')}")
-    click.echo(f"   serial  {printable(disk.identity.serial or 'not known')}")
+    click.echo(f"   serial  {_serial(disk) or 'not known'}")
     click.echo(f"   size    {_exactly(disk.device.size)}")
     click.echo(f"   on it   {lost.text}")
     for part in (disk.device, *sysfs.built_on(disk.device)):
@@ -101,11 +113,15 @@ def _exactly(size: int) -> str:
     return f"{readable(size)} ({size:,} bytes)"
 
 
-def _confirm(disk: Unmounted, device_id: str, ask: Ask) -> None:
-    end = f"the last {ENOUGH} characters of its serial"
-    what = end if disk.identity.serial else "the deviceId"
-    if not is_agreed(ask(f"To erase it, type {what}"), disk, device_id):
+def _confirm(disk: Unmounted, device_id: str, here: Iterable[Unmounted], ask: Ask) -> None:
+    proved, what = proof(disk, device_id, here)
+    if not is_agreed(ask(f"To erase it, type {what}"), disk, proved):
         raise DriveError(f"that is not {what} of {disk.device.node}", formatting.UNTOUCHED)
+
+
+def _serial(disk: Unmounted) -> str:
+    """Return the serial as it is shown; "" if it is not known."""
+    return printable(disk.identity.serial or "").strip()
 
 
 def settle() -> None:

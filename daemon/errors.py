@@ -27,6 +27,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+OTHER_ACCOUNT = "other-account"  # the code of a manifest with another access key
 EXCERPT = 120  # characters of a line that are shown: a line can have 64 Ki of them
 
 

@@ -142,6 +142,9 @@ class Shipment:
     tracking: str = ""  # the carrier's number
 
 
+MANIFEST = "manifest"  # the code of what the manifest itself warns of
+
+
 @dataclass(frozen=True, slots=True)
 class Caution:
     """What may go wrong with a job, known before it does. It keeps the job from no step."""
@@ -185,6 +188,11 @@ class Job:
     access_key_id: str = ""  # in the manifest; "" where it has none
     cautions: tuple[Caution, ...] = ()
     is_as_it_is: bool = False  # a person has decided that its drive need not be empty
+
+    @property
+    def own_cautions(self) -> tuple[Caution, ...]:
+        """Return what its manifest warns of; the others are what the service has against it."""
+        return tuple(one for one in self.cautions if one.code == MANIFEST)
 
     @property
     def is_off_the_list(self) -> bool:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 from daemon.documents.nodes import Scalar
 from daemon.documents.text import refusal
-from daemon.errors import Fault, ManifestError
+from daemon.errors import OTHER_ACCOUNT, Fault, ManifestError
 from daemon.manifest.rules import Manifest
 from daemon.manifest.values import PLACEHOLDERS
 
 ADDRESS = "returnAddress."
-OTHER_ACCOUNT = "other-account"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from daemon.errors import ManifestError, SpoolError, StaleJobError
-from daemon.jobs.job import Caution, Job, NewJob, Pending, Rejected, State, about
+from daemon.jobs.job import MANIFEST, Caution, Job, NewJob, Pending, Rejected, State, about
 from daemon.jobs.journal import Journal
 from daemon.manifest.rules import Manifest
 from daemon.preparation.arrivals import Arrivals, Until
@@ -28,7 +28,6 @@ UNREADABLE = frozenset({
     errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT,
     errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EAGAIN, errno.EINTR, errno.EBUSY,
 })  # fmt: skip
-MANIFEST = "manifest"  # the code of what the manifest itself warns of
 MAX_SHOWN = 24  # characters of a name in `status`
 MAX_EXPLAINED = 20  # faults of one manifest; a longer list helps no one
 

@@ -70,6 +70,7 @@ def test_what_the_service_has_against_it_is_a_warning(plug, service, start, hear
     daemon.configure(hooks=hooks)
     drive = plug(device_id).mount()
     prepared_once(service, daemon, drive.mount_point, device_id, own(device_id))
+    assert daemon.job(device_id)["warnings"] == []
 
 
 def test_an_unreachable_service_is_a_warning_of_each_job(start, service):

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
-from daemon.errors import OTHER_ACCOUNT
+from daemon.errors import NO_ADDRESS, OTHER_ACCOUNT
 from daemon.jobs.job import Job, Pending, Submitted
 
 Numbers = tuple[int, ...]
@@ -168,5 +168,5 @@ class Worklist:
 
 def _can_be_validated(job: Job) -> bool:
     """Return whether the service may say what it has against a job that it was not asked about."""
-    is_ours = job.obstacle is None or job.obstacle.code != OTHER_ACCOUNT
-    return is_ours and isinstance(job.state, Pending) and not job.state.validated
+    is_good = job.obstacle is None or job.obstacle.code not in {OTHER_ACCOUNT, NO_ADDRESS}
+    return is_good and isinstance(job.state, Pending) and not job.state.validated

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from daemon.errors import ManifestError, SpoolError, StaleJobError
+from daemon.errors import NO_ADDRESS, ManifestError, SpoolError, StaleJobError
 from daemon.jobs.job import MANIFEST, Caution, Job, NewJob, Pending, Rejected, State, about
 from daemon.jobs.journal import Journal
+from daemon.manifest.acceptance import to_fill_in
 from daemon.manifest.rules import Manifest
 from daemon.preparation.arrivals import Arrivals, Until
 from daemon.preparation.texts import Texts
@@ -262,7 +263,11 @@ def _sha256(data: bytes | None) -> str:
 
 def _cautions(read: Manifest | ManifestError) -> tuple[Caution, ...]:
     warnings = read.warnings if isinstance(read, Manifest) else ()
-    shown = [Caution(MANIFEST, str(one)) for one in warnings[:MAX_EXPLAINED]]
+    address = to_fill_in(read) if isinstance(read, Manifest) else []
+    shown = [
+        Caution(NO_ADDRESS if one in address else MANIFEST, str(one))
+        for one in warnings[:MAX_EXPLAINED]
+    ]
     if (more := len(warnings) - MAX_EXPLAINED) > 0:
         shown.append(Caution(MANIFEST, f"{more} more warnings", "`driveprep check` shows them."))
     return tuple(shown)

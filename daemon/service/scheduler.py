@@ -156,7 +156,7 @@ class Scheduler:
 
     def _try(self, job: Job, pairing: Pairing, choice: Choice) -> None:
         try:
-            self.parts.preparation.texts.check_account(job)
+            self.parts.preparation.texts.check_terms(job)
             choice.ready.append((job, pairing.drive_for(job)))
         except (DriveError, ManifestError) as error:
             choice.blocked.append((job, error))

@@ -73,11 +73,13 @@ def prepared(service, daemon, drive):
     return job.job_id
 
 
-def test_what_is_on_the_drive_is_said(plug, service, start):
+def test_what_is_on_the_drive_is_said(plug, service, start, tmp_path):
     """It is signed; status, receipt, slip and hook say that the service may erase it."""
     drive = plug(new_device_id()).mount()
     (drive.mount_point / "Holiday <1>").mkdir()
-    daemon = start()
+    noted = tmp_path / "noted"
+    hook = ["/bin/sh", "-c", f'echo "$DRIVEPREP_CONTENTS" > {noted}.new; mv {noted}.new {noted}']
+    daemon = start(hooks={"prepared": hook})
     daemon.drop(drive.label)
 
     job_id = prepared(service, daemon, drive)
@@ -89,6 +91,8 @@ def test_what_is_on_the_drive_is_said(plug, service, start):
     assert "it is not empty" in (papers / "slip.html").read_text()
     assert "Holiday &lt;1&gt;" in (papers / "slip.html").read_text()
     assert "NOT EMPTY: Holiday <1>" in daemon.command("status").stdout
+    daemon.until("the hook ends", noted.exists)
+    assert noted.read_text() == f"{known['contents']}\n"
 
 
 def test_of_an_empty_drive_nothing_is_said(plug, service, start):

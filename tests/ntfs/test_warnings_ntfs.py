@@ -124,3 +124,22 @@ def test_a_drive_is_never_sent_back_to_nobody(start):
     daemon.drop("HD001", name="a.yml")
 
     assert "returnAddress.name: is the guide's placeholder" in daemon.rejected("a.yml")
+
+
+def test_after_a_trial_manifests_without_an_address_are_not_sent(plug, service, start):
+    """When the endpoint is another machine's, those that wait get an obstacle without their drives.
+
+    Back at the trial, they are prepared.
+    """
+    daemon = start()
+    device_id = new_device_id()
+    daemon.drop(device_id)
+    daemon.until("it is accepted", lambda: daemon.job(device_id).get("obstacle"))
+
+    daemon.configure(endpoint="https://192.0.2.1", timeout=1)
+    job = daemon.obstacle(device_id, "returned to nobody", "returnAddress.name")
+    assert (job["code"], job["state"]) == ("no-address", "Pending")
+
+    daemon.configure()
+    drive = plug(device_id).mount()
+    prepared_once(service, daemon, drive.mount_point, device_id)

@@ -54,6 +54,29 @@ def test_a_placeholder_is_a_warning_of_the_job(start, heard):
     assert noted.read_text().count("warning|") == 1
 
 
+def test_each_of_many_manifests_is_warned_of_once(start, heard):
+    """However many there are, and after another start too."""
+    hooks, noted = heard
+    daemon = start(hooks=hooks)
+    names = [f"m{number:03}.yml" for number in range(150)]
+    for name in names:
+        daemon.drop(name[:4].upper(), name=name)
+
+    def heard_of():
+        return sorted(
+            tuple(line.split("|")[:2])
+            for line in noted.read_text().splitlines()
+            if line[:1] in "aw"
+        )
+
+    daemon.until("all hooks ran", lambda: len(heard_of()) >= 2 * len(names))
+    daemon.restart()
+    daemon.drop("LAST", own("LAST"), name="last.yml")
+    daemon.until("another one is accepted", lambda: "accepted|last.yml" in noted.read_text())
+    expected = [(event, name) for event in ("accepted", "warning") for name in names]
+    assert heard_of() == sorted([*expected, ("accepted", "last.yml")])
+
+
 def test_what_the_service_has_against_it_is_a_warning(plug, service, start, heard):
     """A refused key, while the drive is not here; it goes when the service has agreed."""
     hooks, noted = heard

@@ -27,6 +27,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+# Codes of manifests that are good for another configuration only.
+OTHER_ACCOUNT = "other-account"  # with another access key
+NO_ADDRESS = "no-address"  # the return address is still to be filled in: good for a trial
 EXCERPT = 120  # characters of a line that are shown: a line can have 64 Ki of them
 
 

@@ -176,10 +176,10 @@ def _warnings(job: Job, settings: Config, daemon: Mapping[str, object]) -> list[
     """Return what may go wrong: for a job that the service has not validated, too."""
     cautions = [*job.cautions]
     waits = settings.validate_on_drop and isinstance(job.state, Pending) and not job.state.validated
-    is_told = any(one.code != "manifest" for one in cautions)
+    is_told = not all(one.is_own for one in cautions)
     if waits and not is_told and (trouble := daemon.get("service")):
         cautions.append(Caution("service", str(trouble)))
-    cautions.sort(key=lambda one: one.code == "manifest")  # the service's own come first
+    cautions.sort(key=lambda one: one.is_own)  # the service's own come first
     return [asdict(one) for one in cautions]
 
 

@@ -13,15 +13,17 @@ from daemon.jobs.job import Caution, Job, Pending
 class Foresight(Access):
     """The part of the journal for what may go wrong, and what a person has decided about it."""
 
-    def record_cautions(self, job: Job, cautions: Iterable[Caution]) -> None:
-        """Record what may go wrong with a job now, unless it is filed meanwhile."""
+    def record_cautions(self, job: Job, cautions: Iterable[Caution]) -> Job:
+        """Record what may go wrong with a job now, unless it is filed; return it as it now is."""
         with self._lock:
-            if held := self.worklist.get(job.number):
-                after = replace(held, cautions=tuple(cautions))
-                with self._commit() as database:
-                    query = "UPDATE job SET cautions = ? WHERE number = ?"
-                    database.execute(query, (schema.dump_cautions(after.cautions), job.number))
-                self._remember(after)
+            if (held := self.worklist.get(job.number)) is None:
+                return job
+            after = replace(held, cautions=tuple(cautions))
+            with self._commit() as database:
+                query = "UPDATE job SET cautions = ? WHERE number = ?"
+                database.execute(query, (schema.dump_cautions(after.cautions), job.number))
+            self._remember(after)
+            return after
 
     def allow_as_it_is(self, device_id: str) -> list[Job]:
         """Record that the drive of a deviceId's pending job need not be empty; return the jobs."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from daemon.errors import NO_ADDRESS
 from daemon.system.printable import timestamp
 
 Identities = Mapping[str, str | int | None]  # of a drive, by name, such as serial
@@ -142,6 +143,9 @@ class Shipment:
     tracking: str = ""  # the carrier's number
 
 
+MANIFEST = "manifest"  # the code of what the manifest itself warns of; of an address: NO_ADDRESS
+
+
 @dataclass(frozen=True, slots=True)
 class Caution:
     """What may go wrong with a job, known before it does. It keeps the job from no step."""
@@ -149,6 +153,11 @@ class Caution:
     code: str  # stays the same when the text is reworded
     text: str
     hint: str = ""
+
+    @property
+    def is_own(self) -> bool:
+        """Return whether the manifest itself warns of it; else the service has it against it."""
+        return self.code in {MANIFEST, NO_ADDRESS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +194,11 @@ class Job:
     access_key_id: str = ""  # in the manifest; "" where it has none
     cautions: tuple[Caution, ...] = ()
     is_as_it_is: bool = False  # a person has decided that its drive need not be empty
+
+    @property
+    def own_cautions(self) -> tuple[Caution, ...]:
+        """Return what its manifest itself warns of."""
+        return tuple(one for one in self.cautions if one.is_own)
 
     @property
     def is_off_the_list(self) -> bool:

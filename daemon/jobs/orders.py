@@ -9,6 +9,7 @@ from typing import Any
 from daemon.errors import DriveprepError
 from daemon.jobs.job import Job, Shipment, Signed, about
 from daemon.jobs.journal import Journal
+from daemon.system.printable import printable
 
 Answer = dict[str, Any]
 
@@ -55,6 +56,8 @@ def _allow(journal: Journal, device_id: str) -> Answer:
     jobs = journal.allow_as_it_is(device_id)
     for job in jobs:
         log.info("its drive may be used as it is", extra=about(job))
+    if not jobs:
+        log.warning("no job waits for the drive %s; none is used as it is", printable(device_id))
     return {"jobs": [job.name for job in jobs]}
 
 

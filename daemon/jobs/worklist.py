@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
+from daemon.errors import NO_ADDRESS, OTHER_ACCOUNT
 from daemon.jobs.job import Job, Pending, Submitted
 
 Numbers = tuple[int, ...]
@@ -146,7 +147,7 @@ class Worklist:
             (self._blocked, obstacle is not None),
             (self._timed, is_timed),
             (self._obstructed, obstacle is not None and not is_timed and not is_absence),
-            (self._unvalidated, isinstance(job.state, Pending) and not job.state.validated),
+            (self._unvalidated, _can_be_validated(job)),
         ):
             if fits and job.number in self._jobs:
                 kind[job.number] = None
@@ -163,3 +164,9 @@ class Worklist:
             self._names[device_id] = pending
         else:
             self._names.pop(device_id, None)
+
+
+def _can_be_validated(job: Job) -> bool:
+    """Return whether the service may say what it has against a job that it was not asked about."""
+    is_good = job.obstacle is None or job.obstacle.code not in {OTHER_ACCOUNT, NO_ADDRESS}
+    return is_good and isinstance(job.state, Pending) and not job.state.validated

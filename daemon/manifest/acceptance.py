@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 from daemon.documents.nodes import Scalar
 from daemon.documents.text import refusal
-from daemon.errors import Fault, ManifestError
+from daemon.errors import NO_ADDRESS, OTHER_ACCOUNT, Fault, ManifestError
 from daemon.manifest.rules import Manifest
 from daemon.manifest.values import PLACEHOLDERS
 
 ADDRESS = "returnAddress."
-OTHER_ACCOUNT = "other-account"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +26,11 @@ class Terms:
 
         The service would return the drive to the address in the manifest.
         """
-        faults = [*self._key(manifest), *self._address(manifest)]
+        address = () if self.is_trial else to_fill_in(manifest)
+        faults = [*self._key(manifest), *address]
         if faults:
             error = refusal(faults)
-            code = OTHER_ACCOUNT if faults[0].key == "accessKeyId" else "no-address"
+            code = OTHER_ACCOUNT if faults[0].key == "accessKeyId" else NO_ADDRESS
             raise ManifestError(str(error), error.faults, code=code)
 
     def _key(self, manifest: Manifest) -> Iterator[Fault]:
@@ -44,7 +44,8 @@ class Terms:
                 where = value.line, value.column
                 yield Fault(manifest.name, *where, key.text, problem, remedy, value.source)
 
-    def _address(self, manifest: Manifest) -> Iterator[Fault]:
-        for warning in () if self.is_trial else manifest.warnings:
-            if warning.key.startswith(ADDRESS) and warning.problem in PLACEHOLDERS:
-                yield warning
+
+def to_fill_in(manifest: Manifest) -> list[Fault]:
+    """Return the warnings of placeholders in the address to which the drive is returned."""
+    found = (one for one in manifest.warnings if one.key.startswith(ADDRESS))
+    return [one for one in found if one.problem in PLACEHOLDERS]

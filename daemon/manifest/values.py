@@ -13,6 +13,7 @@ GUIDE_PLACEHOLDERS = frozenset({
     "Your Name", "Your Company", "Your Street", "Optional 2nd Line for Street", "Your City",
     "Your State", "Your Postal/Zip Code", "Your Phone Number", "Your Country", "mybucket",
 })  # fmt: skip
+_GUIDE_SPELLINGS = frozenset(one.lower() for one in GUIDE_PLACEHOLDERS)
 OF_GUIDE, OF_TEMPLATE = PLACEHOLDERS = (
     "is the guide's placeholder",
     "looks like a template's placeholder",
@@ -74,7 +75,8 @@ def _warn_of(findings: Findings, path: str, scalar: Scalar, *, is_text: bool) ->
     if is_text and scalar.is_plain and scalar.text and is_typed(scalar.text):
         problem = "the service may read this text as another value"
         findings.warn(scalar, path, problem, QUOTE_IT)
-    if scalar.text in GUIDE_PLACEHOLDERS:
+    text = scalar.text.strip()
+    if " ".join(text.lower().split()) in _GUIDE_SPELLINGS:
         findings.warn(scalar, path, OF_GUIDE, "write your own value")
-    elif scalar.text[:1] in MARKS and PLACEHOLDER.fullmatch(scalar.text):
+    elif text[:1] in MARKS and PLACEHOLDER.fullmatch(text):
         findings.warn(scalar, path, OF_TEMPLATE, "write your own value")

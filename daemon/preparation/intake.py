@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from daemon.errors import ManifestError, SpoolError, StaleJobError
-from daemon.jobs.job import Caution, Job, NewJob, Pending, Rejected, State, about
+from daemon.errors import NO_ADDRESS, ManifestError, SpoolError, StaleJobError
+from daemon.jobs.job import MANIFEST, Caution, Job, NewJob, Pending, Rejected, State, about
 from daemon.jobs.journal import Journal
+from daemon.manifest.acceptance import to_fill_in
 from daemon.manifest.rules import Manifest
 from daemon.preparation.arrivals import Arrivals, Until
 from daemon.preparation.texts import Texts
@@ -28,7 +29,6 @@ UNREADABLE = frozenset({
     errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT,
     errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EAGAIN, errno.EINTR, errno.EBUSY,
 })  # fmt: skip
-MANIFEST = "manifest"  # the code of what the manifest itself warns of
 MAX_SHOWN = 24  # characters of a name in `status`
 MAX_EXPLAINED = 20  # faults of one manifest; a longer list helps no one
 
@@ -263,7 +263,11 @@ def _sha256(data: bytes | None) -> str:
 
 def _cautions(read: Manifest | ManifestError) -> tuple[Caution, ...]:
     warnings = read.warnings if isinstance(read, Manifest) else ()
-    shown = [Caution(MANIFEST, str(one)) for one in warnings[:MAX_EXPLAINED]]
+    address = to_fill_in(read) if isinstance(read, Manifest) else []
+    shown = [
+        Caution(NO_ADDRESS if one in address else MANIFEST, str(one))
+        for one in warnings[:MAX_EXPLAINED]
+    ]
     if (more := len(warnings) - MAX_EXPLAINED) > 0:
         shown.append(Caution(MANIFEST, f"{more} more warnings", "`driveprep check` shows them."))
     return tuple(shown)

@@ -40,7 +40,6 @@ from daemon.jobs.job import (
 from daemon.jobs.journal import Journal
 from daemon.manifest.complaints import locate
 from daemon.preparation import papers, reconciliation
-from daemon.preparation.intake import MANIFEST
 from daemon.preparation.polling import StatusPoller
 from daemon.preparation.signing import Signer
 from daemon.preparation.texts import Texts
@@ -97,11 +96,7 @@ class Preparation:
         except ManifestRefusedError as error:
             return self._reject(job, error, data)
         log.info("manifest %s found valid by the service", job.name, extra=about(job))
-        job = self.journal.record(job, Pending(job.state.stamp, validated=True))
-        own = [one for one in job.cautions if one.code == MANIFEST]
-        if len(own) < len(job.cautions):  # the service has answered
-            self.journal.record_cautions(job, own)
-        return job
+        return self._answered(self.journal.record(job, Pending(job.state.stamp, validated=True)))
 
     def recheck(self, job: Job, drive: Drive) -> Job:
         """Check a prepared drive that was mounted again; without its SIGNATURE it is not prepared.
@@ -234,7 +229,7 @@ class Preparation:
         job = self.journal.record(job, submitted)
         self.under_way.settled(job)
         log.info("job created at the service", extra=about(job))
-        return job
+        return self._answered(job)
 
     # Submitted: SIGNATURE is written to the drive that the job was made for.
 
@@ -283,7 +278,12 @@ class Preparation:
 
     def _reject(self, job: Job, error: ManifestRefusedError, dropped: bytes) -> Job:
         reason = printable_lines(locate(dropped, printable(job.name), error).excerpt())
-        return self.journal.record(job, Rejected(reason), manifest=dropped)
+        return self._answered(self.journal.record(job, Rejected(reason), manifest=dropped))
+
+    def _answered(self, job: Job) -> Job:
+        """The service has answered for this job: what it had against it before is past."""
+        own = job.own_cautions
+        return job if own == job.cautions else self.journal.record_cautions(job, own)
 
 
 def _pending_again() -> Pending:

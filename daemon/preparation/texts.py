@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from daemon.errors import ManifestError
+from daemon.errors import NO_ADDRESS, OTHER_ACCOUNT, ManifestError
 from daemon.importexport import endpoint
 from daemon.importexport.client import Client
 from daemon.jobs.job import Job, Pending
 from daemon.jobs.journal import Journal
 from daemon.manifest import rules
-from daemon.manifest.acceptance import OTHER_ACCOUNT, Terms
+from daemon.manifest.acceptance import Terms
 from daemon.preparation.under_way import UnderWay
 from daemon.spool.filing import digest
 from daemon.spool.spool import Spool
@@ -31,13 +31,30 @@ class Texts:
         """What makes a manifest wrong for the configured account and service."""
         return Terms(self.client.access_key_id, endpoint.is_trial(self.client.endpoint))
 
-    def check_account(self, job: Job) -> None:
-        """Raise ManifestError if the configured key is no longer the one of the manifest."""
-        key = self.client.access_key_id
-        if isinstance(job.state, Pending) and job.access_key_id not in {"", key}:
+    def is_of_account(self, job: Job) -> bool:
+        """Return whether its manifest names the configured key, or none."""
+        return job.access_key_id in {"", self.client.access_key_id}
+
+    def check_terms(self, job: Job) -> None:
+        """Raise ManifestError if a manifest that waits is not good for what is configured now."""
+        if isinstance(job.state, Pending):
+            self._check_account(job)
+            self._check_address(job)
+
+    def _check_address(self, job: Job) -> None:
+        found = [one for one in job.cautions if one.code == NO_ADDRESS]
+        if found and not self.terms.is_trial:
+            raise ManifestError(
+                f"the drive would be returned to nobody: {found[0].text}",
+                hint="Drop the manifest again with the whole address.",
+                code=NO_ADDRESS,
+            )
+
+    def _check_account(self, job: Job) -> None:
+        if not self.is_of_account(job):
             raise ManifestError(
                 f"{printable(job.name)} is for the access key {printable(job.access_key_id)}, but"
-                f" config.yml has {key}",
+                f" config.yml has {self.client.access_key_id}",
                 hint="Restore the key in config.yml, or drop the manifest again without it.",
                 code=OTHER_ACCOUNT,
             )

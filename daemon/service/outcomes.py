@@ -63,10 +63,14 @@ class Outcomes:
             self._warn(job, job.cautions)
 
     def warn(self, job: Job, error: DriveprepError) -> None:
-        """Record and report, once, what the service has against a job whose drive is not here."""
+        """Record and report, once, what the service has against a job whose drive is not here.
+
+        What it said last counts; a service that could not be reached then is not away for ever.
+        """
+        job = self.journal.worklist.get(job.number) or job
         caution = Caution(error.code, str(error), error.hint)
         if all(one.code != caution.code for one in job.cautions):
-            self.journal.record_cautions(job, [*job.cautions, caution])
+            job = self.journal.record_cautions(job, [*job.own_cautions, caution])
             self._warn(job, [caution])
 
     def _warn(self, job: Job, cautions: Sequence[Caution]) -> None:

@@ -156,7 +156,7 @@ class Scheduler:
 
     def _try(self, job: Job, pairing: Pairing, choice: Choice) -> None:
         try:
-            self.parts.preparation.texts.check_account(job)
+            self.parts.preparation.texts.check_terms(job)
             choice.ready.append((job, pairing.drive_for(job)))
         except (DriveError, ManifestError) as error:
             choice.blocked.append((job, error))
@@ -224,13 +224,13 @@ class Scheduler:
         """Validate manifests whose drives are not here, with a part of the requests."""
         if not self.parts.validate_on_drop or self._steady() < self._validate_after:
             return
-        busy = self._workers.busy()  # before the jobs, as in `run`
+        preparation, busy = self.parts.preparation, self._workers.busy()  # before the jobs
         room = max(1, self._pace.limit(self.parts.requests) // VALIDATION_SHARE) - len(
             busy - self._hung - BACKGROUND
         )
         for job in self._worklist.unvalidated(room + len(busy)):
-            if room > 0 and _key(job) not in busy:
-                steps = partial(self.parts.preparation.validate, job)
+            if room > 0 and _key(job) not in busy and preparation.texts.is_of_account(job):
+                steps = partial(preparation.validate, job)
                 room -= self._start(job, steps, self._postpone_validation)
 
     def _postpone_validation(self, job: Job, error: DriveprepError) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from daemon.errors import OTHER_ACCOUNT
 from daemon.jobs.job import Job, Obstacle, Pending, Submitted
 from daemon.jobs.worklist import Worklist
 
@@ -79,3 +80,13 @@ def test_unvalidated_jobs():
 
     assert work.unvalidated(9) == [WAITING, RIVAL]
     assert work.unvalidated(1) == [WAITING]
+
+
+def test_a_job_of_another_account_is_not_validated():
+    """The service would refuse it again and again, and those behind it would wait."""
+    other = replace(LOCKED, code=OTHER_ACCOUNT)
+    work = Worklist([replace(WAITING, obstacle=other), replace(RIVAL, obstacle=LOCKED)])
+    assert [job.name for job in work.unvalidated(9)] == ["b.yml"]
+
+    work.put(WAITING)
+    assert [job.name for job in work.unvalidated(9)] == ["b.yml", "a.yml"]

@@ -42,6 +42,14 @@ def test_a_templates_placeholder_is_none_of_an_address(value):
     assert [one for one in faults(text) if "returnAddress.name" in one]
 
 
+@pytest.mark.parametrize("value", ["your name", "YOUR NAME", " Your  Name ", " ***Your Name*** "])
+def test_a_placeholder_is_one_in_any_spelling(value):
+    """A spreadsheet or a person may have changed its case and its spaces."""
+    text = OWN.replace("name:Name", f'name: "{value}"')
+
+    assert [one for one in faults(text) if "returnAddress.name" in one]
+
+
 def test_a_bucket_may_be_called_mybucket():
     """Only an address to which a drive would be sent is refused; the rest stays a warning."""
     assert "logBucket:mybucket" in OWN

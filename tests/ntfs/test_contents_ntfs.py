@@ -23,6 +23,22 @@ service, start = daemon_process.service, daemon_process.start
 @pytest.mark.parametrize("cluster", [4096, 65536])
 def test_a_new_ntfs_of_any_size_is_empty(tmp_path, size, cluster):
     """The image is sparse; what mkfs.ntfs writes to it is all that is ever stored."""
+    found, used = new_and_used(tmp_path, size, cluster)
+
+    assert (found.names, found.is_empty) == ((), True), found
+    assert found.used > contents.fresh_use(found.size, cluster) // 4  # the bound is not too wide
+    assert (used.names, used.is_empty) == ((), True), used
+
+
+@pytest.mark.parametrize(("size", "cluster"), [("1G", 512), ("1G", 2 << 20), ("64G", 2 << 20)])
+def test_so_is_one_with_the_smallest_or_largest_clusters(tmp_path, size, cluster):
+    """Twelve clusters are in use at once, however large they are."""
+    for found in new_and_used(tmp_path, size, cluster):
+        assert found.is_empty, found
+
+
+def new_and_used(tmp_path, size, cluster):
+    """What is on a new NTFS, and after Windows and driveprep have made what they always make."""
     image, place = tmp_path / "drive.img", tmp_path / "mnt"
     place.mkdir()
     run("truncate", "-s", size, image)
@@ -31,14 +47,22 @@ def test_a_new_ntfs_of_any_size_is_empty(tmp_path, size, cluster):
         run("mkfs.ntfs", "-F", "-Q", "-q", "-c", str(cluster), loop)
         run("mount", "-t", "ntfs-3g", loop, place)
         root = os.open(place, os.O_RDONLY)
-        found = contents.read(root)
+        new = contents.read(root)
+        windows, bin_ = place / "System Volume Information", place / "$RECYCLE.BIN" / "S-1-5-21-1"
+        windows.mkdir()
+        bin_.mkdir(parents=True)
+        (windows / "WPSettings.dat").write_bytes(bytes(12))
+        (windows / "IndexerVolumeGuid").write_bytes(bytes(76))
+        (windows / "tracking.log").write_bytes(bytes(20480))
+        (bin_ / "desktop.ini").write_bytes(bytes(129))
+        (place / "SIGNATURE").write_bytes(bytes(120))
+        run("sync", "-f", place)
+        used = contents.read(root)
         os.close(root)
     finally:
         subprocess.run(["umount", place], capture_output=True, check=False)
         detach(image)
-
-    assert (found.names, found.is_empty) == ((), True), found
-    assert found.used > contents.fresh_use(found.size, cluster) // 8  # the bound is not too wide
+    return new, used
 
 
 def prepared(service, daemon, drive):
@@ -49,11 +73,13 @@ def prepared(service, daemon, drive):
     return job.job_id
 
 
-def test_what_is_on_the_drive_is_said(plug, service, start):
+def test_what_is_on_the_drive_is_said(plug, service, start, tmp_path):
     """It is signed; status, receipt, slip and hook say that the service may erase it."""
     drive = plug(new_device_id()).mount()
     (drive.mount_point / "Holiday <1>").mkdir()
-    daemon = start()
+    noted = tmp_path / "noted"
+    hook = ["/bin/sh", "-c", f'echo "$DRIVEPREP_CONTENTS" > {noted}.new; mv {noted}.new {noted}']
+    daemon = start(hooks={"prepared": hook})
     daemon.drop(drive.label)
 
     job_id = prepared(service, daemon, drive)
@@ -65,6 +91,8 @@ def test_what_is_on_the_drive_is_said(plug, service, start):
     assert "it is not empty" in (papers / "slip.html").read_text()
     assert "Holiday &lt;1&gt;" in (papers / "slip.html").read_text()
     assert "NOT EMPTY: Holiday <1>" in daemon.command("status").stdout
+    daemon.until("the hook ends", noted.exists)
+    assert noted.read_text() == f"{known['contents']}\n"
 
 
 def test_of_an_empty_drive_nothing_is_said(plug, service, start):

@@ -54,6 +54,29 @@ def test_a_placeholder_is_a_warning_of_the_job(start, heard):
     assert noted.read_text().count("warning|") == 1
 
 
+def test_each_of_many_manifests_is_warned_of_once(start, heard):
+    """However many there are, and after another start too."""
+    hooks, noted = heard
+    daemon = start(hooks=hooks)
+    names = [f"m{number:03}.yml" for number in range(150)]
+    for name in names:
+        daemon.drop(name[:4].upper(), name=name)
+
+    def heard_of():
+        return sorted(
+            tuple(line.split("|")[:2])
+            for line in noted.read_text().splitlines()
+            if line[:1] in "aw"
+        )
+
+    daemon.until("all hooks ran", lambda: len(heard_of()) >= 2 * len(names))
+    daemon.restart()
+    daemon.drop("LAST", own("LAST"), name="last.yml")
+    daemon.until("another one is accepted", lambda: "accepted|last.yml" in noted.read_text())
+    expected = [(event, name) for event in ("accepted", "warning") for name in names]
+    assert heard_of() == sorted([*expected, ("accepted", "last.yml")])
+
+
 def test_what_the_service_has_against_it_is_a_warning(plug, service, start, heard):
     """A refused key, while the drive is not here; it goes when the service has agreed."""
     hooks, noted = heard
@@ -70,6 +93,7 @@ def test_what_the_service_has_against_it_is_a_warning(plug, service, start, hear
     daemon.configure(hooks=hooks)
     drive = plug(device_id).mount()
     prepared_once(service, daemon, drive.mount_point, device_id, own(device_id))
+    assert daemon.job(device_id)["warnings"] == []
 
 
 def test_an_unreachable_service_is_a_warning_of_each_job(start, service):
@@ -123,3 +147,22 @@ def test_a_drive_is_never_sent_back_to_nobody(start):
     daemon.drop("HD001", name="a.yml")
 
     assert "returnAddress.name: is the guide's placeholder" in daemon.rejected("a.yml")
+
+
+def test_after_a_trial_manifests_without_an_address_are_not_sent(plug, service, start):
+    """When the endpoint is another machine's, those that wait get an obstacle without their drives.
+
+    Back at the trial, they are prepared.
+    """
+    daemon = start()
+    device_id = new_device_id()
+    daemon.drop(device_id)
+    daemon.until("it is accepted", lambda: daemon.job(device_id).get("obstacle"))
+
+    daemon.configure(endpoint="https://192.0.2.1", timeout=1)
+    job = daemon.obstacle(device_id, "returned to nobody", "returnAddress.name")
+    assert (job["code"], job["state"]) == ("no-address", "Pending")
+
+    daemon.configure()
+    drive = plug(device_id).mount()
+    prepared_once(service, daemon, drive.mount_point, device_id)

@@ -5,8 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from daemon.errors import DriveAbsentError, DriveError, UnreachableError
-from daemon.jobs.job import NewJob, Pending, Rejected, Signed
+from daemon.errors import (
+    CredentialsRefusedError,
+    DriveAbsentError,
+    DriveError,
+    UnreachableError,
+)
+from daemon.jobs.job import Caution, NewJob, Pending, Rejected, Signed
 from daemon.jobs.journal import Journal
 from daemon.jobs.reader import recent
 from daemon.service.outcomes import Outcomes
@@ -102,6 +107,23 @@ def test_a_reworded_obstacle_is_not_news(ledger, job, told):
     second = ledger.worklist.get(job.number).obstacle
     assert (second.reason, second.since) == ("cannot be written", first.since)
     assert len(told) == 1
+
+
+def test_what_the_service_said_last_is_warned_of(ledger, job, told):
+    """Once each, beside what the manifest itself warns of; what it said before is past."""
+    own = Caution("manifest", "a.yml:5:11: logBucket: is the guide's placeholder")
+    ledger.record_cautions(job, [own])
+    away = UnreachableError("cannot reach it", "Wait.")
+    refused = CredentialsRefusedError("the secret is wrong", "Correct it.", "BadSecret")
+    for error in (away, away, refused, refused):
+        after(ledger, told).warn(job, error)
+
+    now = ledger.worklist.get(job.number)
+    assert now.cautions == (own, Caution("BadSecret", "the secret is wrong", "Correct it."))
+    assert [(event, one.obstacle.reason, one.obstacle.hint) for event, one in told] == [
+        ("warning", "cannot reach it", "Wait."),
+        ("warning", "the secret is wrong", "Correct it."),
+    ]
 
 
 def test_absence_is_no_news_for_hooks(ledger, job, told, caplog):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from daemon.system.printable import printable
 
@@ -17,6 +17,7 @@ NTFS_NAMES = frozenset({
 })  # fmt: skip
 OURS = ("SIGNATURE", ".SIGNATURE.driveprep")  # driveprep's own
 LISTED = 64  # names that are read at most: a root can hold millions
+SYSTEM_CLUSTERS = 16  # that the small files of NTFS and of Windows begin
 SHOWN = 5  # names that are shown
 MIB = 1 << 20
 
@@ -34,16 +35,19 @@ class Contents:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is on the drive. A listing can hide files, so its use counts as well."""
-        return not self.names and self.used <= fresh_use(self.size, self.cluster)
+        is_bare = not self.names and self.is_complete
+        return is_bare and self.used <= fresh_use(self.size, self.cluster)
 
     def describe(self) -> str:
         """Such as "Photos, a.txt and more, 1.2 GB in use", safe to print; "" if it is empty."""
         if self.is_empty:
             return ""
         shown = ", ".join(printable(name) for name in self.names[:SHOWN])
-        if len(self.names) > SHOWN or not self.is_complete:
+        if not shown:
+            shown = "no file is listed" if self.is_complete else "many system folders"
+        elif len(self.names) > SHOWN or not self.is_complete:
             shown += " and more"
-        return f"{shown or 'no file is listed'}, {readable(self.used)} in use"
+        return f"{shown}, {readable(self.used)} in use"
 
     def facts(self) -> dict[str, str | int]:
         """Return what is recorded of it: `usedBytes`, and `contents`, "" for an empty drive."""
@@ -53,23 +57,26 @@ class Contents:
 def fresh_use(size: int, cluster: int) -> int:
     """Return how many bytes a new NTFS uses at most.
 
-    A bit for each cluster, the log (1/200 of it, 2 to 64 MiB), and the rest of what mkfs.ntfs and
-    Windows make: at most 1/100 of it, 1 to 64 MiB. mkfs.ntfs was measured from 16 MB to 8 TB, with
-    clusters of 4 and 64 KiB (`tests/ntfs/test_contents.py`).
+    A bit for each cluster, the log (1/200 of it, 2 to 64 MiB), the clusters that small files begin,
+    and the rest of what mkfs.ntfs and Windows make: at most 1/100 of it, 1 to 64 MiB. mkfs.ntfs was
+    measured from 16 MB to 8 TB, with clusters of 512 bytes to 2 MiB, also with the folders that
+    Windows adds (`tests/ntfs/test_contents_ntfs.py`).
     """
     bitmap = size // cluster // 8
     log = max(2 * MIB, min(size // 200, 64 * MIB))
-    return bitmap + log + max(MIB, min(size // 100, 64 * MIB))
+    rest = max(MIB, min(size // 100, 64 * MIB))
+    return bitmap + log + SYSTEM_CLUSTERS * cluster + rest
 
 
 def read(root: int) -> Contents:
     """Return what is on the drive whose root has this descriptor. Raises OSError.
 
-    Only the first level is read, and no more than LISTED names that count.
+    Only the first level is read, and no more than LISTED names of it.
     """
     space = os.fstatvfs(root)
     with os.scandir(root) as entries:
-        names, is_complete = _first(entry.name for entry in entries)
+        names = tuple(one.name for one in islice(entries, LISTED) if not _is_usual(one))
+        is_complete = next(entries, None) is None
     size = space.f_blocks * space.f_frsize
     return Contents(size - space.f_bfree * space.f_frsize, size, space.f_frsize, names, is_complete)
 
@@ -82,12 +89,8 @@ def readable(size: float) -> str:
     return f"{size:.0f} bytes"
 
 
-def _first(names: Iterable[str]) -> tuple[tuple[str, ...], bool]:
-    found: list[str] = []
-    for name in names:
-        if name in OURS or name.lower() in SYSTEM_NAMES | NTFS_NAMES:
-            continue
-        if len(found) == LISTED:
-            return tuple(found), False
-        found.append(name)
-    return tuple(found), True
+def _is_usual(entry: os.DirEntry[str]) -> bool:
+    """Return whether an empty drive can have it. A file with the name of a system folder is one."""
+    name = entry.name.lower()
+    is_system = name in SYSTEM_NAMES and entry.is_dir(follow_symlinks=False)
+    return is_system or name in NTFS_NAMES or entry.name in OURS

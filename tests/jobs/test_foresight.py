@@ -1,0 +1,59 @@
+"""What a person has decided, and what may go wrong: recorded for one job, and for no other."""
+
+from contextlib import closing
+
+from daemon.jobs.job import Caution, NewJob, Pending, Submitting
+from daemon.jobs.journal import Journal
+
+NOW = 2_000_000_000.0
+WAITING = NewJob(
+    device_id="HD001",
+    file_system="NTFS",
+    name="a.yml",
+    sha256="a",
+    state=Pending("1"),
+    since=NOW,
+)
+
+
+def test_a_drive_is_let_through_for_one_job_only(tmp_path):
+    """Also after another start and a failed request; a manifest that is dropped again asks anew."""
+    with closing(Journal(tmp_path, lambda: NOW)) as journal:
+        (job,) = journal.add([WAITING])
+        assert [one.number for one in journal.allow_as_it_is("HD001")] == [job.number]
+        assert journal.allow_as_it_is("HD002") == []
+
+    with closing(Journal(tmp_path, lambda: NOW)) as journal:
+        (job,) = journal.unfiled()
+        assert job.is_as_it_is
+        job = journal.record(job, Submitting(NOW, "", "", {}), manifest=b"a")
+        job = journal.record(job, Pending("", validated=True))
+        assert job.is_as_it_is
+
+        journal.withdraw([job])
+        (again,) = journal.add([WAITING])
+        assert not again.is_as_it_is
+
+
+def test_a_job_that_is_sent_cannot_be_let_through_any_more(tmp_path):
+    """Its drive was already looked at."""
+    with closing(Journal(tmp_path, lambda: NOW)) as journal:
+        (job,) = journal.add([WAITING])
+        journal.record(job, Submitting(NOW, "", "", {}), manifest=b"a")
+
+        assert journal.allow_as_it_is("HD001") == []
+
+
+def test_what_may_go_wrong_outlasts_a_start(tmp_path):
+    """A job that is gone meanwhile is left alone."""
+    caution = Caution("unreachable", "cannot reach it", "Wait.")
+    with closing(Journal(tmp_path, lambda: NOW)) as journal:
+        (job,) = journal.add([WAITING])
+        assert journal.record_cautions(job, [caution]).cautions == (caution,)
+
+    with closing(Journal(tmp_path, lambda: NOW)) as journal:
+        (job,) = journal.unfiled()
+        assert job.cautions == (caution,)
+        journal.withdraw([job])
+        assert journal.record_cautions(job, []) is job
+        assert journal.unfiled() == []

@@ -23,6 +23,7 @@ from daemon.jobs import reader
 from daemon.jobs.job import Job, Rejected, Signed, Submitted, ended_as, expires_at
 from daemon.manifest import rules
 from daemon.preparation import papers
+from daemon.preparation.papers import rendering
 from daemon.system.printable import timestamp
 
 
@@ -115,14 +116,18 @@ class JobActions:
         address = rules.read(self._manifest(job), job.name).return_address
         return self.client().get_shipping_label([job.job_id], **address).shipping_label_url
 
-    def slip(self, word: str, output: Path | None) -> Path:
-        """Make the packing slip again, at `output` or in the current folder; return its place."""
+    def slip(self, word: str, output: Path | None, *, as_pdf: bool = False) -> Path:
+        """Make the packing slip again, at `output` or in the current folder; return its place.
+
+        As HTML, or as PDF. Raises PaperError if that cannot be made.
+        """
         job = self._at_service(word)
         if not isinstance(job.state, Submitted | Signed):
             raise DriveprepError(f"{word} has no JobId yet", "`driveprep show` shows why.")
         page = papers.slip(job, job.state, rules.read(self._manifest(job), job.name))
-        place = output or Path(f"slip-{spool.safe_name(job.job_id)}.html").absolute()
-        place.write_text(page, encoding="utf-8")
+        kind, data = ("pdf", rendering.pdf(page)) if as_pdf else ("html", page.encode())
+        place = output or Path(f"slip-{spool.safe_name(job.job_id)}.{kind}").absolute()
+        place.write_bytes(data)
         return place
 
     def _at_service(self, word: str) -> Job:

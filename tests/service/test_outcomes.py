@@ -9,7 +9,7 @@ from daemon.errors import DriveAbsentError, DriveError, UnreachableError
 from daemon.jobs.job import NewJob, Pending, Rejected, Signed
 from daemon.jobs.journal import Journal
 from daemon.jobs.reader import recent
-from daemon.service.outcomes import Outcomes
+from daemon.service.reporting.outcomes import Outcomes
 from daemon.service.retry import Retry
 
 NOW = 2_000_000_000.0

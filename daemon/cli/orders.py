@@ -37,7 +37,7 @@ def print_papers(config: Config, words: tuple[str, ...], at: float) -> None:
     """
     answer = _carried_out(orders.print_papers(config, words, at))
     for job in answer.get("jobs", ()):
-        papers = " and ".join(config.prints)
+        papers = " and ".join(config.print)
         click.echo(
             f"{papers} of job {job['jobId']} for {printable(job['deviceId'])}: to be printed"
         )

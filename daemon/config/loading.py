@@ -72,7 +72,7 @@ class Config:
     bays: Mapping[str, str] = field(default_factory=dict)  # udev's ID_PATH -> name
     only_bays: bool = False  # a drive outside of them is never written to
     require_empty: bool = False  # a drive with anything on it waits for a person
-    prints: Mapping[str, PrintCommand] = field(default_factory=dict)  # by the kind of paper
+    print: Mapping[str, PrintCommand] = field(default_factory=dict)  # by the kind of paper
     ca_bundle: str = ""  # a file or folder of certificate authorities; "": the machine's
     files: frozenset[Path] = field(default=frozenset(), compare=False)  # read for it
     warnings: tuple[Fault, ...] = field(default=(), compare=False)
@@ -114,7 +114,7 @@ def load(path: Path, environment: Mapping[str, str], *, with_credentials: bool =
         bays=_bays(top),
         only_bays=top.flag("only_bays", default=False),
         require_empty=top.flag("require_empty", default=False),
-        prints=printing.commands(top, path.absolute().parent),
+        print=printing.commands(top, path.absolute().parent),
         ca_bundle=_ca_bundle(top),
         files=files,
     )

@@ -47,7 +47,7 @@ def _template(sticker: Fields, folder: Path) -> str:
     place = folder / name
     if not place.is_file():
         remedy = f"name a file, or one that comes with driveprep: {' or '.join(SUPPLIED)}"
-        sticker.fault("template", f"{shown(str(place))} is not a file", remedy)
+        sticker.fault("template", f"{shown(name)} is not a file", remedy)
     return str(place)
 
 

@@ -53,10 +53,10 @@ def print_papers(config: Config, words: Sequence[str], at: float) -> Answer | No
 
     Raises DriveprepError also if nothing is configured to be printed.
     """
-    if not config.prints:
+    if not config.print:
         hint = "Name commands under `print` in the configuration, or use `driveprep slip --pdf`."
         raise DriveprepError("nothing is configured to be printed", hint)
-    order = {"order": "print", "words": list(words), "papers": [*config.prints], "at": at}
+    order = {"order": "print", "words": list(words), "papers": [*config.print], "at": at}
     return _give(config, order)
 
 

@@ -136,7 +136,7 @@ def _reloadable(
         settings.recognition,
         settings.validate_on_drop,
         settings.requests,
-        Papers(spool, settings.station, settings.prints, programs.environment(outside.path)),
+        Papers(spool, settings.station, settings.print, programs.environment(outside.path)),
     )
 
 
@@ -188,7 +188,7 @@ def _preparation(
         clock,
         settings.station,
         settings.recognition.bays,
-        tuple(settings.prints),
+        tuple(settings.print),
     )
 
 

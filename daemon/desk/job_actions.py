@@ -20,7 +20,7 @@ from daemon.importexport.client import Client
 from daemon.importexport.relay import RelayedClient
 from daemon.importexport.results import JobStatus
 from daemon.jobs import reader
-from daemon.jobs.job import Job, Rejected, Signed, Submitted, ended_as, expires_at
+from daemon.jobs.job import Job, Paper, Rejected, Signed, Submitted, ended_as, expires_at
 from daemon.manifest import rules
 from daemon.preparation import papers
 from daemon.preparation.papers import rendering
@@ -70,6 +70,7 @@ class JobActions:
             yield "shipped", " ".join(filter(None, told))
         if folder := self._folder(job):
             yield "papers", str(folder)
+        yield from ((one.kind, _printed(one)) for one in job.papers)
         try:
             yield from _reported(self.client().get_status(state.job_id))
         except DriveprepError as error:
@@ -154,6 +155,13 @@ class JobActions:
 
     def _ask_to_poll(self, job: Job) -> None:
         spool.ask_to_retry(self.settings.spool / "pending", job.device_id)
+
+
+def _printed(paper: Paper) -> str:
+    if paper.printed_at:
+        return f"printed {timestamp(paper.printed_at)}"
+    why = f": {paper.obstacle.reason}. {paper.obstacle.hint}" if paper.obstacle else ""
+    return f"not printed yet{why}"
 
 
 def _text(contents: str, job_id: str) -> str:

@@ -32,7 +32,7 @@ class PrintQueue(Access):
 
     def unprinted(self) -> list[tuple[Job, Paper]]:
         """Return every paper that is not settled, in the order in which they were asked for."""
-        jobs = self._jobs("unprinted = 1")
+        jobs = self._jobs("unprinted = 1 AND filed = 1")
         found = [(job, paper) for job in jobs for paper in job.papers if not paper.is_settled]
         return sorted(found, key=lambda one: one[1].asked_at)
 

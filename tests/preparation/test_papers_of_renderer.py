@@ -123,3 +123,20 @@ def test_zpl_leaves_plain_text_alone():
     """What has no meaning in ZPL stays as it is; ^FH reads the rest as UTF-8."""
     assert zpl("WD-1 _x") == "WD-1 _x"
     assert zpl("a^b\n") == r"a\5Eb\0A"
+
+
+def test_without_weasyprint(tmp_path, monkeypatch):
+    """It is said what to install and what works without it. One Python that has it is enough."""
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')  # without site-packages
+    bare.chmod(0o755)
+    monkeypatch.setattr(rendering, "PYTHONS", (str(bare), str(bare)))
+
+    with pytest.raises(PaperError) as caught:
+        rendering.pdf("<p>page")
+
+    assert caught.value.code == "no-weasyprint"
+    assert "apt-get install weasyprint" in caught.value.hint
+    assert "driveprep slip JOB --open" in caught.value.hint
+    monkeypatch.setattr(rendering, "PYTHONS", (str(bare), sys.executable))
+    assert rendering.pdf("<p>page").startswith(b"%PDF")

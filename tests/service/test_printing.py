@@ -84,6 +84,7 @@ def test_the_slip_reaches_the_printer_as_pdf(server, device, bench):
     job_id = station.job("HD001")["jobId"]
     assert done.stdout == f"slip of job {job_id} for HD001: to be printed\n"
     printed(station, "HD001")
+    assert "slip  printed 20" in station.command("show", "HD001").stdout
     (document,) = station.until("the printer has it", lambda: device.documents)
     document = document[document.index(b"%PDF") :]  # CUPS writes PJL before it
     assert codes(document) == [("Code 128", job_id)] + [("QR Code", job_id)] * 3
@@ -206,6 +207,17 @@ def test_a_template_that_cannot_be_used(bench, tmp_path, template, problem):
 
     assert problem in paper["obstacle"]
     assert paper["code"] in {"sticker-template", "paper-not-made"}
+
+
+def test_the_slip_as_a_file(bench, tmp_path):
+    """`slip --pdf` needs no printer and no configuration of one."""
+    station = bench({}, "HD001")
+
+    done = station.command("slip", "HD001", "--pdf", "--output", tmp_path / "slip.pdf")
+
+    assert done.stdout == f"{tmp_path / 'slip.pdf'}\n"
+    found = codes((tmp_path / "slip.pdf").read_bytes())
+    assert found[0] == ("Code 128", station.job("HD001")["jobId"])
 
 
 def test_nothing_is_configured(bench):

@@ -18,6 +18,8 @@ DriveprepError
         UnreachableError        the connection was never opened: nothing was sent
     SpoolError                  the administrator: a file or folder of the spool cannot be used
     StaleJobError               no one: the job moved on, read it again
+    PaperError                  the person at the printer, or who set up what is printed
+        PrinterError            the person at the printer: it cannot be reached
     JournalError                the administrator: stop, do not guess
         JournalFullError        the administrator: nothing is lost, but nothing can be recorded
 """
@@ -168,6 +170,18 @@ class SpoolError(DriveprepError):
     def __init__(self, message: str, hint: str = "", code: str = "", errno: int = 0) -> None:
         super().__init__(message, hint, code)
         self.errno = errno
+
+
+class PaperError(DriveprepError):
+    """A paper of a prepared job cannot be made or printed. The job itself is not affected."""
+
+    code = "paper"
+
+
+class PrinterError(PaperError):
+    """A printer cannot be reached, and the same is true for the other papers that it prints."""
+
+    code = "printer"
 
 
 class StaleJobError(DriveprepError):

@@ -10,6 +10,8 @@ KINDS = {
     "DriveAbsentError",
     "InDoubtError",
     "ManifestError",
+    "PaperError",
+    "PrinterError",
     "SpoolError",
     "UnreachableError",
 }

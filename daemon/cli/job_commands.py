@@ -85,13 +85,24 @@ def label(config_path: Path, job: str) -> None:
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="The file to write."
 )
+@click.option("--pdf", "as_pdf", is_flag=True, help="As PDF, which WeasyPrint makes.")
 @click.option("--open", "show_it", is_flag=True, help="Open it in the browser, to print it.")
-def slip(config_path: Path, job: str, output: Path | None, show_it: bool) -> None:
+def slip(config_path: Path, job: str, output: Path | None, as_pdf: bool, show_it: bool) -> None:
     """Make the packing slip of JOB (a JobId or deviceId) again."""
-    place = _actions(config_path).slip(job, output)
+    place = _actions(config_path).slip(job, output, as_pdf=as_pdf)
     click.echo(place)
     if show_it:
         click.launch(str(place))
+
+
+@click.command("print")
+@with_config
+@click.argument("job", metavar="JOB...", nargs=-1, required=True)
+def print_(config_path: Path, job: tuple[str, ...]) -> None:
+    """Print the papers of each JOB again, as `print` in the configuration names them."""
+    from daemon.cli import orders
+
+    orders.print_papers(settings(config_path), job, time.time())
 
 
 @click.command()

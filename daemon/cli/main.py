@@ -41,6 +41,7 @@ COMMANDS: tuple[click.Command, ...] = (
     job_commands.update,
     job_commands.label,
     job_commands.slip,
+    job_commands.print_,
     job_commands.shipped,
 )
 

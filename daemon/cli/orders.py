@@ -30,6 +30,19 @@ def ship(
         click.echo(f"job {job['jobId']} for {printable(job['deviceId'])} {done}")
 
 
+def print_papers(config: Config, words: tuple[str, ...], at: float) -> None:
+    """Have the daemon print the papers of these jobs again.
+
+    `at` is in seconds since the epoch. Raises DriveprepError, and then none is printed.
+    """
+    answer = _carried_out(orders.print_papers(config, words, at))
+    for job in answer.get("jobs", ()):
+        papers = " and ".join(config.print)
+        click.echo(
+            f"{papers} of job {job['jobId']} for {printable(job['deviceId'])}: to be printed"
+        )
+
+
 def dismiss(config: Config, words: tuple[str, ...]) -> None:
     """Dismiss the rejections of manifests or deviceIds; of all without any word.
 

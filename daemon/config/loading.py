@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from daemon.config import credentials
+from daemon.config import credentials, printing
+from daemon.config.printing import PrintCommand
 from daemon.documents import nodes, reader
 from daemon.documents.fields import Fields, Findings
 from daemon.documents.redaction import shown
@@ -32,11 +33,21 @@ DAY = 24 * 3600.0  # seconds
 MAX_STATION = 64  # characters; a host name has as many, HOST_NAME_MAX
 MAX_BAY = 32  # characters of a bay's name
 DEVICE_KEYS = ("label", "serial", "wwn", "uuid", "partuuid")
-EVENTS = ("accepted", "warning", "prepared", "rejected", "obstacle", "terminal", "unshipped")
+EVENTS = (
+    "accepted",
+    "warning",
+    "prepared",
+    "rejected",
+    "obstacle",
+    "terminal",
+    "unshipped",
+    "service",
+)
 KEYS = (
     "endpoint", "credentials", "spool", "devices", "require_mapping", "validate_on_drop",
     "settle", "requests", "workers", "timeout", "eject", "hooks", "ca_bundle", "station",
     "ship_within", "bays", "only_bays", "require_empty",
+    "print",
 )  # fmt: skip
 
 
@@ -61,6 +72,7 @@ class Config:
     bays: Mapping[str, str] = field(default_factory=dict)  # udev's ID_PATH -> name
     only_bays: bool = False  # a drive outside of them is never written to
     require_empty: bool = False  # a drive with anything on it waits for a person
+    print: Mapping[str, PrintCommand] = field(default_factory=dict)  # by the kind of paper
     ca_bundle: str = ""  # a file or folder of certificate authorities; "": the machine's
     files: frozenset[Path] = field(default=frozenset(), compare=False)  # read for it
     warnings: tuple[Fault, ...] = field(default=(), compare=False)
@@ -102,6 +114,7 @@ def load(path: Path, environment: Mapping[str, str], *, with_credentials: bool =
         bays=_bays(top),
         only_bays=top.flag("only_bays", default=False),
         require_empty=top.flag("require_empty", default=False),
+        print=printing.commands(top, path.absolute().parent),
         ca_bundle=_ca_bundle(top),
         files=files,
     )

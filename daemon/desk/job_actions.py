@@ -20,9 +20,10 @@ from daemon.importexport.client import Client
 from daemon.importexport.relay import RelayedClient
 from daemon.importexport.results import JobStatus
 from daemon.jobs import reader
-from daemon.jobs.job import Job, Rejected, Signed, Submitted, ended_as, expires_at
+from daemon.jobs.job import Job, Paper, Rejected, Signed, Submitted, ended_as, expires_at
 from daemon.manifest import rules
 from daemon.preparation import papers
+from daemon.preparation.papers import rendering
 from daemon.system.printable import timestamp
 
 
@@ -69,6 +70,7 @@ class JobActions:
             yield "shipped", " ".join(filter(None, told))
         if folder := self._folder(job):
             yield "papers", str(folder)
+        yield from ((one.kind, _printed(one)) for one in job.papers)
         try:
             yield from _reported(self.client().get_status(state.job_id))
         except DriveprepError as error:
@@ -115,14 +117,18 @@ class JobActions:
         address = rules.read(self._manifest(job), job.name).return_address
         return self.client().get_shipping_label([job.job_id], **address).shipping_label_url
 
-    def slip(self, word: str, output: Path | None) -> Path:
-        """Make the packing slip again, at `output` or in the current folder; return its place."""
+    def slip(self, word: str, output: Path | None, *, as_pdf: bool = False) -> Path:
+        """Make the packing slip again, at `output` or in the current folder; return its place.
+
+        As HTML, or as PDF. Raises PaperError if that cannot be made.
+        """
         job = self._at_service(word)
         if not isinstance(job.state, Submitted | Signed):
             raise DriveprepError(f"{word} has no JobId yet", "`driveprep show` shows why.")
         page = papers.slip(job, job.state, rules.read(self._manifest(job), job.name))
-        place = output or Path(f"slip-{spool.safe_name(job.job_id)}.html").absolute()
-        place.write_text(page, encoding="utf-8")
+        kind, data = ("pdf", rendering.pdf(page)) if as_pdf else ("html", page.encode())
+        place = output or Path(f"slip-{spool.safe_name(job.job_id)}.{kind}").absolute()
+        place.write_bytes(data)
         return place
 
     def _at_service(self, word: str) -> Job:
@@ -149,6 +155,13 @@ class JobActions:
 
     def _ask_to_poll(self, job: Job) -> None:
         spool.ask_to_retry(self.settings.spool / "pending", job.device_id)
+
+
+def _printed(paper: Paper) -> str:
+    if paper.printed_at:
+        return f"printed {timestamp(paper.printed_at)}"
+    why = f": {paper.obstacle.reason}. {paper.obstacle.hint}" if paper.obstacle else ""
+    return f"not printed yet{why}"
 
 
 def _text(contents: str, job_id: str) -> str:

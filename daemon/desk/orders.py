@@ -48,6 +48,18 @@ def allow_as_it_is(config: Config, device_id: str) -> Answer | None:
     return _give(config, {"order": "as it is", "deviceId": device_id})
 
 
+def print_papers(config: Config, words: Sequence[str], at: float) -> Answer | None:
+    """Have the papers of these jobs printed once more, asked for at `at`, seconds since the epoch.
+
+    Raises DriveprepError also if nothing is configured to be printed.
+    """
+    if not config.print:
+        hint = "Name commands under `print` in the configuration, or use `driveprep slip --pdf`."
+        raise DriveprepError("nothing is configured to be printed", hint)
+    order = {"order": "print", "words": list(words), "papers": [*config.print], "at": at}
+    return _give(config, order)
+
+
 def _give(config: Config, order: Answer) -> Answer | None:
     question = json.dumps(order).encode()
     try:

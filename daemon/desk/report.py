@@ -19,6 +19,7 @@ from daemon.jobs import reader
 from daemon.jobs.job import (
     Caution,
     Job,
+    Paper,
     Pending,
     Rejected,
     Signed,
@@ -66,6 +67,7 @@ def status(settings: Config, mounted: Sequence[Drive]) -> Report:
             | {"warnings": _warnings(job, settings, daemon or {})}
             | {"unshipped": is_unshipped(job, now - settings.ship_within)}
             | {"bay": bays.get(job.device_id) or drive_of(job).get("bay")}
+            | {"printing": [_paper(one) for one in job.papers]}
             for job in recent
             if not job.is_off_the_list
         ],
@@ -170,6 +172,20 @@ def _job(job: Job, spool: Path, *, is_running: bool) -> Report:
         entry["code"] = job.obstacle.code or None
         entry["retryAt"] = timestamp(job.obstacle.retry_at) if job.obstacle.retry_at else None
     return entry
+
+
+def _paper(paper: Paper) -> Report:
+    """Return where a paper is on its way to a printer."""
+    obstacle = paper.obstacle
+    return {
+        "paper": paper.kind,
+        "askedAt": timestamp(paper.asked_at),
+        "printedAt": timestamp(paper.printed_at) if paper.printed_at else None,
+        "obstacle": obstacle.reason if obstacle else None,
+        "code": (obstacle.code or None) if obstacle else None,
+        "hint": obstacle.hint if obstacle else None,
+        "retryAt": timestamp(obstacle.retry_at) if obstacle and obstacle.retry_at else None,
+    }
 
 
 def _warnings(job: Job, settings: Config, daemon: Mapping[str, object]) -> list[dict[str, str]]:

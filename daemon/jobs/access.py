@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -15,6 +16,7 @@ class Access:
     """The journal, as far as its parts call it. All errors are JournalError."""
 
     worklist: Worklist
+    _clock: Callable[[], float]  # seconds since the epoch
     _lock: threading.RLock  # of the memory and the file together
 
     def _commit(self) -> AbstractContextManager[sqlite3.Connection]:

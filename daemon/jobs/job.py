@@ -160,6 +160,22 @@ class Caution:
         return self.code in {MANIFEST, NO_ADDRESS}
 
 
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """A paper that is to be printed. All times are in seconds since the epoch."""
+
+    kind: str  # "slip" or "sticker"
+    asked_at: float
+    sent_at: float | None = None  # when its command was started, recorded before; None: it waits
+    printed_at: float | None = None  # when its command had ended well
+    obstacle: Obstacle | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Return whether nothing more is done for it: it is printed, or it may be."""
+        return self.printed_at is not None or (self.sent_at is not None and bool(self.obstacle))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
     """A job that the journal has not recorded yet."""
@@ -194,6 +210,7 @@ class Job:
     access_key_id: str = ""  # in the manifest; "" where it has none
     cautions: tuple[Caution, ...] = ()
     is_as_it_is: bool = False  # a person has decided that its drive need not be empty
+    papers: tuple[Paper, ...] = ()  # that are or were to be printed
 
     @property
     def own_cautions(self) -> tuple[Caution, ...]:

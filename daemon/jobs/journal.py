@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -34,6 +34,7 @@ from daemon.jobs.job import (
     Submitting,
     check_step,
 )
+from daemon.jobs.print_queue import PrintQueue, with_papers
 from daemon.jobs.schema import CLAIM, COLUMNS, FRESH, MIGRATIONS, NAME, OPEN, TABLES, VERSION
 from daemon.jobs.storage import database
 from daemon.jobs.storage.database import CHECKED_BYTES, Form
@@ -44,7 +45,7 @@ INFO_BYTES = 4096  # always as many, so that a shorter text leaves nothing of a 
 FORM = Form(TABLES, VERSION, MIGRATIONS)
 
 
-class Journal(FollowUp, Foresight, Witnessed):
+class Journal(FollowUp, Foresight, PrintQueue, Witnessed):
     """The journal, open for its one writer. Safe to use from several threads.
 
     The unfiled jobs are also kept in memory, in `worklist`. A missing journal is created only if it
@@ -157,14 +158,19 @@ class Journal(FollowUp, Foresight, Witnessed):
                         changed.append(replace(held, obstacle=obstacle))
             self._remember(*changed)
 
-    def mark_filed(self, job: Job) -> Job:
-        """Record that the manifest is filed; delete its text here. Safe to repeat."""
+    def mark_filed(self, job: Job, prints: Collection[str] = ()) -> Job:
+        """Record that the manifest is filed; delete its text here. Safe to repeat.
+
+        These kinds of papers are then to be printed.
+        """
+        filed = with_papers(replace(job, filed=True, obstacle=None), prints, self._clock())
         with self._commit() as database:
             database.execute(
                 "UPDATE job SET filed = 1, manifest = NULL, obstacle = NULL WHERE number = ?",
                 (job.number,),
             )
-        filed = replace(job, filed=True, obstacle=None)
+            self._write_papers(database, filed)
+        self.has_news |= bool(prints)
         self._remember(filed)
         return filed
 

@@ -16,6 +16,7 @@ Answer = dict[str, Any]
 # A fixed name: it is part of the interface and does not follow the file.
 log = logging.getLogger("daemon.orders")
 
+PAPERS = ("slip", "sticker")  # kinds that can be printed
 MAX_TEXT = 100  # characters of a carrier or a tracking number
 
 
@@ -36,20 +37,25 @@ class _RefusedError(DriveprepError):
 
 
 def _perform(journal: Journal, order: object) -> Answer | None:
+    answer: Answer | None
     match order:
+        case {"order": "print", "words": list(words), "papers": list(kinds), "at": float(at)}:
+            answer = _print(journal, words, kinds, at)
         case {"order": "dismiss", "words": list(words)}:
-            return {"dismissed": {str(word): journal.dismiss(str(word)) for word in words}}
+            answer = {"dismissed": {str(word): journal.dismiss(str(word)) for word in words}}
         case {"order": "dismiss all"}:
-            return {"dismissed": {"": journal.dismiss_all()}}
+            answer = {"dismissed": {"": journal.dismiss_all()}}
         case {"order": "ship", "words": list(words), "at": float(at), **more}:
             carrier, tracking = str(more.get("carrier", "")), str(more.get("tracking", ""))
             shipment = Shipment(at, _checked(carrier), _checked(tracking))
-            return _ship(journal, words, shipment)
+            answer = _ship(journal, words, shipment)
         case {"order": "not shipped", "words": list(words)}:
-            return _ship(journal, words, None)
+            answer = _ship(journal, words, None)
         case {"order": "as it is", "deviceId": str(device_id)}:
-            return _allow(journal, device_id)
-    return None
+            answer = _allow(journal, device_id)
+        case _:
+            answer = None
+    return answer
 
 
 def _allow(journal: Journal, device_id: str) -> Answer:
@@ -59,6 +65,13 @@ def _allow(journal: Journal, device_id: str) -> Answer:
     if not jobs:
         log.warning("no job waits for the drive %s; none is used as it is", printable(device_id))
     return {"jobs": [job.name for job in jobs]}
+
+
+def _print(journal: Journal, words: list[object], kinds: list[object], at: float) -> Answer:
+    """Record that these papers of these jobs are to be printed; all or none."""
+    jobs = [_prepared(journal, str(word)) for word in words]
+    journal.ask_for_papers(jobs, [kind for kind in PAPERS if kind in kinds], at)
+    return {"jobs": [{"jobId": job.job_id, "deviceId": job.device_id} for job in jobs]}
 
 
 def _ship(journal: Journal, words: list[object], shipment: Shipment | None) -> Answer:

@@ -12,6 +12,7 @@ from daemon.jobs.job import (
     Caution,
     Job,
     Obstacle,
+    Paper,
     Pending,
     Progress,
     Rejected,
@@ -36,6 +37,7 @@ _REPORTED = (
 FRESH = f"({_REPORTED} > ? AND {_REPORTED} < ?)"
 # JobIds of the service that are of no job here, so that each is looked up only once.
 FOREIGN = "CREATE TABLE foreign_job (job_id TEXT PRIMARY KEY) WITHOUT ROWID;\n"
+UNPRINTED = "CREATE INDEX unprinted ON job (number) WHERE unprinted = 1;\n"
 # A manifest that is taken in deals with the rejections of earlier ones of the same name.
 REJECTIONS = """
 CREATE INDEX rejection ON job (name) WHERE state = 'Rejected' AND filed = 1 AND dismissed = 0;
@@ -66,7 +68,9 @@ CREATE TABLE job (
     reminded        INTEGER NOT NULL DEFAULT 0, -- it was said that the drive is not shipped
     access_key_id   TEXT NOT NULL DEFAULT '',   -- in the manifest
     cautions        TEXT,                       -- as JSON
-    as_it_is        INTEGER NOT NULL DEFAULT 0  -- its drive need not be empty
+    as_it_is        INTEGER NOT NULL DEFAULT 0, -- its drive need not be empty
+    papers          TEXT,                       -- as JSON
+    unprinted       INTEGER NOT NULL DEFAULT 0  -- one of them is not settled
 );
 -- A device carries one SIGNATURE, so at most one of its jobs is open at the service.
 CREATE UNIQUE INDEX one_open_job ON job (device_id) WHERE {OPEN};
@@ -74,7 +78,7 @@ CREATE UNIQUE INDEX one_job_id ON job (job_id) WHERE job_id IS NOT NULL;
 CREATE INDEX unfiled ON job (number) WHERE filed = 0;
 CREATE INDEX same_bytes ON job (sha256);
 CREATE INDEX latest ON job (since);
-{FOREIGN}{REJECTIONS}"""
+{UNPRINTED}{FOREIGN}{REJECTIONS}"""
 # What makes a journal of the next version of one of the version that is the key.
 MIGRATIONS = {
     # Version 2: the papers that the service wants in the box, codes of obstacles, and the eject.
@@ -91,19 +95,21 @@ ALTER TABLE job ADD COLUMN dismissed INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE job ADD COLUMN reminded INTEGER NOT NULL DEFAULT 0;
 UPDATE job SET reminded = 1 WHERE state = 'Signed'; -- no one could say that they were shipped
 {REJECTIONS}""",
-    # Version 4: what is known before the drive arrives, and drives that need not be empty.
-    3: """
+    # Version 4: what is known before the drive arrives, drives that need not be empty, printing.
+    3: f"""
 ALTER TABLE job ADD COLUMN access_key_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE job ADD COLUMN cautions TEXT;
 ALTER TABLE job ADD COLUMN as_it_is INTEGER NOT NULL DEFAULT 0;
-""",
+ALTER TABLE job ADD COLUMN papers TEXT;
+ALTER TABLE job ADD COLUMN unprinted INTEGER NOT NULL DEFAULT 0;
+{UNPRINTED}""",
 }
 COLUMNS = (
     "number, device_id, file_system, name, sha256, state, fields, since, filed, obstacle,"
-    " progress, eject, shipment, dismissed, access_key_id, cautions, as_it_is"
+    " progress, eject, shipment, dismissed, access_key_id, cautions, as_it_is, papers"
 )
 # The same of journals of other versions that are read before they are migrated.
-COLUMNS_3 = COLUMNS.replace("access_key_id, cautions, as_it_is", "'', NULL, 0")
+COLUMNS_3 = COLUMNS.replace("access_key_id, cautions, as_it_is, papers", "'', NULL, 0, NULL")
 COLUMNS_2 = COLUMNS_3.replace("shipment, dismissed", "NULL, 0")
 OLD_COLUMNS = {1: COLUMNS_2.replace("eject", "NULL"), 2: COLUMNS_2, 3: COLUMNS_3}
 
@@ -112,7 +118,7 @@ def job(row: Iterable[Any]) -> Job:  # sqlite3 has no types for columns
     """Return the job in a row of COLUMNS, also of a journal that is not migrated yet."""
     number, device_id, file_system, name, sha256, *rest = row
     state, own, since, filed, obstacle, progress, eject, shipment, dismissed, *rest = rest
-    access_key_id, cautions, as_it_is = rest
+    access_key_id, cautions, as_it_is, papers = rest
     return Job(
         number,
         device_id,
@@ -130,6 +136,7 @@ def job(row: Iterable[Any]) -> Job:  # sqlite3 has no types for columns
         access_key_id,
         tuple(Caution(**one) for one in json.loads(cautions)) if cautions else (),
         bool(as_it_is),
+        tuple(map(_paper, json.loads(papers))) if papers else (),
     )
 
 
@@ -143,9 +150,19 @@ def dump_cautions(cautions: Iterable[Caution]) -> str | None:
     return json.dumps([asdict(one) for one in cautions]) if cautions else None
 
 
+def dump_papers(papers: Iterable[Paper]) -> str:
+    """Return what the column `papers` holds."""
+    return json.dumps([asdict(one) for one in papers])
+
+
 def dump(obstacle: Obstacle | None) -> str | None:
     """Return what the column `obstacle` holds."""
     return _json(obstacle) if obstacle else None
+
+
+def _paper(one: dict[str, Any]) -> Paper:
+    obstacle = one.pop("obstacle")
+    return Paper(**one, obstacle=Obstacle(**obstacle) if obstacle else None)
 
 
 def _json(values: State | Obstacle) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from daemon.drives import signature
@@ -66,6 +66,7 @@ class Preparation:
     clock: Callable[[], float]  # seconds since the epoch
     station: str  # the name of this machine in receipts
     bays: Bays = field(default_factory=Bays)
+    prints: Collection[str] = ()  # kinds of papers that are printed for a prepared job
 
     def advance(self, job: Job, drive: Drive | None) -> Job:
         """Take steps until a step changes nothing; return the job as it then is.
@@ -264,7 +265,7 @@ class Preparation:
         folder = papers.folder(state.job_id, job.device_id)
         place = self.spool.file(folder, job.name, job.sha256, files)
         log.info("papers filed in %s", place, extra=about(job))
-        return self._finish(job)
+        return self._finish(job, self.prints)
 
     def _file_rejected(self, job: Job, state: Rejected) -> Job:
         reason = f"{state.reason}\n\n({job.mark})\n"
@@ -272,9 +273,9 @@ class Preparation:
         log.warning("manifest rejected, see rejected/%s.reason.txt", place, extra=about(job))
         return self._finish(job)
 
-    def _finish(self, job: Job) -> Job:
+    def _finish(self, job: Job, prints: Collection[str] = ()) -> Job:
         self.under_way.finished(job)
-        return self.journal.mark_filed(job)
+        return self.journal.mark_filed(job, prints)
 
     def _reject(self, job: Job, error: ManifestRefusedError, dropped: bytes) -> Job:
         reason = printable_lines(locate(dropped, printable(job.name), error).excerpt())

@@ -14,7 +14,7 @@ from daemon.config.loading import Config
 from daemon.drives.eject import eject
 from daemon.drives.inventory import Drives
 from daemon.importexport.client import Client
-from daemon.jobs.job import Job
+from daemon.jobs.job import Job, Obstacle
 from daemon.jobs.journal import Journal
 from daemon.preparation import papers
 from daemon.preparation.arrivals import Arrivals
@@ -26,11 +26,13 @@ from daemon.preparation.under_way import UnderWay
 from daemon.preparation.witnesses import Witnesses
 from daemon.service.answering import Answering
 from daemon.service.bell import Bell, Ring
-from daemon.service.hooks import HookQueue
 from daemon.service.loop import Loop
-from daemon.service.outcomes import Outcomes
 from daemon.service.pending_folder import PendingFolder
 from daemon.service.reload import Reloadable
+from daemon.service.reporting.hooks import HookQueue
+from daemon.service.reporting.outcomes import Outcomes
+from daemon.service.reporting.presence import Presence
+from daemon.service.reporting.printing import Papers, Printing
 from daemon.service.retry import Retry
 from daemon.service.scheduler import Scheduler
 from daemon.service.survey import Survey
@@ -82,16 +84,9 @@ def build(
     under_way = UnderWay(clocks.steady)
     witnesses = Witnesses(journal, spool, under_way, clocks.wall)
     preparation = partial(_preparation, journal, spool, outside, under_way, witnesses)
-    outcomes = partial(_outcomes, journal, HookQueue(outside.path), outside)
+    outcomes = partial(_outcomes, journal, HookQueue(outside.path), outside, Presence())
 
-    def reloadable(settings: Config) -> Reloadable:
-        return Reloadable(
-            preparation(settings),
-            outcomes(settings),
-            settings.recognition,
-            settings.validate_on_drop,
-            settings.requests,
-        )
+    reloadable = partial(_reloadable, preparation, outcomes, spool, outside)
 
     def reload() -> Reloadable:
         loaded = load()
@@ -104,8 +99,44 @@ def build(
     scheduler = Scheduler(journal, survey, workers, reloadable(settings), clocks.steady)
     pending = _pending(bell, spool, journal, under_way, clocks, scheduler)
     answers = Answering(spool, journal, workers, clocks.wall)
+    printing = _printing(journal, workers, clocks, scheduler)
     return Loop(
-        bell, journal, spool, pending, survey, scheduler, workers, answers, reload, on_timer, clocks
+        bell,
+        journal,
+        spool,
+        pending,
+        survey,
+        scheduler,
+        workers,
+        answers,
+        printing,
+        reload,
+        on_timer,
+        clocks,
+    )
+
+
+def _printing(journal: Journal, workers: Workers, clocks: Clocks, scheduler: Scheduler) -> Printing:
+    def unprinted(job: Job, obstacle: Obstacle) -> None:
+        scheduler.parts.outcomes.unprinted(job, obstacle)
+
+    return Printing(journal, workers, clocks, unprinted)
+
+
+def _reloadable(
+    preparation: Callable[[Config], Preparation],
+    outcomes: Callable[[Config], Outcomes],
+    spool: Spool,
+    outside: Outside,
+    settings: Config,
+) -> Reloadable:
+    return Reloadable(
+        preparation(settings),
+        outcomes(settings),
+        settings.recognition,
+        settings.validate_on_drop,
+        settings.requests,
+        Papers(spool, settings.station, settings.print, programs.environment(outside.path)),
     )
 
 
@@ -157,10 +188,13 @@ def _preparation(
         clock,
         settings.station,
         settings.recognition.bays,
+        tuple(settings.print),
     )
 
 
-def _outcomes(journal: Journal, hooks: HookQueue, outside: Outside, settings: Config) -> Outcomes:
+def _outcomes(
+    journal: Journal, hooks: HookQueue, outside: Outside, presence: Presence, settings: Config
+) -> Outcomes:
     environment = programs.environment(outside.path)
     ejecting = partial(eject, inventory=outside.drives, environment=environment)
 
@@ -168,7 +202,11 @@ def _outcomes(journal: Journal, hooks: HookQueue, outside: Outside, settings: Co
         if command := settings.hooks.get(event):
             hooks.run(command, event, job, papers.place(settings.spool, job))
 
+    def on_service(state: str, reason: str) -> None:
+        if command := settings.hooks.get("service"):
+            hooks.run_for_service(command, state, reason)
+
     retry = Retry(outside.jitter)
     ejects = ejecting if settings.eject else None
     wall, within = outside.clocks.wall, settings.ship_within
-    return Outcomes(journal, wall, retry, hook, ejects, within)
+    return Outcomes(journal, wall, retry, hook, ejects, within, presence, on_service)

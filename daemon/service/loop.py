@@ -16,6 +16,7 @@ from daemon.service.answering import Answering
 from daemon.service.bell import Bell, Ring
 from daemon.service.pending_folder import REST_SECONDS, PendingFolder
 from daemon.service.reload import Reloadable
+from daemon.service.reporting.printing import Printing
 from daemon.service.scheduler import Scheduler
 from daemon.service.survey import Survey
 from daemon.service.workers import Workers
@@ -46,6 +47,7 @@ class Loop:
         scheduler: Scheduler,
         workers: Workers,
         answering: Answering,
+        printing: Printing,
         load: Callable[[], Reloadable],
         on_timer: Callable[[], None],
         clocks: Clocks,
@@ -58,6 +60,7 @@ class Loop:
         self._scheduler = scheduler
         self._workers = workers
         self._answering = answering
+        self._printing = printing
         self._load = load
         self._on_timer = on_timer
         self._clocks = clocks
@@ -78,6 +81,7 @@ class Loop:
             systemd.notify("WATCHDOG=1")
             due |= self._failures() | self._timer()
         systemd.notify("STOPPING=1")
+        self._printing.stop()
         self._workers.join(STOP_SECONDS)
 
     def _turn(self, due: Ring) -> Ring:
@@ -90,6 +94,7 @@ class Loop:
             ring = self._refresh(due & ~later)
             self._is_behind = not self._scheduler.run(ring, self._scanned_at)
             self._answering.run(self._scheduler.parts.preparation.client)
+            self._printing.run(self._scheduler.parts.papers)
         except JournalFullError as error:
             return due | self._wait_for_room(error)
         self._notify_systemd()
@@ -176,7 +181,7 @@ class Loop:
             return min(*pauses, self._full_until - now)
         if due:
             return 0.0
-        pauses.append(self._pending.pause())
+        pauses += [self._pending.pause(), self._printing.pause()]
         if self._is_behind:
             pauses.append(REST_SECONDS if self._scheduler.preparing() else 0.0)
         timed = self._journal.worklist.timed()

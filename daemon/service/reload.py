@@ -15,7 +15,8 @@ from daemon.drives.recognition import Recognition
 from daemon.errors import ConfigError
 from daemon.preparation.steps import Preparation
 from daemon.service.bell import Bell, Ring
-from daemon.service.outcomes import Outcomes
+from daemon.service.reporting.outcomes import Outcomes
+from daemon.service.reporting.printing import Papers
 from daemon.system import systemd
 from daemon.system.clocks import Clock
 from daemon.system.printable import printable
@@ -37,6 +38,7 @@ class Reloadable:
     recognition: Recognition
     validate_on_drop: bool
     requests: int
+    papers: Papers
 
 
 class Sources:

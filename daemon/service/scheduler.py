@@ -32,6 +32,7 @@ from daemon.preparation.under_way import HUNG_SECONDS
 from daemon.service.answering import KEY as ANSWERS
 from daemon.service.bell import Ring
 from daemon.service.reload import Reloadable
+from daemon.service.reporting.printing import KEY as PRINTING
 from daemon.service.retry import Due
 from daemon.service.survey import Survey
 from daemon.service.workers import Pace, Workers
@@ -45,7 +46,7 @@ VALIDATION_SHARE = 8  # one of so many requests
 VALIDATION_PAUSE_SECONDS = 30.0  # after a validation that the service did not answer
 # Keys of workers that prepare no drive; they are not deviceIds.
 POLLER, WITNESSES = "/poll", "/witnesses"
-BACKGROUND = frozenset({POLLER, WITNESSES, ANSWERS})
+BACKGROUND = frozenset({POLLER, WITNESSES, ANSWERS, PRINTING})
 
 OnError = Callable[[Job, DriveprepError], None]
 

@@ -419,3 +419,38 @@ def test_any_bytes_give_a_config_or_a_config_error(tmp_path: Path, data: bytes) 
         faults = ()
         assert loaded.credentials.secret_access_key == "env-secret"
     assert all(fault.file == str(path) for fault in faults)
+
+
+def test_what_is_printed(folder: Path) -> None:
+    """A template is one of the supplied ones, or a file beside the configuration."""
+    (folder / "own.j2").write_text("x")
+    secret_file(folder)
+    text = "print:\n  slip: [lp, -d, office]\n  sticker: {template: own.j2, command: [cat]}\n"
+
+    loaded = load(folder, text).print
+
+    assert loaded["slip"].words == ("lp", "-d", "office")
+    assert (loaded["sticker"].words, loaded["sticker"].template) == (
+        ("cat",),
+        str(folder / "own.j2"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "fault"),
+    [
+        ("  slip: lp", "print.slip: expected a list of texts"),
+        ("  slips: [lp]", "print.slips: is not a known key; did you mean slip?"),
+        ("  sticker: {command: [lp]}", "print.sticker.template: is missing"),
+        ("  sticker: {template: zpl}", "print.sticker.command: is missing"),
+        ("  sticker: {template: none.j2, command: [lp]}", "none.j2 is not a file"),
+    ],
+)
+def test_faults_of_what_is_printed(folder: Path, lines: str, fault: str) -> None:
+    """Each is reported with its place."""
+    secret_file(folder)
+
+    with pytest.raises(ConfigError) as caught:
+        load(folder, f"print:\n{lines}\n")
+
+    assert any(fault in str(one) for one in caught.value.faults)

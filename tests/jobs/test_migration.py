@@ -121,5 +121,6 @@ def test_papers_for_the_box_are_kept(tmp_path):
         "",
         None,
         0,
+        None,
     )
     assert schema.job(row).state == state

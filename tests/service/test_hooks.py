@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from daemon.jobs.job import Job, Obstacle, Pending, Progress, Rejected, Signed
-from daemon.service.hooks import HOOKS_AT_ONCE, HookQueue
+from daemon.service.reporting.hooks import HOOKS_AT_ONCE, HookQueue
 
 SECONDS = 10.0  # after that, a test that hangs has failed
 SIGNED = Signed("K7M3X", "secret text", "secret address", "", 1.0, 2.0, {"serial": "WX11"})

@@ -9,12 +9,13 @@ from daemon.errors import (
     CredentialsRefusedError,
     DriveAbsentError,
     DriveError,
+    TryLaterError,
     UnreachableError,
 )
 from daemon.jobs.job import Caution, NewJob, Pending, Rejected, Signed
 from daemon.jobs.journal import Journal
 from daemon.jobs.reader import recent
-from daemon.service.outcomes import Outcomes
+from daemon.service.reporting.outcomes import Outcomes
 from daemon.service.retry import Retry
 
 NOW = 2_000_000_000.0
@@ -182,3 +183,21 @@ def test_how_the_eject_ended_is_recorded(ledger, job, told, tmp_path):
 
     (recorded,) = recent(tmp_path, 0.0)
     assert recorded.eject == "unmounted and powered off"
+
+
+def test_the_service_is_away_once_and_back_once(ledger):
+    """However many requests fail; a refusal is an answer, and a drive says nothing of it."""
+    changes = []
+    outcomes = Outcomes(
+        ledger,
+        lambda: NOW,
+        Retry(),
+        lambda event, job: None,
+        service_hook=lambda change, reason: changes.append((change, reason)),
+    )
+    away = UnreachableError("no route", "Check the network.")
+    for error in (None, TryLaterError("slow down"), away, away, DriveError("x"), None, None, away):
+        outcomes.service(error)
+
+    sentence = "no route. Check the network."
+    assert changes == [("away", sentence), ("back", ""), ("away", sentence)]

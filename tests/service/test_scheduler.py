@@ -21,8 +21,9 @@ from daemon.preparation.steps import Preparation
 from daemon.preparation.under_way import UnderWay
 from daemon.preparation.witnesses import Witnesses
 from daemon.service.bell import Ring
-from daemon.service.outcomes import Outcomes
 from daemon.service.reload import Reloadable
+from daemon.service.reporting.outcomes import Outcomes
+from daemon.service.reporting.printing import Papers
 from daemon.service.retry import Retry
 from daemon.service.scheduler import BACKGROUND, POLLER, Scheduler
 from daemon.service.survey import Survey
@@ -64,7 +65,7 @@ class Bench:
             journal, None, client, poller, signer, under_way, witnesses, lambda: NOW, "bench"
         )
         outcomes = Outcomes(journal, lambda: NOW, Retry(), lambda event, job: None)
-        parts = Reloadable(path, outcomes, Recognition(), False, limit)
+        parts = Reloadable(path, outcomes, Recognition(), False, limit, Papers(None, ""))
         self.scheduler = Scheduler(journal, self.survey, self.workers, parts, time.monotonic)
 
     def _thread(self, **arguments):

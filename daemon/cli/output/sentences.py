@@ -10,13 +10,17 @@ from daemon.system.printable import printable
 
 Report = Mapping[str, Any]
 
+BY_PRINTER = (None, "printer", "print-command")  # codes of papers that wait for their printer
+
 
 def header(daemon: Report, now: float) -> str:
     """Return one line about a running daemon: whether the service is reachable, and its scans."""
     scan = daemon.get("lastScan")
     service = {None: "not asked yet", "": "reachable"}.get(daemon.get("service"), "AWAY")
     scanned = f"last scan {ago(scan, now)}" if scan else "not scanned yet"
-    return f"daemon: running; service: {service}; pending/: {daemon.get('folder', '?')}, {scanned}"
+    printer = {None: "", "": "printer: reachable; "}.get(daemon.get("printer"), "printer: AWAY; ")
+    folder = f"pending/: {daemon.get('folder', '?')}, {scanned}"
+    return f"daemon: running; service: {service}; {printer}{folder}"
 
 
 def problems(report: Report) -> Iterator[str]:
@@ -26,6 +30,8 @@ def problems(report: Report) -> Iterator[str]:
         yield "daemon: NOT RUNNING (systemctl start driveprep)"
     if service := daemon.get("service"):
         yield f"SERVICE: {printable(service)}"
+    if printer := daemon.get("printer"):
+        yield f"PRINTER: {printable(printer)}"
     if limit := daemon.get("limit"):
         yield f"POLLED: {printable(limit)}"
     if unreadable := daemon.get("unreadable"):
@@ -88,4 +94,13 @@ def _prepared(job: Report, end: str) -> str:
         left = f"If it has left: driveprep shipped {job['jobId']}"
         return f"SHIP IT: it must arrive before {end}. {left}"
     ejected = f" ({job['eject']})" if job.get("eject") else ""
-    return f"safe to remove{ejected}; must arrive before {end}"
+    return f"safe to remove{ejected}; must arrive before {end}{_unprinted(job)}"
+
+
+def _unprinted(job: Report) -> str:
+    """Return which papers are not printed; why, where that is not the printer's own line."""
+    waiting = [one for one in job.get("printing", ()) if not one["printedAt"]]
+    said = [f"{one['obstacle']}. {one['hint']}" for one in waiting if one["code"] not in BY_PRINTER]
+    plain = [one["paper"] for one in waiting if one["code"] in BY_PRINTER]
+    sentences = [f"{' and '.join(plain)} not printed yet", *said] if plain else said
+    return "".join(f"; {one}" for one in sentences)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
-from itertools import groupby
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +74,7 @@ def render(slip: Slip) -> str:
         drive=_drive(slip),
         contents=str(slip.drive.get("contents") or ""),
         ship_to=_lines(slip.shipping_address),
-        return_to=_return_lines(slip.return_address),
+        return_to=return_lines(slip.return_address),
         contact=_contact(slip.contact),
         warning=_lines(slip.warning),
         artifacts=[" ".join(filter(None, one)) for one in slip.artifacts],
@@ -94,6 +94,7 @@ def _template() -> Template:
     )
     source = Path(__file__).with_name("packing_slip.html.j2").read_text("utf-8")
     layout = {"date": _date, "moment": _moment, "points": _points, "rows": _rows, "runs": _runs}
+    layout["fitting"] = _fitting
     return environment.from_string(source, globals=layout)
 
 
@@ -138,7 +139,7 @@ def _size(size: str | int | None) -> str:
     return f"{size / 1e9:.0f} GB" if size >= 10e9 else f"{size / 1e9:.2f} GB"
 
 
-def _return_lines(address: Mapping[str, str]) -> list[str]:
+def return_lines(address: Mapping[str, str]) -> list[str]:
     """Return the address in the order of an envelope; unknown keys are left out."""
     town = " ".join(
         address[key] for key in ("city", "stateOrProvince", "postalCode") if address.get(key)
@@ -178,6 +179,31 @@ def _points(
         if needed <= _rows(points, height, leading) and not is_wrapped_early:
             return points
     return SMALLEST_POINTS
+
+
+def _fitting(
+    lines: Sequence[str], width: float, height: float, points: int, leading: float, is_exact: bool
+) -> list[str]:
+    """Return the lines, cut to about what fits: WeasyPrint breaks what is far too long into pages.
+
+    The box hides what is still too much.
+    """
+    row = width / (points * MM_PER_POINT)
+    room = _rows(points, height, leading) * row  # in ems
+    kept = []
+    for text in map(printable, lines):
+        if room <= 0:
+            break
+        length = _ems(text, is_exact)
+        kept.append(text if length <= room else f"{_head(text, room, is_exact)}\u2026")
+        room -= math.ceil(length / row or 1) * row
+    return kept
+
+
+def _head(text: str, ems: float, is_exact: bool) -> str:
+    """Return the beginning of a text that is not wider than that."""
+    widths = accumulate(_em(character, is_exact) for character in text)
+    return "".join(one for one, width in zip(text, widths, strict=True) if width <= ems)
 
 
 def _rows(points: int, height: float, leading: float) -> int:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from daemon.errors import DriveAbsentError, DriveError, DriveprepError, ServiceError
 from daemon.jobs.job import Caution, Identities, Job, Obstacle, Pending, Signed, about
 from daemon.jobs.journal import Journal
+from daemon.service.reporting.presence import BACK, Presence
 from daemon.service.retry import Retry
 from daemon.system.printable import printable
 
@@ -32,6 +33,9 @@ class Outcomes:
     # Ejects the drive with these identities and returns how; None: drives are not ejected.
     eject: Callable[[Identities], str] | None = None
     ship_within: float = math.inf  # seconds after a drive is signed
+    presence: Presence = field(default_factory=Presence)
+    # Runs the command for the event `service` with AWAY or BACK, and why.
+    service_hook: Callable[[str, str], None] = lambda _change, _reason: None
 
     def blocked(self, job: Job, error: DriveprepError) -> None:
         """Record what keeps a job from its next step."""
@@ -55,6 +59,13 @@ class Outcomes:
         """Publish for `status` what the service refused or did not answer; None: it answered."""
         text = f"{error}. {error.hint}" if isinstance(error, ServiceError) else ""
         self.journal.publish(service=printable(text)[:MAX_SHOWN])
+        if change := self.presence.change(error):
+            log.log(logging.INFO if change == BACK else logging.WARNING, "service is %s", change)
+            self.service_hook(change, text)
+
+    def unprinted(self, job: Job, obstacle: Obstacle) -> None:
+        """Report why a paper of a job is not printed."""
+        self.hook("warning", replace(job, obstacle=obstacle))
 
     def taken_in(self, job: Job) -> None:
         """Report a manifest that has become a job, and what its text warns of."""

@@ -42,9 +42,15 @@ class HookQueue:
         the command fails, that is logged. If it takes too long, that is logged and it is killed
         with its children. Processes that it leaves running are not killed. Nothing else changes.
         """
+        self._add(command, event, _fields(job) | {"PAPERS": papers})
+
+    def run_for_service(self, command: Sequence[str], change: str, reason: str) -> None:
+        """Have `command` run, as `run` does, because the service is away or back; do not wait."""
+        self._add(command, "service", {"SERVICE": change, "REASON": reason})
+
+    def _add(self, command: Sequence[str], event: str, fields: dict[str, str]) -> None:
         environment = {"PATH": self.path, "DRIVEPREP_EVENT": event}
-        environment |= {f"DRIVEPREP_{key}": _value(text) for key, text in _fields(job).items()}
-        environment["DRIVEPREP_PAPERS"] = _value(papers)
+        environment |= {f"DRIVEPREP_{key}": _value(text) for key, text in fields.items()}
         with self._lock:
             self._waiting.append((tuple(command), environment))
             if self._threads == HOOKS_AT_ONCE:

@@ -1,0 +1,1 @@
+"""What the daemon reports: to the journal, the log, hooks and printers."""

@@ -12,6 +12,7 @@ from typing import NoReturn
 import click
 
 from daemon.cli import (
+    board,
     drive_commands,
     job_commands,
     manifest_commands,
@@ -27,6 +28,7 @@ COMMANDS: tuple[click.Command, ...] = (
     service_commands.backup,
     service_commands.restore,
     service_commands.emulator,
+    board.board,
     service_commands.demo,
     manifest_commands.new,
     manifest_commands.check,

@@ -1,0 +1,162 @@
+"""One View from the journal, the mount table and udev. Reads only, and touches no drive."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from daemon import spool
+from daemon.board.cards import Cards
+from daemon.board.page import charts
+from daemon.board.timeline import followed
+from daemon.board.view import Card, Charts, Counts, Daemon, Day, Duration, View
+from daemon.config.loading import Config
+from daemon.drives.drive import Drive
+from daemon.drives.inventory import Drives
+from daemon.errors import DriveError, JournalError
+from daemon.jobs import overview, reader
+from daemon.jobs.job import Job, Signed
+from daemon.jobs.overview import Overview
+from daemon.system.clocks import Clock
+from daemon.system.printable import printable, timestamp
+
+DAYS = 14
+SIGNED = 50  # jobs in the chart of durations
+MAX_TIMELINE = 100
+DAILY_LIMIT = 50  # jobs an account and day: the guide's "Guidelines and limitations"
+MAX_IGNORED = 20
+NOTHING = Overview((), 0, 0, 0, (), (), (), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """Makes views. For one thread. `clock` is the wall clock."""
+
+    config: Config
+    clock: Clock
+    drives: Drives = field(default_factory=Drives)
+
+    def view(self, dropped_here: frozenset[tuple[str, str]] = frozenset()) -> View:
+        """Return what there is to see now. A journal that cannot be read is a `problem` of it."""
+        now = self.clock()
+        mounted, problem = self._mounted()
+        names = {name for one in mounted for name in self.config.recognition.device_ids(one)}
+        journal, facts = NOTHING, None
+        try:
+            facts = reader.daemon_info(self.config.spool)
+            since = _midnight(now) - timedelta(days=DAYS - 1)
+            found = overview.read(self.config.spool, since.timestamp(), names, SIGNED)
+            journal = found or NOTHING
+        except JournalError as error:
+            problem = f"{error}. {error.hint}"
+        cards = tuple(
+            Cards(self.config, facts is not None, now, dropped_here).make(journal.jobs, mounted)
+        )
+        return self._view(now, cards, journal, self._daemon(facts), problem)
+
+    def _view(
+        self, now: float, cards: tuple[Card, ...], journal: Overview, daemon: Daemon, problem: str
+    ) -> View:
+        timeline = followed(journal.jobs, now, self.config.ship_within)
+        return View(
+            station=printable(self.config.station),
+            at=timestamp(now),
+            is_read_only=False,
+            problem=printable(problem),
+            daemon=daemon,
+            counts=_counts(now, cards, journal, len(timeline)),
+            cards=cards,
+            charts=_charts(now, journal),
+            timeline=tuple(timeline[:MAX_TIMELINE]),
+            timeline_total=len(timeline),
+        )
+
+    def _mounted(self) -> tuple[Sequence[Drive], str]:
+        try:
+            return self.drives.mounted(), ""
+        except DriveError as error:
+            return (), f"{error}. {error.hint}"
+
+    def _daemon(self, facts: dict[str, Any] | None) -> Daemon:
+        facts, is_running = facts or {}, facts is not None
+        away = str(facts.get("service") or "")
+        service = "away" if away else "reachable" if "service" in facts else "unknown"
+        return Daemon(
+            is_running=is_running,
+            service=service if is_running else "unknown",  # type: ignore[arg-type]
+            detail=printable(away),
+            last_scan=facts.get("lastScan"),
+            problems=tuple(self._problems(facts, is_running=is_running)),
+        )
+
+    def _problems(self, facts: dict[str, Any], *, is_running: bool) -> list[str]:
+        found = [] if is_running else ["The driveprep daemon does not run: nothing is prepared."]
+        if limit := facts.get("limit"):
+            found.append(f"Changes are found later than usual: {printable(str(limit))}")
+        if unreadable := facts.get("unreadable"):
+            found.append(f"The daemon cannot read {printable(str(unreadable))} in pending/.")
+        with suppress(OSError):
+            for name, reason in sorted(spool.ignored(self.config.spool / "pending", MAX_IGNORED)):
+                found.append(f"{printable(name)} in pending/ is ignored: {reason}.")
+        return found
+
+
+def _counts(now: float, cards: Sequence[Card], journal: Overview, on_their_way: int) -> Counts:
+    midnight = _midnight(now).timestamp()
+    status = [card.status for card in cards]
+    return Counts(
+        made_today=sum(at >= midnight for at in journal.made_at),
+        daily_limit=DAILY_LIMIT,
+        waiting=journal.waiting,
+        in_progress=status.count("progress"),
+        prepared=status.count("prepared"),
+        attention=status.count("attention"),
+        shipped_today=sum(at >= midnight for at in journal.shipped_at),
+        on_their_way=on_their_way,
+    )
+
+
+def _charts(now: float, journal: Overview) -> Charts:
+    midnight = _midnight(now)
+    dates = [(midnight - timedelta(days=ago)).date() for ago in reversed(range(DAYS))]
+    made = [datetime.fromtimestamp(at).astimezone().date() for at in journal.made_at]
+    days = tuple(Day(f"{date}", made.count(date)) for date in dates)
+    durations = tuple(filter(None, map(_duration, reversed(journal.signed))))
+    seconds = [one.seconds for one in durations]
+    return Charts(
+        days=days,
+        durations=durations,
+        median=statistics.median(seconds) if seconds else None,
+        slowest=max(seconds, default=None),
+        svg=charts.draw(days, durations, DAILY_LIMIT),
+    )
+
+
+def _duration(job: Job) -> Duration | None:
+    state = job.state
+    mounted_at = getattr(state, "mounted_at", None)
+    if not isinstance(state, Signed) or mounted_at is None:
+        return None
+    seconds = max(0.0, state.signed_at - mounted_at)
+    return Duration(
+        printable(job.device_id), state.job_id, timestamp(state.signed_at), round(seconds, 3)
+    )
+
+
+def _midnight(now: float) -> datetime:
+    """Return when the local day began."""
+    local = datetime.fromtimestamp(now).astimezone()
+    return local.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def for_reader(view: View, *, is_read_only: bool) -> View:
+    """Return the view as it is for someone who may not act."""
+    if not is_read_only:
+        return view
+    cards = tuple(replace(card, actions=()) for card in view.cards)
+    timeline = tuple(replace(one, actions=()) for one in view.timeline)
+    return replace(view, is_read_only=True, cards=cards, timeline=timeline)

@@ -1,0 +1,169 @@
+"""One reader of the journal for all pages: notices changes, makes a view, and passes it on.
+
+A listener has room for one view, the newest: a slow one misses views and never fills memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from daemon.board import view as views
+from daemon.board.collecting import for_reader
+from daemon.board.view import View
+from daemon.drives.mounts import LastChange
+from daemon.errors import DriveError, JournalError
+from daemon.jobs import reader, schema
+from daemon.system.clocks import Clock
+
+log = logging.getLogger("daemon.board")
+
+LOOK_SECONDS = 0.2  # between two looks: five stat(2) and one fcntl(2)
+LONGEST_SECONDS = 30.0  # a view is made again after this time: days pass, and events can be lost
+FILES = (schema.NAME, f"{schema.NAME}-wal", schema.CLAIM, "pending")
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A view as it is sent, for those who may act and for those who may only read."""
+
+    number: int  # counts up with each view
+    full: bytes
+    read_only: bytes
+
+    def of(self, *, is_read_only: bool) -> bytes:
+        """Return the JSON for one kind of reader."""
+        return self.read_only if is_read_only else self.full
+
+
+class Listener:
+    """The place of one reader, with room for the newest view. For the event loop's thread."""
+
+    def __init__(self) -> None:
+        self._newest: Published | None = None
+        self._came = asyncio.Event()
+
+    def put(self, published: Published) -> None:
+        """Replace the view that waits, if any."""
+        self._newest = published
+        self._came.set()
+
+    async def next(self, seconds: float) -> Published | None:
+        """Return the newest view that was not taken yet; None after `seconds` without any."""
+        try:
+            await asyncio.wait_for(self._came.wait(), seconds)
+        except TimeoutError:
+            return None
+        self._came.clear()
+        return self._newest
+
+
+class Hub:
+    """The newest view, and all who listen. For the event loop's thread."""
+
+    def __init__(self) -> None:
+        self.newest: Published | None = None
+        self._listeners: set[Listener] = set()
+
+    def publish(self, published: Published) -> None:
+        """Give a view to every listener."""
+        self.newest = published
+        for one in self._listeners:
+            one.put(published)
+
+    def join(self) -> Listener:
+        """Return a new listener, which has the newest view already."""
+        listener = Listener()
+        self._listeners.add(listener)
+        if self.newest:
+            listener.put(self.newest)
+        return listener
+
+    def leave(self, listener: Listener) -> None:
+        """Forget a listener. Safe to repeat."""
+        self._listeners.discard(listener)
+
+
+class Watcher:
+    """A thread that makes a view after each change and calls `publish` with it.
+
+    `spool` names the folder to watch, and `make` makes the view; both are called in the thread.
+    """
+
+    def __init__(
+        self,
+        spool: Callable[[], Path],
+        make: Callable[[], View],
+        publish: Callable[[Published], None],
+        steady: Clock,
+    ) -> None:
+        self._spool, self._make, self._publish, self._steady = spool, make, publish, steady
+        self._mounts = LastChange(steady)
+        self._ended = threading.Event()
+        self._rung = threading.Event()
+        self._last: View | None = None
+        self._number = 0
+        self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread. Safe to repeat."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def ring(self) -> None:
+        """Have a view made at the next look, whatever the files say. From any thread."""
+        self._rung.set()
+
+    def _run(self) -> None:
+        seen: object = None
+        made_at = -LONGEST_SECONDS
+        while not self._ended.wait(LOOK_SECONDS if self._number else 0):
+            now = self._steady()
+            stamp = self._stamp()
+            if stamp != seen or self._rung.is_set() or now - made_at >= LONGEST_SECONDS:
+                self._rung.clear()
+                seen, made_at = stamp, now
+                try:
+                    self._show(self._make())
+                except Exception:
+                    log.exception("no view could be made")
+
+    def _show(self, view: View) -> None:
+        """Publish a view if it says anything new."""
+        if self._last and replace(self._last, at=view.at) == view:
+            return
+        self._last = view
+        self._number += 1
+        read_only = views.as_json(for_reader(view, is_read_only=True))
+        self._publish(Published(self._number, views.as_json(view), read_only))
+
+    def _stamp(self) -> object:
+        """Return what changes whenever journal, daemon, pending/ or mounts do."""
+        folder = self._spool()
+        try:
+            mounted = self._mounts.noticed_at()
+        except DriveError:
+            mounted = 0.0
+        try:
+            is_running = reader.daemon_info(folder) is not None
+        except JournalError:
+            is_running = False
+        return mounted, is_running, [_state(folder / name) for name in FILES]
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -231,7 +231,7 @@ def _unless_other_drive(card: Card, job: Job, drive: Drive) -> Card:
 
 def _facts(drive: Drive) -> dict[str, str | int]:
     texts = {name: printable(text) for name, text in drive.identities().items()}
-    known = {**texts, "size": drive.device.size}
+    known: dict[str, str | int] = {**texts, "size": drive.device.size}
     return {name: value for name in SHOWN_OF_DRIVE if (value := known.get(name))}
 
 

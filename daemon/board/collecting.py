@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -11,12 +11,12 @@ from typing import Any
 
 from daemon import spool
 from daemon.board.cards import Cards
+from daemon.board.machine import Machine
 from daemon.board.page import charts
 from daemon.board.timeline import followed
-from daemon.board.view import Card, Charts, Counts, Daemon, Day, Duration, View
+from daemon.board.view import Card, Charts, Counts, Daemon, Day, Duration, Service, View
 from daemon.config.loading import Config
 from daemon.drives.drive import Drive
-from daemon.drives.inventory import Drives
 from daemon.errors import DriveError, JournalError
 from daemon.jobs import overview, reader
 from daemon.jobs.job import Job, Signed
@@ -34,75 +34,85 @@ NOTHING = Overview((), 0, 0, 0, (), (), (), None)
 
 @dataclass(frozen=True, slots=True)
 class Collector:
-    """Makes views. For one thread. `clock` is the wall clock."""
+    """Makes views. For one thread. `clock` is the wall clock; `settings` are asked each time."""
 
-    config: Config
+    settings: Callable[[], Config]
     clock: Clock
-    drives: Drives = field(default_factory=Drives)
+    machine: Machine = field(default_factory=Machine)
 
     def view(self, dropped_here: frozenset[tuple[str, str]] = frozenset()) -> View:
         """Return what there is to see now. A journal that cannot be read is a `problem` of it."""
-        now = self.clock()
+        config, now = self.settings(), self.clock()
         mounted, problem = self._mounted()
-        names = {name for one in mounted for name in self.config.recognition.device_ids(one)}
+        names = {name for one in mounted for name in config.recognition.device_ids(one)}
         journal, facts = NOTHING, None
         try:
-            facts = reader.daemon_info(self.config.spool)
+            facts = reader.daemon_info(config.spool)
             since = _midnight(now) - timedelta(days=DAYS - 1)
-            found = overview.read(self.config.spool, since.timestamp(), names, SIGNED)
+            found = overview.read(config.spool, since.timestamp(), names, SIGNED)
             journal = found or NOTHING
         except JournalError as error:
             problem = f"{error}. {error.hint}"
         cards = tuple(
-            Cards(self.config, facts is not None, now, dropped_here).make(journal.jobs, mounted)
+            Cards(config, facts is not None, now, dropped_here).make(journal.jobs, mounted)
         )
-        return self._view(now, cards, journal, self._daemon(facts), problem)
-
-    def _view(
-        self, now: float, cards: tuple[Card, ...], journal: Overview, daemon: Daemon, problem: str
-    ) -> View:
-        timeline = followed(journal.jobs, now, self.config.ship_within)
-        return View(
-            station=printable(self.config.station),
-            at=timestamp(now),
-            is_read_only=False,
-            problem=printable(problem),
-            daemon=daemon,
-            counts=_counts(now, cards, journal, len(timeline)),
-            cards=cards,
-            charts=_charts(now, journal),
-            timeline=tuple(timeline[:MAX_TIMELINE]),
-            timeline_total=len(timeline),
-        )
+        return _view(config, now, cards, journal, _daemon(config, facts), problem)
 
     def _mounted(self) -> tuple[Sequence[Drive], str]:
         try:
-            return self.drives.mounted(), ""
+            return self.machine.mounted(), ""
         except DriveError as error:
             return (), f"{error}. {error.hint}"
 
-    def _daemon(self, facts: dict[str, Any] | None) -> Daemon:
-        facts, is_running = facts or {}, facts is not None
-        away = str(facts.get("service") or "")
-        service = "away" if away else "reachable" if "service" in facts else "unknown"
-        return Daemon(
-            is_running=is_running,
-            service=service if is_running else "unknown",  # type: ignore[arg-type]
-            detail=printable(away),
-            last_scan=facts.get("lastScan"),
-            problems=tuple(self._problems(facts, is_running=is_running)),
-        )
 
-    def _problems(self, facts: dict[str, Any], *, is_running: bool) -> list[str]:
-        found = [] if is_running else ["The driveprep daemon does not run: nothing is prepared."]
-        if limit := facts.get("limit"):
-            found.append(f"Changes are found later than usual: {printable(str(limit))}")
-        if unreadable := facts.get("unreadable"):
-            found.append(f"The daemon cannot read {printable(str(unreadable))} in pending/.")
-        with suppress(OSError):
-            for name, reason in sorted(spool.ignored(self.config.spool / "pending", MAX_IGNORED)):
-                found.append(f"{printable(name)} in pending/ is ignored: {reason}.")
-        return found
+def _view(
+    config: Config,
+    now: float,
+    cards: tuple[Card, ...],
+    journal: Overview,
+    daemon: Daemon,
+    problem: str,
+) -> View:
+    timeline = followed(journal.jobs, now, config.ship_within)
+    return View(
+        station=printable(config.station),
+        at=timestamp(now),
+        is_read_only=config.board.is_read_only,
+        problem=printable(problem),
+        daemon=daemon,
+        counts=_counts(now, cards, journal, len(timeline)),
+        cards=cards,
+        charts=_charts(now, journal),
+        timeline=tuple(timeline[:MAX_TIMELINE]),
+        timeline_total=len(timeline),
+    )
+
+
+def _daemon(config: Config, facts: dict[str, Any] | None) -> Daemon:
+    known, is_running = facts or {}, facts is not None
+    away = str(known.get("service") or "")
+    service: Service = "unknown"
+    if is_running and "service" in known:
+        service = "away" if away else "reachable"
+    return Daemon(
+        is_running=is_running,
+        service=service,
+        detail=printable(away),
+        last_scan=known.get("lastScan"),
+        problems=tuple(_problems(config, known, is_running=is_running)),
+    )
+
+
+def _problems(config: Config, facts: dict[str, Any], *, is_running: bool) -> list[str]:
+    found = [] if is_running else ["The driveprep daemon does not run: nothing is prepared."]
+    if limit := facts.get("limit"):
+        found.append(f"Changes are found later than usual: {printable(str(limit))}")
+    if unreadable := facts.get("unreadable"):
+        found.append(f"The daemon cannot read {printable(str(unreadable))} in pending/.")
+    with suppress(OSError):
+        ignored = sorted(spool.ignored(config.spool / "pending", MAX_IGNORED))
+        found += [f"{printable(name)} in pending/ is ignored: {why}." for name, why in ignored]
+    return found
 
 
 def _counts(now: float, cards: Sequence[Card], journal: Overview, on_their_way: int) -> Counts:

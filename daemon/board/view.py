@@ -24,6 +24,7 @@ VERSION = 1  # of the JSON; it changes when a field goes or changes its meaning
 Status = Literal["prepared", "progress", "waiting", "attention", "free"]
 # What the page offers for a job; see docs/board.md for the requests.
 Action = Literal["retry", "dismiss", "ship", "undo-shipment", "slip", "sticker", "withdraw"]
+Service = Literal["unknown", "reachable", "away"]
 # In this order; a job has passed all stages before its own.
 Stage = Literal["made", "shipped", "received", "loading", "returned"]
 
@@ -124,7 +125,7 @@ class Daemon:
     """The daemon, and the service as the daemon found it."""
 
     is_running: bool
-    service: Literal["unknown", "reachable", "away"]
+    service: Service
     detail: str  # what the daemon says about the service if it is away; else ""
     last_scan: str | None
     problems: tuple[str, ...]  # one sentence each: what is wrong beside the jobs

@@ -16,6 +16,7 @@ from pathlib import Path
 from daemon.board import view as views
 from daemon.board.collecting import for_reader
 from daemon.board.view import View
+from daemon.config.loading import Config
 from daemon.drives.mounts import LastChange
 from daemon.errors import DriveError, JournalError
 from daemon.jobs import reader, schema
@@ -25,6 +26,8 @@ log = logging.getLogger("daemon.board")
 
 LOOK_SECONDS = 0.2  # between two looks: five stat(2) and one fcntl(2)
 LONGEST_SECONDS = 30.0  # a view is made again after this time: days pass, and events can be lost
+MAX_LISTENERS = 120
+MAX_OF_ONE = 12  # listeners of one login: a browser needs one for all its tabs
 FILES = (schema.NAME, f"{schema.NAME}-wal", schema.CLAIM, "pending")
 
 
@@ -33,6 +36,7 @@ class Published:
     """A view as it is sent, for those who may act and for those who may only read."""
 
     number: int  # counts up with each view
+    view: View
     full: bytes
     read_only: bytes
 
@@ -44,13 +48,18 @@ class Published:
 class Listener:
     """The place of one reader, with room for the newest view. For the event loop's thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name  # whose it is
         self._newest: Published | None = None
         self._came = asyncio.Event()
 
     def put(self, published: Published) -> None:
         """Replace the view that waits, if any."""
         self._newest = published
+        self._came.set()
+
+    def wake(self) -> None:
+        """Have `next` return now."""
         self._came.set()
 
     async def next(self, seconds: float) -> Published | None:
@@ -60,7 +69,8 @@ class Listener:
         except TimeoutError:
             return None
         self._came.clear()
-        return self._newest
+        newest, self._newest = self._newest, None
+        return newest
 
 
 class Hub:
@@ -76,9 +86,19 @@ class Hub:
         for one in self._listeners:
             one.put(published)
 
-    def join(self) -> Listener:
+    def has_room(self, name: str) -> bool:
+        """Return whether one more may listen, and for this name."""
+        of_name = sum(one.name == name for one in self._listeners)
+        return len(self._listeners) < MAX_LISTENERS and of_name < MAX_OF_ONE
+
+    def ring(self) -> None:
+        """Wake every listener, so that it sees whether it may go on."""
+        for one in self._listeners:
+            one.wake()
+
+    def join(self, name: str) -> Listener:
         """Return a new listener, which has the newest view already."""
-        listener = Listener()
+        listener = Listener(name)
         self._listeners.add(listener)
         if self.newest:
             listener.put(self.newest)
@@ -92,17 +112,17 @@ class Hub:
 class Watcher:
     """A thread that makes a view after each change and calls `publish` with it.
 
-    `spool` names the folder to watch, and `make` makes the view; both are called in the thread.
+    `settings` name the spool to watch, and `make` makes the view; both are called in the thread.
     """
 
     def __init__(
         self,
-        spool: Callable[[], Path],
+        settings: Callable[[], Config],
         make: Callable[[], View],
         publish: Callable[[Published], None],
         steady: Clock,
     ) -> None:
-        self._spool, self._make, self._publish, self._steady = spool, make, publish, steady
+        self._settings, self._make, self._publish, self._steady = settings, make, publish, steady
         self._mounts = LastChange(steady)
         self._ended = threading.Event()
         self._rung = threading.Event()
@@ -145,11 +165,12 @@ class Watcher:
         self._last = view
         self._number += 1
         read_only = views.as_json(for_reader(view, is_read_only=True))
-        self._publish(Published(self._number, views.as_json(view), read_only))
+        self._publish(Published(self._number, view, views.as_json(view), read_only))
 
     def _stamp(self) -> object:
         """Return what changes whenever journal, daemon, pending/ or mounts do."""
-        folder = self._spool()
+        config = self._settings()
+        folder = config.spool
         try:
             mounted = self._mounts.noticed_at()
         except DriveError:
@@ -158,7 +179,7 @@ class Watcher:
             is_running = reader.daemon_info(folder) is not None
         except JournalError:
             is_running = False
-        return mounted, is_running, [_state(folder / name) for name in FILES]
+        return config, mounted, is_running, [_state(folder / name) for name in FILES]
 
 
 def _state(path: Path) -> tuple[int, int, int] | None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import click
 
+from daemon.desk import complaints
 from daemon.errors import (
     ConfigError,
-    DocumentError,
     DriveprepError,
     JournalError,
     ManifestError,
     ServiceError,
 )
-from daemon.system.printable import printable, printable_lines
 
 EX_USAGE, EX_DATAERR, EX_UNAVAILABLE, EX_TEMPFAIL, EX_CONFIG = 64, 65, 69, 75, 78
 EXIT_CODES: tuple[tuple[type[DriveprepError], int], ...] = (
@@ -34,13 +33,8 @@ EXIT_STATUS = {
 
 def complain(error: DriveprepError) -> None:
     """Print an error on standard error: each fault with its line, or the sentence, and the hint."""
-    faults = error.faults if isinstance(error, DocumentError) else ()
-    for fault in faults:
-        click.echo(f"error: {printable_lines(fault.excerpt())}", err=True)
-    if not faults:
-        click.echo(f"error: {printable(str(error))}", err=True)
-    if error.hint:
-        click.echo(f"  hint: {printable(error.hint)}", err=True)
+    for line in complaints.lines(error):
+        click.echo(line, err=True)
 
 
 def exit_code(error: DriveprepError) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from daemon.config import credentials, printing
+from daemon.config import board, credentials, printing
 from daemon.config.printing import PrintCommand
 from daemon.documents import nodes, reader
 from daemon.documents.fields import Fields, Findings
@@ -47,7 +47,7 @@ KEYS = (
     "endpoint", "credentials", "spool", "devices", "require_mapping", "validate_on_drop",
     "settle", "requests", "workers", "timeout", "eject", "hooks", "ca_bundle", "station",
     "ship_within", "bays", "only_bays", "require_empty",
-    "print",
+    "print", "board",
 )  # fmt: skip
 
 
@@ -73,6 +73,7 @@ class Config:
     only_bays: bool = False  # a drive outside of them is never written to
     require_empty: bool = False  # a drive with anything on it waits for a person
     print: Mapping[str, PrintCommand] = field(default_factory=dict)  # by the kind of paper
+    board: board.Board = field(default_factory=board.Board)  # a process of its own
     ca_bundle: str = ""  # a file or folder of certificate authorities; "": the machine's
     files: frozenset[Path] = field(default=frozenset(), compare=False)  # read for it
     warnings: tuple[Fault, ...] = field(default=(), compare=False)
@@ -115,6 +116,7 @@ def load(path: Path, environment: Mapping[str, str], *, with_credentials: bool =
         only_bays=top.flag("only_bays", default=False),
         require_empty=top.flag("require_empty", default=False),
         print=printing.commands(top, path.absolute().parent),
+        board=_board(top),
         ca_bundle=_ca_bundle(top),
         files=files,
     )
@@ -214,6 +216,14 @@ def _ca_bundle(top: Fields) -> str:
             "ca_bundle", f"{shown(path)} does not exist", "name a PEM file, or delete the key"
         )
     return path
+
+
+def _board(top: Fields) -> board.Board:
+    group = top.group("board", board.KEYS)
+    if group is None:
+        return board.Board()
+    _refuse_unknown(group)
+    return board.read(group)
 
 
 def _count(top: Fields, key: str, default: int, most: int) -> int:

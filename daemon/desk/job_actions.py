@@ -122,14 +122,23 @@ class JobActions:
 
         As HTML, or as PDF. Raises PaperError if that cannot be made.
         """
-        job = self._at_service(word)
-        if not isinstance(job.state, Submitted | Signed):
-            raise DriveprepError(f"{word} has no JobId yet", "`driveprep show` shows why.")
-        page = papers.slip(job, job.state, rules.read(self._manifest(job), job.name))
+        job, page = self.slip_page(word)
         kind, data = ("pdf", rendering.pdf(page)) if as_pdf else ("html", page.encode())
         place = output or Path(f"slip-{spool.safe_name(job.job_id)}.{kind}").absolute()
         place.write_bytes(data)
         return place
+
+    def slip_page(self, word: str) -> tuple[Job, str]:
+        """Return a job and its packing slip: made again, or as filed if the manifest is secret."""
+        job = self._at_service(word)
+        if not isinstance(job.state, Submitted | Signed):
+            raise DriveprepError(f"{word} has no JobId yet", "`driveprep show` shows why.")
+        try:
+            manifest = self._manifest(job)
+        except PermissionError:
+            filed = self.settings.spool / "prepared" / papers.folder(job.job_id, job.device_id)
+            return job, (filed / papers.SLIP).read_text(encoding="utf-8")
+        return job, papers.slip(job, job.state, rules.read(manifest, job.name))
 
     def _at_service(self, word: str) -> Job:
         job = self.find(word)

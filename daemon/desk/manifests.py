@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from daemon import spool
 from daemon.config.loading import Config
+from daemon.desk import complaints
+from daemon.documents.text import MAX_BYTES
 from daemon.errors import DriveprepError, ManifestError, ManifestRefusedError
 from daemon.importexport import endpoint
 from daemon.importexport.client import Client
@@ -16,6 +19,8 @@ from daemon.manifest.acceptance import Terms
 from daemon.manifest.complaints import locate
 from daemon.manifest.rules import Manifest
 from daemon.spool.filing import digest
+from daemon.system import durable
+from daemon.system.printable import printable_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,61 @@ def ask_service(manifest: Manifest, client: Client | RelayedClient) -> None:
     except ManifestRefusedError as error:
         fault = locate(manifest.data, manifest.name, error)
         raise ManifestError(str(fault), (fault,)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A manifest as it was checked. `manifest` is None if it has a fault."""
+
+    name: str
+    sha256: str
+    manifest: Manifest | None
+    lines: tuple[str, ...]  # what `driveprep check` prints of it
+
+
+def check(name: str, data: bytes) -> Checked:
+    """Check a manifest here. Never raises; what is wrong is in `lines`."""
+    try:
+        manifest = rules.read(data, name)
+    except ManifestError as error:
+        return Checked(name, digest(data), None, tuple(complaints.lines(error)))
+    return Checked(name, digest(data), manifest, tuple(good(name, manifest)))
+
+
+def good(name: str, manifest: Manifest) -> Iterator[str]:
+    """Yield what `driveprep check` prints of a manifest without faults."""
+    for warning in manifest.warnings:
+        yield f"warning: {printable_lines(warning.excerpt())}"
+    yield f"{name}: good, for {manifest.device_id} ({manifest.file_system})"
+
+
+def safe_manifest_name(name: str) -> str:
+    """Return an untrusted file name as one path component that a manifest can have."""
+    base = name.replace("\\", "/").rpartition("/")[2]
+    stem, dot, suffix = base.rpartition(".")
+    ending = f".{suffix.lower()}" if stem and dot else ""
+    if ending not in spool.SUFFIXES:
+        stem, ending = base, ".yml"
+    safe = f"{spool.safe_name(stem)}{ending}"
+    return safe if spool.is_manifest_name(safe) else f"manifest-{safe}"
+
+
+def withdraw(pending: Path, name: str, sha256: str) -> None:
+    """Take a manifest that waits out of pending/, if it is still the one with `sha256`.
+
+    The daemon then forgets it. Safe to repeat. Raises DriveprepError if another text has the name.
+    """
+    with durable.folder(pending) as folder:
+        try:
+            data = durable.read(folder, name, MAX_BYTES + 1)
+        except FileNotFoundError:
+            return
+        if digest(data) != sha256:
+            raise DriveprepError(
+                f"{name} is another manifest now", "Only what was dropped here can be withdrawn."
+            )
+        durable.discard(folder, name)
+        durable.sync(folder)
 
 
 def drop(pending: Path, file_name: str, manifest: Manifest) -> Dropped:

@@ -6,7 +6,7 @@ Ten thousand waiting jobs cost a count. Writes nothing; all errors are JournalEr
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,12 @@ WAITING = "filed = 0 AND state = 'Pending'"
 _STUCK = f"{WAITING} AND obstacle IS NOT NULL AND json_extract(obstacle, '$.is_absence') = 0"
 _UNDER_WAY = "filed = 0 AND state <> 'Pending'"
 _REJECTED = "state = 'Rejected' AND filed = 1 AND dismissed = 0"
+FINISHED = "finished"  # by the service, well or not
+STATES = ("pending", "submitting", "submitted", "signed", "rejected", FINISHED)
+_SECONDS = (
+    "SELECT json_extract(fields, '$.signed_at') - json_extract(fields, '$.mounted_at') FROM job"
+    " WHERE state = 'Signed' AND json_extract(fields, '$.mounted_at') IS NOT NULL"
+)
 MAX_STUCK = 200  # jobs that no drive moves and that are shown, each
 MAX_NAMES = 500  # deviceIds of drives that are here; SQLite binds 999 values
 
@@ -36,6 +42,16 @@ class Overview:
     shipped_at: tuple[float, ...]  # of each shipment recorded since `since`
     signed: tuple[Job, ...]  # the jobs that were signed last, newest first
     oldest_waiting: float | None  # since when the first of those that wait does so
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What is measured of the journal."""
+
+    states: Mapping[str, int]  # jobs of each of STATES
+    obstacles: Mapping[str, int]  # unfiled jobs with an obstacle, by its code
+    oldest_waiting: float | None  # seconds since the epoch
+    seconds: tuple[float, ...]  # from the first sight of a drive to SIGNATURE, of each job
 
 
 def read(folder: Path, since: float, device_ids: Iterable[str], last: int) -> Overview | None:
@@ -67,15 +83,27 @@ def find_waiting(folder: Path, text: str, limit: int) -> list[Job]:
             return _jobs(connection, query, word, word, word, limit)
 
 
-def counts(folder: Path) -> dict[tuple[str, bool], int]:
-    """Return how many jobs have each state, apart for those that the service has finished."""
+def figures(folder: Path) -> Figures:
+    """Return the figures of the whole journal; reads every job."""
     path = folder / NAME
     with database.translated(path):
         if not path.exists():
-            return {}
+            return Figures({}, {}, None, ())
         with database.open_for_reading(path) as connection:
-            rows = connection.execute("SELECT state, closed, count(*) FROM job GROUP BY 1, 2")
-            return {(state, bool(closed)): count for state, closed, count in rows}
+            connection.execute("BEGIN")
+            _check_version(connection)
+            finished = f"CASE WHEN closed THEN '{FINISHED}' ELSE lower(state) END"
+            states = f"SELECT {finished}, count(*) FROM job GROUP BY 1"
+            stuck = (
+                "SELECT coalesce(json_extract(obstacle, '$.code'), ''), count(*) FROM job"
+                " WHERE filed = 0 AND obstacle IS NOT NULL GROUP BY 1"
+            )
+            return Figures(
+                states=dict(connection.execute(states)),
+                obstacles=dict(connection.execute(stuck)),
+                oldest_waiting=_oldest_waiting(connection),
+                seconds=_times(connection, _SECONDS),
+            )
 
 
 def _check_version(connection: sqlite3.Connection) -> None:
@@ -119,10 +147,12 @@ def _read(
         made_at=_times(connection, made, since),
         shipped_at=_times(connection, shipped, since),
         signed=tuple(_jobs(connection, signed, last)),
-        oldest_waiting=next(
-            iter(_times(connection, f"SELECT min(since) FROM job WHERE {WAITING}")), None
-        ),
+        oldest_waiting=_oldest_waiting(connection),
     )
+
+
+def _oldest_waiting(connection: sqlite3.Connection) -> float | None:
+    return next(iter(_times(connection, f"SELECT min(since) FROM job WHERE {WAITING}")), None)
 
 
 def _number(connection: sqlite3.Connection, which: str) -> int:

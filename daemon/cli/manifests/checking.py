@@ -16,7 +16,6 @@ from daemon.importexport.client import Client
 from daemon.importexport.relay import RelayedClient
 from daemon.manifest.acceptance import Terms
 from daemon.manifest.rules import Manifest
-from daemon.system.printable import printable_lines
 
 Service = Callable[[], Client | RelayedClient]
 
@@ -41,9 +40,8 @@ def check(
         if isinstance(result, DriveprepError):
             complain(result)
             continue
-        for warning in result.warnings:
-            click.echo(f"warning: {printable_lines(warning.excerpt())}")
-        click.echo(f"{file}: good, for {result.device_id} ({result.file_system})")
+        for line in manifests.good(str(file), result):
+            click.echo(line)
     return [result for _, result in found if isinstance(result, DriveprepError)]
 
 

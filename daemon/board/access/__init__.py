@@ -1,0 +1,1 @@
+"""Who may see and do what: links, logins, checks of each request, sockets and connections."""

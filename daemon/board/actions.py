@@ -16,7 +16,6 @@ from urllib.parse import unquote
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from daemon import spool
 from daemon.board.access.guard import Visitor
 from daemon.board.access.problem import Problem
 from daemon.board.dropped import DroppedHere
@@ -24,7 +23,6 @@ from daemon.board.papers import Papers, separated
 from daemon.config.loading import Config
 from daemon.desk import manifests, orders
 from daemon.desk.job_actions import JobActions
-from daemon.documents.text import MAX_BYTES
 from daemon.errors import DriveprepError
 from daemon.system.clocks import Clocks
 from daemon.system.printable import printable
@@ -104,7 +102,7 @@ class Actions:
         """Have a deviceId tried again at once."""
         device_id = _text(await body_as_json(request), "deviceId")
         _note(request, printable(device_id))
-        await self._run(spool.ask_to_retry, self._config().spool / "pending", device_id)
+        await self._run(orders.retry, self._config(), device_id)
         return JSONResponse({"deviceId": device_id})
 
     async def dismiss(self, request: Request) -> Response:
@@ -166,7 +164,7 @@ async def _upload(request: Request) -> tuple[str, bytes]:
     if request.headers.get("content-type", "") != MANIFEST:
         raise Problem(415, f"a manifest is sent as {MANIFEST}")
     given = unquote(request.headers.get("x-file-name", ""), errors="replace")[:MAX_WORD]
-    return manifests.safe_manifest_name(given), await _body(request, MAX_BYTES)
+    return manifests.safe_manifest_name(given), await _body(request, manifests.LIMIT)
 
 
 async def body_as_json(request: Request) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from datetime import datetime
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from daemon.board.collecting import DAILY_LIMIT
+from daemon.board.bench.collecting import DAILY_LIMIT
 from daemon.board.view import View
 from daemon.jobs import overview
 from daemon.jobs.overview import Figures

@@ -22,9 +22,9 @@ from daemon.board.access.origin import Origins
 from daemon.board.access.sockets import CONTROL, Sockets
 from daemon.board.actions import Actions
 from daemon.board.app import Board, Reports
-from daemon.board.collecting import Collector
+from daemon.board.bench.collecting import Collector
+from daemon.board.bench.machine import Machine
 from daemon.board.dropped import DroppedHere
-from daemon.board.machine import Machine
 from daemon.board.papers import Papers
 from daemon.board.settings import Settings
 from daemon.board.watching import Hub, Published, Watcher

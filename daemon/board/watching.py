@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from daemon.board import view as views
-from daemon.board.collecting import for_reader
+from daemon.board.bench.collecting import for_reader
 from daemon.board.view import View
 from daemon.config.loading import Config
 from daemon.drives.mounts import LastChange

@@ -30,11 +30,6 @@ class Board:
     is_read_only: bool = False  # the page offers no action to anyone
 
     @property
-    def is_loopback(self) -> bool:
-        """Return whether only this machine can reach it."""
-        return is_loopback(self.address)
-
-    @property
     def is_encrypted(self) -> bool:
         """Return whether the board itself speaks TLS."""
         return bool(self.tls_certificate)
@@ -48,6 +43,11 @@ class Board:
 def place(address: str, port: int) -> str:
     """Return address and port as a URL has them."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def is_local(address: str) -> bool:
+    """Return whether only this machine can reach an address."""
+    return is_loopback(address)
 
 
 def read(group: Fields) -> Board:

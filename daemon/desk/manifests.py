@@ -22,6 +22,8 @@ from daemon.spool.filing import digest
 from daemon.system import durable
 from daemon.system.printable import printable_lines
 
+LIMIT = MAX_BYTES  # of a manifest
+
 
 @dataclass(frozen=True, slots=True)
 class Dropped:

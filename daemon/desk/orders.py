@@ -46,6 +46,16 @@ def dismiss_all(config: Config) -> Answer | None:
 def allow_as_it_is(config: Config, device_id: str) -> Answer | None:
     """Have it recorded that the drive of the job that waits for it need not be empty."""
     return _give(config, {"order": "as it is", "deviceId": device_id})
+def retry(config: Config, device_id: str, *, same_drive: bool = False) -> None:
+    """Have a deviceId tried again at once. Raises DriveprepError.
+
+    With `same_drive` a person confirms that its drive only has another USB bridge.
+    """
+    try:
+        spool.ask_to_retry(config.spool / "pending", device_id, same_drive=same_drive)
+    except FileNotFoundError as error:
+        hint = "The daemon creates it when it starts: systemctl start driveprep"
+        raise DriveprepError(f"there is no folder {config.spool / 'pending'}", hint) from error
 
 
 def print_papers(config: Config, words: Sequence[str], at: float) -> Answer | None:

@@ -61,7 +61,7 @@ def status(settings: Config, mounted: Sequence[Drive]) -> Report:
     return {
         "version": VERSION,
         "daemon": {"running": daemon is not None, **(daemon or {})},
-        "ignored": _ignored(settings.spool / "pending"),
+        "ignored": ignored(settings.spool / "pending"),
         "jobs": [
             _job(job, settings.spool, is_running=daemon is not None)
             | {"warnings": _warnings(job, settings, daemon or {})}
@@ -118,7 +118,8 @@ def _bays(settings: Config, mounted: Sequence[Drive]) -> dict[str, str]:
     return {name: bay for bay, drive in found if bay for name in rules.device_ids(drive)}
 
 
-def _ignored(pending: Path) -> list[Report]:
+def ignored(pending: Path) -> list[dict[str, str]]:
+    """Return the names in pending/ that no manifest has, each with the reason."""
     with suppress(OSError):  # it is missing before the first start, or the daemon reports it
         found = sorted(spool.ignored(pending, MAX_IGNORED))
         return [{"name": name, "reason": reason} for name, reason in found]

@@ -1,4 +1,4 @@
-"""`driveprep board` as a child process, used over real sockets like a browser or an attacker does."""
+"""`driveprep board` as a child process, used over real sockets as by a browser or an attacker."""
 
 from __future__ import annotations
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers
 
 from daemon.board.access.problem import Problem
-from daemon.config.board import Board, place
-from daemon.importexport.endpoint import is_loopback
+from daemon.config.board import Board, is_local, place
 
 SAFE = frozenset({"GET", "HEAD"})
 DEFAULT_PORT = 443
@@ -48,7 +47,7 @@ class Origins:
     @property
     def is_proxied(self) -> bool:
         """Whether a proxy on this machine, which speaks TLS, passes requests on."""
-        return bool(self.board.hosts) and is_loopback(self.address) and not self.board.is_encrypted
+        return bool(self.board.hosts) and is_local(self.address) and not self.board.is_encrypted
 
     def cookie(self, own: str) -> str:
         """Return the cookie's name. It is sent to all ports of a host, so it has the port in it."""
@@ -56,7 +55,7 @@ class Origins:
 
     def client(self, own: str, peer: str, headers: Headers) -> str:
         """Return the address of who asks: the proxy's word for it where `hosts` names a proxy."""
-        is_forwarded = self.is_proxied and own != self._direct() and is_loopback(peer)
+        is_forwarded = self.is_proxied and own != self._direct() and is_local(peer)
         # A proxy appends; what is before its own word, anyone can have written.
         forwarded = headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
         return forwarded[:64] if is_forwarded and forwarded else peer

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from daemon.config.board import Board, place
+from daemon.config.board import Board, is_local, place
 from daemon.errors import ConfigError, DriveprepError
-from daemon.importexport.endpoint import is_loopback
 
 FIRST = 3  # sd_listen_fds(3)
 SYSTEM_CONTROL = Path("/run/driveprep-board/control")  # of driveprep-board.socket
@@ -130,7 +129,7 @@ def _check(board: Board, address: str, port: int) -> None:
             f" {place(address, port)}",
             hint="Delete board.listen, or change both: systemctl edit driveprep-board.socket",
         )
-    if not is_loopback(address) and not board.is_encrypted:
+    if not is_local(address) and not board.is_encrypted:
         raise ConfigError(
             f"driveprep-board.socket listens on {place(address, port)}, which other machines can"
             " reach, unencrypted",

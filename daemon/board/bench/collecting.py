@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from daemon import spool
-from daemon.board.cards import Cards
-from daemon.board.machine import Machine
+from daemon.board.bench.cards import Cards
+from daemon.board.bench.machine import Machine
+from daemon.board.bench.timeline import followed
 from daemon.board.page import charts
-from daemon.board.timeline import followed
 from daemon.board.view import Card, Charts, Counts, Daemon, Day, Duration, Service, View
 from daemon.config.loading import Config
+from daemon.desk import report
 from daemon.drives.drive import Drive
 from daemon.errors import DriveError, JournalError
 from daemon.jobs import overview, reader
@@ -28,7 +27,6 @@ DAYS = 14
 SIGNED = 50  # jobs in the chart of durations
 MAX_TIMELINE = 100
 DAILY_LIMIT = 50  # jobs an account and day: the guide's "Guidelines and limitations"
-MAX_IGNORED = 20
 NOTHING = Overview((), 0, 0, 0, (), (), (), None)
 
 
@@ -109,10 +107,8 @@ def _problems(config: Config, facts: dict[str, Any], *, is_running: bool) -> lis
         found.append(f"Changes are found later than usual: {printable(str(limit))}")
     if unreadable := facts.get("unreadable"):
         found.append(f"The daemon cannot read {printable(str(unreadable))} in pending/.")
-    with suppress(OSError):
-        ignored = sorted(spool.ignored(config.spool / "pending", MAX_IGNORED))
-        found += [f"{printable(name)} in pending/ is ignored: {why}." for name, why in ignored]
-    return found
+    ignored = report.ignored(config.spool / "pending")
+    return [*found, *(f"{printable(one['name'])} is ignored: {one['reason']}." for one in ignored)]
 
 
 def _counts(now: float, cards: Sequence[Card], journal: Overview, on_their_way: int) -> Counts:

@@ -55,6 +55,7 @@ class Drives:
         self._steady = steady
         self._last_change = mounts.LastChange(steady)
         self._remembered: dict[_Key, Identity] = {}
+        self._seen: dict[_Key, float] = {}  # when each that is mounted was first seen
         self._present: dict[tuple[int, int | None, int], Identity] = {}  # not mounted
         self._disks: object = None  # the state of all disks when these devices were read:
         self._devices: tuple[Listed, ...] = ()
@@ -73,6 +74,7 @@ class Drives:
         for mount in mounts.roots(table):
             device = sysfs.read(mount.device_number)
             found[_key(device, mount)] = device, mount
+        self._seen = {key: self._seen.get(key, now) for key in found}
         known = self._known(found.keys(), ask_again=ask_again)
         new = self._identify({key: found[key][0] for key in found.keys() - known.keys()})
         drives = []
@@ -82,6 +84,11 @@ class Drives:
             is_covered = mounts.is_covered(mount, table)
             drives.append(Drive(device, identity, mount, is_covered, probed_at))
         return tuple(drives)
+
+    def seconds_here(self, drive: Drive) -> float:
+        """Return for how long the drive has been seen as mounted; 0 if it was not seen before."""
+        now = self._steady()
+        return now - self._seen.get(_key(drive.device, drive.mount), now)
 
     def present(self, *, ask_again: bool = True) -> tuple[Unmounted, ...]:
         """All that has a medium and is not mounted, so that each disk has a row; see `present`.

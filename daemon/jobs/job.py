@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from daemon.errors import NO_ADDRESS
 from daemon.system.printable import timestamp
@@ -68,6 +68,7 @@ class Signed:
     signed_at: float
     drive: Identities
     artifact_list: tuple[Artifact, ...] = ()
+    mounted_at: float | None = None  # when its drive was first seen mounted; None: not recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,8 @@ class Progress:
     log_bucket: str | None = None
     log_key: str | None = None
     error_count: int | None = None
+    # When each pair of both codes, such as "AtAWS/InProgress", was first reported.
+    changes: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,10 +282,13 @@ def is_unshipped(job: Job, before: float) -> bool:
     return False
 
 
-def signed(state: Submitted, signed_at: float, drive: Identities) -> Signed:
+def signed(
+    state: Submitted, signed_at: float, drive: Identities, mounted_at: float | None = None
+) -> Signed:
     """Return the state that follows once SIGNATURE is on the drive, with its identities then."""
     same = {one.name: getattr(state, one.name) for one in fields(state)}
-    return Signed(**same | {"drive": {**state.drive, **drive}}, signed_at=signed_at)
+    drive = {**state.drive, **drive}
+    return Signed(**same | {"drive": drive}, signed_at=signed_at, mounted_at=mounted_at)
 
 
 def unsigned(state: Signed) -> Submitted:

@@ -13,7 +13,7 @@ from pathlib import Path
 from daemon.errors import JournalError
 from daemon.jobs import database, schema
 from daemon.jobs.job import Job
-from daemon.jobs.schema import COLUMNS, NAME, OPEN, VERSION
+from daemon.jobs.schema import COLUMNS, NAME, OLD_COLUMNS, OPEN, VERSION
 
 WAITING = "filed = 0 AND state = 'Pending'"
 # A job that waits for nothing but its drive is only counted.
@@ -108,7 +108,7 @@ def figures(folder: Path) -> Figures:
 
 def _check_version(connection: sqlite3.Connection) -> None:
     (found,) = connection.execute("PRAGMA user_version").fetchone()
-    if found != VERSION:
+    if found in OLD_COLUMNS or found > VERSION:
         raise JournalError(
             f"the journal has version {found}, this board reads version {VERSION}",
             "Start the daemon of the board's version: systemctl restart driveprep",

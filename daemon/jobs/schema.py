@@ -95,7 +95,8 @@ ALTER TABLE job ADD COLUMN dismissed INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE job ADD COLUMN reminded INTEGER NOT NULL DEFAULT 0;
 UPDATE job SET reminded = 1 WHERE state = 'Signed'; -- no one could say that they were shipped
 {REJECTIONS}""",
-    # Version 4: what is known before the drive arrives, drives that need not be empty, printing.
+    # Version 4: what is known before the drive arrives, drives that need not be empty, printing; in
+    # `fields` of Signed when the drive was first seen, in `progress` each change.
     3: f"""
 ALTER TABLE job ADD COLUMN access_key_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE job ADD COLUMN cautions TEXT;

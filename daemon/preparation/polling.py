@@ -86,6 +86,7 @@ class StatusPoller:
         return job
 
     def _record(self, job: Job, progress: Progress) -> Job:
+        progress = replace(progress, changes=_changes(job.progress, progress))
         before, job = job.progress, self.journal.record_progress(job, progress)
         if not before or progress.progress_code != before.progress_code:
             log.info("job is %s", printable(progress.progress_code or "?"), extra=about(job))
@@ -132,6 +133,12 @@ class StatusPoller:
         job = self.journal.reopen(job, state, current.encode())
         log.warning("manifest changed at the service: papers are filed again", extra=about(job))
         return job
+
+
+def _changes(before: Progress | None, now: Progress) -> dict[str, float]:
+    """Return when each pair of codes was first reported, with the one that is reported now."""
+    pair = f"{now.location_code or ''}/{now.progress_code or ''}"
+    return {pair: now.checked_at, **(before.changes if before else {})}
 
 
 def _progress(status: JobStatus, now: float) -> Progress:

@@ -16,8 +16,9 @@ from daemon.drives.drive import Drive
 from daemon.drives.inventory import Drives
 from daemon.drives.medium.contents import Contents
 from daemon.drives.recognition import resemblance
+from daemon.drives.recognition.bays import Bays
 from daemon.errors import DriveError
-from daemon.jobs.job import Job, Rejected, Signed, Submitted
+from daemon.jobs.job import Job, Rejected, Signed, Submitted, signed
 from daemon.jobs.journal import Journal
 from daemon.preparation.under_way import UnderWay
 from daemon.system.printable import printable
@@ -45,6 +46,11 @@ class Signer:
                 _check_empty(job, verified, found)
             root.prove_writable(replaceable)
         return verified, found
+
+    def signed(self, state: Submitted, drive: Drive, now: float, bays: Bays) -> Signed:
+        """Return what to record of a drive that was signed `now`, in seconds since the epoch."""
+        mounted_at = now - self.drives.seconds_here(drive)
+        return signed(state, now, bays.identities(drive), mounted_at)
 
     def sign(self, job: Job, state: Submitted, drive: Drive) -> Drive:
         """Write SIGNATURE to the drive that the job was made for; return that drive. Idempotent.

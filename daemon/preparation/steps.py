@@ -35,7 +35,6 @@ from daemon.jobs.job import (
     Submitted,
     Submitting,
     about,
-    signed,
 )
 from daemon.jobs.journal import Journal
 from daemon.manifest.complaints import locate
@@ -242,7 +241,7 @@ class Preparation:
             if job.state != state:
                 return job  # with another SIGNATURE, by UpdateJob
         drive = self.signer.sign(job, state, drive)
-        job = self.journal.record(job, signed(state, self.clock(), self.bays.identities(drive)))
+        job = self.journal.record(job, self.signer.signed(state, drive, self.clock(), self.bays))
         log.info("SIGNATURE written to %s: safe to remove", drive.describe(), extra=about(job))
         return job
 

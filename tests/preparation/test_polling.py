@@ -109,6 +109,7 @@ def test_progress_is_written_down(desk):
         carrier="UPS",
         tracking_number="1Z2",
         error_count=3,
+        changes={"Returned/InProgress": NOW},
     )
     assert desk.journal.followed() == [after]
 

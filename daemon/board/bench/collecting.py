@@ -144,10 +144,9 @@ def _charts(now: float, journal: Overview) -> Charts:
 
 def _duration(job: Job) -> Duration | None:
     state = job.state
-    mounted_at = getattr(state, "mounted_at", None)
-    if not isinstance(state, Signed) or mounted_at is None:
+    if not isinstance(state, Signed) or state.mounted_at is None:
         return None
-    seconds = max(0.0, state.signed_at - mounted_at)
+    seconds = max(0.0, state.signed_at - state.mounted_at)
     return Duration(
         printable(job.device_id), state.job_id, timestamp(state.signed_at), round(seconds, 3)
     )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from daemon.board.view import Action, Followed, Stage, Step
 from daemon.jobs.job import Job, Signed, expires_at, has_arrived, is_late, is_unshipped
 from daemon.system.printable import printable, timestamp
 
 DAY = 24 * 3600  # seconds
-STARTED = frozenset({"InProgress", "Started"})
-# With these the service has finished loading, for better or worse.
+AWAY = frozenset({"AtAWS", "Returned"})  # where a drive is that has arrived
 NOT_STARTED = frozenset({None, "", "Pending"})
 
 
@@ -67,7 +66,24 @@ def _steps(job: Job, state: Signed) -> Iterable[Step]:
         ("loading", has_arrived(job) and code not in NOT_STARTED),
         ("returned", location == "Returned"),
     ]
-    yield from (Step(stage, None) for stage, is_reached in stages if is_reached)
+    reached = _reached(progress.changes) if progress else {}
+    for stage, is_reached in stages:
+        if is_reached:
+            yield Step(stage, timestamp(reached[stage]) if stage in reached else None)
+
+
+def _reached(changes: Mapping[str, float]) -> dict[str, float]:
+    """Return when each stage was first reported."""
+    found: dict[str, float] = {}
+    for pair, at in changes.items():
+        location, _, code = pair.partition("/")
+        if location in AWAY:
+            found["received"] = min(at, found.get("received", at))
+            if code not in NOT_STARTED:
+                found["loading"] = min(at, found.get("loading", at))
+        if location == "Returned":
+            found["returned"] = min(at, found.get("returned", at))
+    return found
 
 
 def _first(*texts: object) -> str | None:

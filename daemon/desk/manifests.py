@@ -86,7 +86,9 @@ def safe_manifest_name(name: str) -> str:
     if ending not in spool.SUFFIXES:
         stem, ending = base, ".yml"
     safe = f"{spool.safe_name(stem)}{ending}"
-    return safe if spool.is_manifest_name(safe) else f"manifest-{safe}"
+    if spool.is_manifest_name(safe):
+        return safe
+    return f"{spool.safe_name(stem.replace('.', '_'))}{ending}"  # such as x.part.yml
 
 
 def withdraw(pending: Path, name: str, sha256: str) -> None:
@@ -113,9 +115,7 @@ def drop(pending: Path, file_name: str, manifest: Manifest) -> Dropped:
     Safe to repeat: the same text under the same name is not dropped twice. Raises DriveprepError
     if another text has the name.
     """
-    name = file_name
-    if not spool.is_manifest_name(file_name):
-        name = f"{spool.safe_name(Path(file_name).stem)}.yml"
+    name = file_name if spool.is_manifest_name(file_name) else safe_manifest_name(file_name)
     was_there = False
     try:
         spool.drop(pending, name, manifest.data)

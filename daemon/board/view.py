@@ -24,6 +24,7 @@ VERSION = 1  # of the JSON; it changes when a field goes or changes its meaning
 Status = Literal["prepared", "progress", "waiting", "attention", "free"]
 # What the page offers for a job; see docs/board.md for the requests.
 Action = Literal["retry", "dismiss", "ship", "undo-shipment", "slip", "sticker", "withdraw"]
+PAPERS: tuple[Action, ...] = ("slip",)  # that can be printed; there is no sticker yet
 Service = Literal["unknown", "reachable", "away"]
 # In this order; a job has passed all stages before its own.
 Stage = Literal["made", "shipped", "received", "loading", "returned"]

@@ -18,12 +18,25 @@ from daemon.errors import DriveprepError
 @click.option("--wall", is_flag=True, help="With --link: one that stays good, to read only.")
 @click.option("--scrape", is_flag=True, help="With --link: a token for Prometheus instead.")
 @click.option("--revoke", is_flag=True, help="End all logins, links and tokens.")
-def board(config_path: Path, link: bool, wall: bool, scrape: bool, revoke: bool) -> None:
+@click.option(
+    "--public-config",
+    "copy",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write what the board may read of the configuration to this file.",
+)
+def board(
+    config_path: Path, link: bool, wall: bool, scrape: bool, revoke: bool, copy: Path | None
+) -> None:
     """Serve the page that shows the bench, until SIGTERM; or print a link to it."""
     if (wall or scrape) and not link:
         raise click.UsageError("--wall and --scrape are kinds of links: add --link")
     if (wall and scrape) or (link and revoke):
         raise click.UsageError("ask for one thing at a time")
+    if copy:
+        from daemon.config import public
+
+        public.write(config_path, copy)
+        return
     try:
         if link:
             _print_link(config_path, "wall" if wall else "scrape" if scrape else "operator")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from daemon import spool
 from daemon.config.loading import Config
+from daemon.desk import relay
 from daemon.desk.manifests import terms
 from daemon.drives import signature
 from daemon.errors import DriveprepError, InDoubtError, JobRefusedError, ManifestError
@@ -129,15 +130,14 @@ class JobActions:
         return place
 
     def slip_page(self, word: str) -> tuple[Job, str]:
-        """Return a job and its packing slip: made again, or as filed if the manifest is secret."""
+        """Return a job and its packing slip: made again, or as filed if the papers are secret."""
         job = self._at_service(word)
         if not isinstance(job.state, Submitted | Signed):
             raise DriveprepError(f"{word} has no JobId yet", "`driveprep show` shows why.")
         try:
             manifest = self._manifest(job)
         except PermissionError:
-            filed = self.settings.spool / "prepared" / papers.folder(job.job_id, job.device_id)
-            return job, (filed / papers.SLIP).read_text(encoding="utf-8")
+            return job, relay.slip(self.settings, job.job_id)
         return job, papers.slip(job, job.state, rules.read(manifest, job.name))
 
     def _at_service(self, word: str) -> Job:

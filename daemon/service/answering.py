@@ -12,6 +12,7 @@ from daemon.importexport import relay
 from daemon.importexport.client import Client
 from daemon.jobs import orders
 from daemon.jobs.journal import Journal
+from daemon.preparation import papers
 from daemon.service.workers import Workers
 from daemon.spool import questions
 from daemon.spool.spool import Spool
@@ -51,7 +52,10 @@ class Answering:
     def _answer(self, client: Client, names: Iterable[str]) -> None:
         try:
             for number, question in self._spool.questions(names):
-                if (answer := orders.perform(self._journal, question)) is None:
+                answer = orders.perform(self._journal, question)
+                if answer is None:
+                    answer = papers.perform(self._spool, self._journal, question)
+                if answer is None:
                     answer = relay.perform(client, question)
                     log.info("the service was asked on behalf of an operator")
                 self._spool.answer(number, answer, self._clock())

@@ -298,24 +298,26 @@ def test_another_listener_on_the_port_gets_no_link(daemon, tmp_path, run):
     """`--link` compares the socket that holds the port with the board's own."""
     place, port = sockets.folder(daemon.config, {"XDG_RUNTIME_DIR": str(run)}), free_port()
     place.mkdir(mode=0o700)
-    with socket.create_server(("127.0.0.1", port)) as ours, unix_socket(place / "control") as other:
-        with activated(daemon.config, [ours, other], tmp_path, run) as process:
-            link = [*DRIVEPREP, "board", "--link", "--config", str(daemon.config)]
-            environment = {**os.environ, "XDG_RUNTIME_DIR": str(run)}
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(run)}
 
-            def ask() -> subprocess.CompletedProcess[str]:
-                return subprocess.run(
-                    link, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-                )
+    def ask() -> subprocess.CompletedProcess[str]:
+        command = [*DRIVEPREP, "board", "--link", "--config", str(daemon.config)]
+        return subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
 
-            assert f"http://127.0.0.1:{port}/#" in ask().stdout
-            ours.shutdown(socket.SHUT_RDWR)  # it listens no more; its process does not know
-            with socket.create_server(("127.0.0.1", port)):
-                refused = ask()
-            assert refused.returncode != 0
-            assert "another program listens on" in refused.stderr
-            assert refused.stdout == ""
-            process.terminate()
+    with contextlib.ExitStack() as stack:
+        ours = stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        other = stack.enter_context(unix_socket(place / "control"))
+        stack.enter_context(activated(daemon.config, [ours, other], tmp_path, run))
+        assert f"http://127.0.0.1:{port}/#" in ask().stdout
+
+        ours.shutdown(socket.SHUT_RDWR)  # it listens no more; its process does not know
+        stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        refused = ask()
+    assert refused.returncode != 0
+    assert "another program listens on" in refused.stderr
+    assert refused.stdout == ""
 
 
 def test_other_users_get_no_link(board):
@@ -432,10 +434,13 @@ def test_systemds_socket_decides_the_address(daemon, tmp_path, run):
     config, port = json.loads(daemon.config.read_text()), free_port()
     daemon.config.write_text(json.dumps({**config, "board": {"listen": "127.0.0.1:1234"}}))
 
-    with socket.create_server(("127.0.0.1", port)) as page, unix_socket(run / "control") as other:
-        with activated(daemon.config, [page, other], tmp_path, run) as process:
-            assert process.wait(30) == 78
-            log = (tmp_path / "activated.log").read_text()
+    with (
+        socket.create_server(("127.0.0.1", port)) as page,
+        unix_socket(run / "control") as other,
+        activated(daemon.config, [page, other], tmp_path, run) as process,
+    ):
+        assert process.wait(30) == 78
+    log = (tmp_path / "activated.log").read_text()
     assert "127.0.0.1:1234" in log
     assert f"127.0.0.1:{port}" in log
 
@@ -444,10 +449,12 @@ def test_systemds_socket_decides_the_address(daemon, tmp_path, run):
 def test_systemds_socket_needs_tls_for_other_machines(daemon, tmp_path, run, address):
     """The unit's address is checked like that of the configuration."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.create_server((address, 0), family=family) as page:
-        with unix_socket(run / "control") as other:
-            with activated(daemon.config, [page, other], tmp_path, run) as process:
-                assert process.wait(30) == 78
+    with (
+        socket.create_server((address, 0), family=family) as page,
+        unix_socket(run / "control") as other,
+        activated(daemon.config, [page, other], tmp_path, run) as process,
+    ):
+        assert process.wait(30) == 78
     assert "unencrypted" in (tmp_path / "activated.log").read_text()
 
 

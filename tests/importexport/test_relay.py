@@ -1,6 +1,7 @@
 """The service asked through the daemon: what comes back is what the daemon's client had."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,9 @@ def test_every_operation(service):
     job_id = direct.create_job(MANIFEST).job_id
 
     assert relayed.access_key_id == EXAMPLE.access_key_id
-    assert relayed.get_status(job_id) == direct.get_status(job_id)
+    # Without the manifest, which may have passwords.
+    status = replace(direct.get_status(job_id), current_manifest=None)
+    assert relayed.get_status(job_id) == status
     assert relayed.get_shipping_label([job_id], **ADDRESS) == direct.get_shipping_label(
         [job_id], **ADDRESS
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from daemon.board.view import Action, Card
+from daemon.board.view import PAPERS, Action, Card
 from daemon.config.loading import Config
 from daemon.drives.drive import Drive
 from daemon.drives.recognition import resemblance
@@ -152,19 +152,18 @@ class Cards:
 
     def _prepared(self, card: Card, job: Job, state: Signed) -> Card:
         end = _day(expires_at(state))
-        papers: tuple[Action, ...] = ("slip", "sticker")
         card = replace(
             card, status="prepared", word="Safe to remove", expires_at=timestamp(expires_at(state))
         )
         if job.shipment:
             at = _day(job.shipment.at)
-            return replace(card, next=f"Shipped on {at}.", actions=(*papers, "undo-shipment"))
+            return replace(card, next=f"Shipped on {at}.", actions=(*PAPERS, "undo-shipment"))
         if has_arrived(job):
-            return replace(card, next="The service has received it.", actions=papers)
+            return replace(card, next="The service has received it.", actions=PAPERS)
         urge = "Ship it now: it" if card.is_urgent else "Put its slip in the box and ship it. It"
         if is_late(job):
             card = replace(card, status="attention", word="Ship now")
-        return replace(card, next=f"{urge} must arrive before {end}.", actions=(*papers, "ship"))
+        return replace(card, next=f"{urge} must arrive before {end}.", actions=(*PAPERS, "ship"))
 
     def _blocked(self, card: Card, job: Job, obstacle: Obstacle) -> Card:
         """A job with an obstacle waits by itself if it is tried again, or if its drive is away."""

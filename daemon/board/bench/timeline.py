@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from daemon.board.view import Action, Followed, Stage, Step
+from daemon.board.view import PAPERS, Action, Followed, Stage, Step
 from daemon.jobs.job import Job, Signed, expires_at, has_arrived, is_late, is_unshipped
 from daemon.system.printable import printable, timestamp
 
@@ -50,7 +50,7 @@ def _followed(job: Job, state: Signed, now: float, ship_within: float) -> Follow
         is_unshipped=is_unshipped(job, now - ship_within),
         carrier=_first(shipment and shipment.carrier, progress and progress.carrier),
         tracking=_first(shipment and shipment.tracking, progress and progress.tracking_number),
-        actions=("slip", "sticker", *may_ship),
+        actions=(*PAPERS, *may_ship),
     )
 
 

@@ -7,8 +7,9 @@ from daemon.preparation.papers.contents import (
     filed,
     files,
     folder,
+    perform,
     place,
     slip,
 )
 
-__all__ = ["MANIFEST", "RECEIPT", "SLIP", "filed", "files", "folder", "place", "slip"]
+__all__ = ["MANIFEST", "RECEIPT", "SLIP", "filed", "files", "folder", "perform", "place", "slip"]

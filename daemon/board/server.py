@@ -23,12 +23,12 @@ from daemon.board.access.sockets import CONTROL, Sockets
 from daemon.board.actions import Actions
 from daemon.board.app import Board, Reports
 from daemon.board.bench.collecting import Collector
-from daemon.board.bench.machine import Machine
 from daemon.board.dropped import DroppedHere
 from daemon.board.papers import Papers
 from daemon.board.settings import Settings
 from daemon.board.watching import Hub, Published, Watcher
 from daemon.desk import report
+from daemon.drives.inventory import Drives
 from daemon.jobs import overview
 from daemon.jobs.job import Job
 from daemon.system import systemd
@@ -36,6 +36,8 @@ from daemon.system.clocks import Clocks
 
 log = logging.getLogger("daemon.board")
 
+# The mount table to show: a sandbox has another one than the machine.
+MOUNTS = "DRIVEPREP_MOUNTS"
 THREADS = 4  # for what waits for a disk or for the daemon
 END_SECONDS = 3  # for the answers that are under way
 
@@ -44,31 +46,34 @@ def run(config_path: Path, environment: Mapping[str, str]) -> None:
     """Serve the board until SIGTERM. Raises ConfigError and DriveprepError if it cannot begin."""
     settings = Settings(config_path, environment)
     found = sockets.take(settings().board, config_path, environment)
-    state = environment.get("STATE_DIRECTORY")
+    state, table = environment.get("STATE_DIRECTORY"), environment.get(MOUNTS)
     folder = Path(state) if state else sockets.folder(config_path, environment)
     try:
-        asyncio.run(_serve(settings, found, folder))
+        asyncio.run(_serve(settings, found, folder, Path(table) if table else None))
     finally:
         if not state:
             (folder / CONTROL).unlink(missing_ok=True)
 
 
-async def _serve(settings: Settings, found: Sockets, folder: Path) -> None:
+async def _serve(settings: Settings, found: Sockets, folder: Path, table: Path | None) -> None:
     clocks, loop, hub = Clocks(), asyncio.get_running_loop(), Hub()
-    dropped, machine = DroppedHere(folder), Machine()
-    collector = Collector(settings, clocks.wall, machine)
+    dropped = DroppedHere(folder)
+    drives = Drives(steady=clocks.steady, table=table)
+    collector = Collector(settings, clocks.wall, drives)
 
     def publish(published: Published) -> None:
         with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(hub.publish, published)
 
-    watcher = Watcher(settings, lambda: collector.view(dropped.all()), publish, clocks.steady)
+    watcher = Watcher(
+        settings, lambda: collector.view(dropped.all()), publish, clocks.steady, table
+    )
     logins = Logins(folder, clocks)
     origins = Origins(settings().board, *found.place)
     with ThreadPoolExecutor(THREADS, "board") as executor:
         papers = Papers(clocks.steady)
         actions = Actions(settings, dropped, papers, watcher.ring, executor, clocks)
-        reports = _Reports(settings, machine, clocks).all()
+        reports = _Reports(settings, drives, clocks).all()
         board = Board(hub, logins, origins, papers, reports, actions, executor, clocks)
         control = Control(logins, origins, sockets.inode(found.page), hub.ring)
         watcher.start()
@@ -118,7 +123,7 @@ class _Reports:
     """What takes a while to make."""
 
     settings: Settings
-    machine: Machine
+    drives: Drives
     clocks: Clocks
 
     def all(self) -> Reports:
@@ -127,7 +132,7 @@ class _Reports:
 
     def status(self) -> bytes:
         """Return the output of `status --json`."""
-        found = report.status(self.settings(), self.machine.mounted())
+        found = report.status(self.settings(), self.drives.mounted())
         return (json.dumps(found, indent=2) + "\n").encode()
 
     def metrics(self, published: Published) -> bytes:

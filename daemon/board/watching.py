@@ -121,9 +121,10 @@ class Watcher:
         make: Callable[[], View],
         publish: Callable[[Published], None],
         steady: Clock,
+        table: Path | None,
     ) -> None:
         self._settings, self._make, self._publish, self._steady = settings, make, publish, steady
-        self._mounts = LastChange(steady)
+        self._mounts = LastChange(steady, table)
         self._ended = threading.Event()
         self._rung = threading.Event()
         self._last: View | None = None

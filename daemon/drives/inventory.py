@@ -10,6 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon.drives import mounts, sysfs
@@ -42,7 +43,8 @@ _Key = tuple[int, int, int | None, str]  # mount id, device number, diskseq, mou
 class Drives:
     """Finds the machine's drives, and remembers identities. May be used from several threads.
 
-    `steady` is the monotonic clock.
+    `steady` is the monotonic clock. `table` is the mount table of another process, whose drives
+    are then only looked at; None: of this one.
     """
 
     def __init__(
@@ -50,10 +52,12 @@ class Drives:
         identities: Identities | None = None,
         *,
         steady: Callable[[], float] = time.monotonic,
+        table: Path | None = None,
     ) -> None:
         self._identities = identities or Identities()
         self._steady = steady
-        self._last_change = mounts.LastChange(steady)
+        self._table = table
+        self._last_change = mounts.LastChange(steady, table)
         self._remembered: dict[_Key, Identity] = {}
         self._seen: dict[_Key, float] = {}  # when each that is mounted was first seen
         self._present: dict[tuple[int, int | None, int], Identity] = {}  # not mounted
@@ -69,7 +73,7 @@ class Drives:
         """
         self._last_change.noticed_at()  # a later change is one that the table may not show
         now = self._steady()
-        table = mounts.read()
+        table = mounts.read(self._table)
         found: dict[_Key, tuple[Device, Mount]] = {}
         for mount in mounts.roots(table):
             device = sysfs.read(mount.device_number)

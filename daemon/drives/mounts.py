@@ -74,8 +74,8 @@ class MountTable:
     One poll reports all changes before it at once. POLLIN is always set: do not poll for it.
     """
 
-    def __init__(self) -> None:
-        self._file = PROC_MOUNTINFO.open("rb", buffering=0)
+    def __init__(self, path: Path | None = None) -> None:
+        self._file = (path or PROC_MOUNTINFO).open("rb", buffering=0)
 
     def fileno(self) -> int:
         """The descriptor, for select.poll() and the like."""
@@ -93,10 +93,13 @@ class MountTable:
 
 
 class LastChange:
-    """Knows when the mount table was last seen to change. May be used from several threads."""
+    """Knows when the mount table was last seen to change. May be used from several threads.
 
-    def __init__(self, steady: Callable[[], float]) -> None:
-        self._steady = steady
+    `path` is that of another process's table; None: of this one.
+    """
+
+    def __init__(self, steady: Callable[[], float], path: Path | None = None) -> None:
+        self._steady, self._path = steady, path
         self._lock = threading.Lock()
         self._poll: select.poll | None = None
         self._noticed_at = 0.0
@@ -116,7 +119,7 @@ class LastChange:
 
     def _open(self) -> select.poll:
         try:
-            table = MountTable()
+            table = MountTable(self._path)
         except OSError as error:
             raise _unreadable(error) from error
         weakref.finalize(self, table.close)
@@ -125,13 +128,15 @@ class LastChange:
         return poll
 
 
-def read() -> tuple[Mount, ...]:
-    """The mount table of this process as it is now. Raises DriveError if it cannot be read.
+def read(path: Path | None = None) -> tuple[Mount, ...]:
+    """The mount table of this process, or the one at `path`, as it is now.
+
+    Raises DriveError if it cannot be read.
 
     A change during the read can tear the table; the same change then wakes the poll on MountTable.
     """
     try:
-        text = PROC_MOUNTINFO.read_bytes()
+        text = (path or PROC_MOUNTINFO).read_bytes()
     except OSError as error:
         raise _unreadable(error) from error
     return parse(text)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from daemon.board.bench.cards import Cards
-from daemon.board.bench.machine import Machine
 from daemon.board.bench.timeline import followed
 from daemon.board.page import charts
 from daemon.board.view import Card, Charts, Counts, Daemon, Day, Duration, Service, View
 from daemon.config.loading import Config
 from daemon.desk import report
 from daemon.drives.drive import Drive
+from daemon.drives.inventory import Drives
 from daemon.errors import DriveError, JournalError
 from daemon.jobs import overview, reader
 from daemon.jobs.job import Job, Signed
@@ -36,7 +36,7 @@ class Collector:
 
     settings: Callable[[], Config]
     clock: Clock
-    machine: Machine = field(default_factory=Machine)
+    drives: Drives
 
     def view(self, dropped_here: frozenset[tuple[str, str]] = frozenset()) -> View:
         """Return what there is to see now. A journal that cannot be read is a `problem` of it."""
@@ -58,7 +58,7 @@ class Collector:
 
     def _mounted(self) -> tuple[Sequence[Drive], str]:
         try:
-            return self.machine.mounted(), ""
+            return self.drives.mounted(), ""
         except DriveError as error:
             return (), f"{error}. {error.hint}"
 

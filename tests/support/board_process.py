@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -66,11 +67,16 @@ class BoardProcess:
         assert self._process
         return self._process.pid
 
+    def command_line(self, *words: str) -> list[str]:
+        """Return what is run for `driveprep board` with these options."""
+        return [*DRIVEPREP, "board", *words, "--config", str(self.config)]
+
     def start(self) -> Self:
         """Start it, and wait until it has read the journal."""
         with self._log.open("ab") as log:
-            command = [*DRIVEPREP, "board", "--config", str(self.config)]
-            self._process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stderr=log)
+            self._process = subprocess.Popen(
+                self.command_line(), cwd=ROOT, env=self.environment, stderr=log
+            )
 
         def serves() -> bool:
             assert self._process
@@ -96,7 +102,7 @@ class BoardProcess:
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run `driveprep board` with these options."""
-        line = [*DRIVEPREP, "board", *words, "--config", str(self.config)]
+        line = self.command_line(*words)
         return subprocess.run(
             line, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False
         )
@@ -177,6 +183,9 @@ class Page:
     def view(self) -> dict[str, Any]:
         """Return the view."""
         answer = self.get("/api/view")
+        while answer.status == 429:  # a test asks more often than a page does
+            time.sleep(0.1)
+            answer = self.get("/api/view")
         assert answer.status == 200, answer
         told: dict[str, Any] = answer.json
         return told

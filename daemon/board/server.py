@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvicorn
@@ -125,6 +126,7 @@ class _Reports:
     settings: Settings
     drives: Drives
     clocks: Clocks
+    one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
     def all(self) -> Reports:
         """Return the functions that the application calls in a thread."""
@@ -132,8 +134,12 @@ class _Reports:
 
     def status(self) -> bytes:
         """Return the output of `status --json`."""
-        found = report.status(self.settings(), self.drives.mounted())
-        return (json.dumps(found, indent=2) + "\n").encode()
+        with self.one_at_a_time:  # ten thousand jobs are some megabytes
+            found = report.status(self.settings(), self.drives.mounted())
+            text = bytearray()
+            for part in json.JSONEncoder(indent=2).iterencode(found):
+                text += part.encode()
+        return bytes(text + b"\n")
 
     def metrics(self, published: Published) -> bytes:
         """Return the text of /metrics."""

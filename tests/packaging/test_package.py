@@ -173,3 +173,52 @@ def test_scripts_leave_a_package_alone(root, script):
     assert done.returncode == 69
     assert "apt remove driveprep" in done.stderr
     assert sorted(root.rglob("*")) == before
+
+
+@pytest.fixture(scope="module")
+def board(packages):
+    """The package of the board."""
+    [package] = packages[0].parent.glob("driveprep-board_*.deb")
+    return package
+
+
+def test_the_board_is_a_package_of_its_own(root, board, tmp_path):
+    """Its code, its units and its monitoring are in no other; it has all of them."""
+    told("dpkg-deb", "--extract", board, tmp_path)
+
+    for line in told("sh", "-c", ". scripts/layout && layout_board").splitlines():
+        source, place = line.split()
+        assert (tmp_path / place).read_bytes() == (TOP / source).read_bytes()
+        assert not (root / place).exists()
+    assert (tmp_path / "usr/share/driveprep/daemon/board/page/static").is_dir()
+    assert not (root / "usr/share/driveprep/daemon/board").exists()
+
+
+def test_the_board_asks_for_what_its_extra_asks_for(board):
+    """The libraries and versions are written in two files, which must agree."""
+    depends = told("dpkg-deb", "--field", board, "Depends").strip().split(", ")
+    extra = PROJECT["optional-dependencies"]["board"]
+    libraries = {
+        f"python3-{name} (>= {version})" for name, version in (one.split(">=") for one in extra)
+    }
+
+    assert {one for one in depends if one.startswith("python3-")} == libraries
+
+
+def test_the_boards_socket_is_started_and_not_the_service(board, tmp_path):
+    """The first connection starts it."""
+    told("dpkg-deb", "--control", board, tmp_path)
+    done = (tmp_path / "postinst").read_text()
+
+    places = [
+        done.find(words)
+        for words in (
+            'systemd-sysusers ${DPKG_ROOT:+--root="$DPKG_ROOT"} driveprep-board.conf',
+            'systemd-tmpfiles ${DPKG_ROOT:+--root="$DPKG_ROOT"} --create driveprep-board.conf',
+            "deb-systemd-helper enable 'driveprep-board.socket'",
+            "deb-systemd-invoke $_dh_action 'driveprep-board-config.path' 'driveprep-board.socket'",
+        )
+    ]
+    assert -1 not in places
+    assert places == sorted(places)
+    assert "enable 'driveprep-board.service'" not in done

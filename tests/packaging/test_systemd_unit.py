@@ -79,7 +79,7 @@ def test_user_group_and_folders(tmp_path):
 
     passwd = (tmp_path / "etc/passwd").read_text()
     user, group = map(
-        int, re.match(r"driveprep:x:(\d+):(\d+):.*:/usr/sbin/nologin", passwd).groups()
+        int, re.search(r"(?m)^driveprep:x:(\d+):(\d+):.*:/usr/sbin/nologin", passwd).groups()
     )
     found = {
         name: (oct(stat.S_IMODE(status.st_mode)), status.st_uid, status.st_gid)

@@ -429,6 +429,32 @@ def test_other_machines_are_refused_without_tls(daemon, listen):
     assert "board.listen" in done.stderr
 
 
+def test_tls_is_spoken_by_the_board_itself(daemon, tmp_path):
+    """The link is https, and the cookie is Secure and bound to the host."""
+    certificate, key = tmp_path / "board.crt", tmp_path / "board.key"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += [
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-nodes",
+        "-subj",
+        "/CN=127.0.0.1",
+        "-keyout",
+        str(key),
+        "-out",
+        str(certificate),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    tls = {"tls_certificate": str(certificate), "tls_key": str(key)}
+    with beside(daemon, tmp_path / "board", **tls) as board:
+        link = board.command("--link").stdout
+        assert link.startswith(f"https://127.0.0.1:{board.port}/#")
+        answer = board.open(link.strip().rpartition("#")[2])
+        assert answer.status == 200
+        assert answer.headers["set-cookie"].startswith("__Host-driveprep-board=")
+        assert "Secure" in answer.headers["set-cookie"]
+
+
 def test_systemds_socket_decides_the_address(daemon, tmp_path, run):
     """A `listen` that says otherwise is a fault that names both."""
     config, port = json.loads(daemon.config.read_text()), free_port()

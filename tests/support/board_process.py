@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -46,6 +47,7 @@ class BoardProcess:
         self.config = config
         self.port = free_port()
         self.origin = f"http://127.0.0.1:{self.port}"
+        self.certificate = ""
         folder.mkdir(exist_ok=True)
         self._run = run  # a short path: that of a Unix socket has at most 107 bytes
         self._log = folder / "board.log"
@@ -122,6 +124,11 @@ class BoardProcess:
     ) -> Answer:
         """Send one request over a connection of its own."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        if self.origin.startswith("https:"):
+            trust = ssl.create_default_context(cafile=str(self.certificate))
+            connection = http.client.HTTPSConnection(
+                "127.0.0.1", self.port, timeout=60, context=trust
+            )
         with contextlib.closing(connection):
             connection.request(method, path, body, dict(headers or {}))
             response = connection.getresponse()
@@ -224,6 +231,9 @@ def beside(daemon: DaemonProcess, folder: Path, **board: object) -> Iterator[Boa
     settings = json.loads(daemon.config.read_text())
     settings["board"] = {"listen": f"127.0.0.1:{process.port}", **board}
     daemon.config.write_text(json.dumps(settings))
+    if process_certificate := board.get("tls_certificate"):
+        process.certificate = str(process_certificate)
+        process.origin = process.origin.replace("http:", "https:")
     try:
         yield process.start()
     finally:

@@ -23,6 +23,7 @@ from daemon.board.papers import Papers, separated
 from daemon.config.loading import Config
 from daemon.desk import manifests, orders
 from daemon.desk.job_actions import JobActions
+from daemon.desk.manifests import Checked
 from daemon.errors import DriveprepError
 from daemon.system.clocks import Clocks
 from daemon.system.printable import printable
@@ -57,7 +58,7 @@ class Actions:
     async def check(self, request: Request) -> Response:
         """Check a manifest; drops nothing."""
         name, data = await _upload(request)
-        checked = await self._run(manifests.check, name, data)
+        checked = await self._check(name, data)
         found = checked.manifest
         shown = {
             "name": name,
@@ -72,7 +73,7 @@ class Actions:
     async def drop(self, request: Request) -> Response:
         """Drop a manifest, if it is the one that was shown and has no fault."""
         name, data = await _upload(request)
-        checked = await self._run(manifests.check, name, data)
+        checked = await self._check(name, data)
         if request.headers.get("x-sha256", "") != checked.sha256:
             raise Problem(409, "this is not the manifest that was checked", "Check it again.")
         if checked.manifest is None:
@@ -139,6 +140,9 @@ class Actions:
             raise Problem(401, "there is no login")
         _, page = await self._run(JobActions(self._config(), _no_client).slip_page, job)
         return JSONResponse({"url": self._papers.put(separated(page), login)})
+
+    async def _check(self, name: str, data: bytes) -> Checked:
+        return await self._run(manifests.check, name, data, manifests.terms(self._config()))
 
     async def _run(self, function: Callable[..., T], *values: object) -> T:
         """Call a function that may wait, in a thread. Its errors become problems."""

@@ -62,10 +62,11 @@ class Checked:
     lines: tuple[str, ...]  # what `driveprep check` prints of it
 
 
-def check(name: str, data: bytes) -> Checked:
+def check(name: str, data: bytes, terms: Terms) -> Checked:
     """Check a manifest here. Never raises; what is wrong is in `lines`."""
     try:
         manifest = rules.read(data, name)
+        terms.check(manifest)
     except ManifestError as error:
         return Checked(name, digest(data), None, tuple(complaints.lines(error)))
     return Checked(name, digest(data), manifest, tuple(good(name, manifest)))

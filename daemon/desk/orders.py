@@ -46,6 +46,8 @@ def dismiss_all(config: Config) -> Answer | None:
 def allow_as_it_is(config: Config, device_id: str) -> Answer | None:
     """Have it recorded that the drive of the job that waits for it need not be empty."""
     return _give(config, {"order": "as it is", "deviceId": device_id})
+
+
 def retry(config: Config, device_id: str, *, same_drive: bool = False) -> None:
     """Have a deviceId tried again at once. Raises DriveprepError.
 

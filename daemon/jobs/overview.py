@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.errors import JournalError
-from daemon.jobs import database, schema
+from daemon.jobs import schema
 from daemon.jobs.job import Job
 from daemon.jobs.schema import COLUMNS, NAME, OLD_COLUMNS, OPEN, VERSION
+from daemon.jobs.storage import database
 
 WAITING = "filed = 0 AND state = 'Pending'"
 # A job that waits for nothing but its drive is only counted.

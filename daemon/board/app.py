@@ -36,7 +36,7 @@ key or csrf, 409 if it cannot be done now, 413, 415, 422 for a faulty request, 4
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +44,7 @@ from typing import TypeVar
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -72,7 +72,7 @@ FOUND = 20  # waiting jobs that a search shows
 class Reports:
     """What takes a while to make; each is called in a thread."""
 
-    status: Callable[[], bytes]  # the output of `status --json`
+    status: Callable[[], Iterator[bytes]]  # the output of `status --json`
     metrics: Callable[[Published], bytes]
     waiting: Callable[[str, int], list[Job]]
 
@@ -181,7 +181,8 @@ class Board:
 
     async def status(self, _: Request) -> Response:
         """Return what `driveprep status --json` prints."""
-        return Response(await self._run(self.reports.status), media_type="application/json")
+        pieces = await self._run(self.reports.status)
+        return StreamingResponse(pieces, media_type="application/json")
 
     async def metrics(self, _: Request) -> Response:
         """Return what Prometheus reads."""

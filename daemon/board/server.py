@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
@@ -27,8 +25,8 @@ from daemon.board.bench.collecting import Collector
 from daemon.board.dropped import DroppedHere
 from daemon.board.papers import Papers
 from daemon.board.settings import Settings
+from daemon.board.status import Status
 from daemon.board.watching import Hub, Published, Watcher
-from daemon.desk import report
 from daemon.drives.inventory import Drives
 from daemon.jobs import overview
 from daemon.jobs.job import Job
@@ -74,7 +72,7 @@ async def _serve(settings: Settings, found: Sockets, folder: Path, table: Path |
     with ThreadPoolExecutor(THREADS, "board") as executor:
         papers = Papers(clocks.steady)
         actions = Actions(settings, dropped, papers, watcher.ring, executor, clocks)
-        reports = _Reports(settings, drives, clocks).all()
+        reports = _Reports(settings, clocks, Status(settings.path, table)).all()
         board = Board(hub, logins, origins, papers, reports, actions, executor, clocks)
         control = Control(logins, origins, sockets.inode(found.page), hub.ring)
         watcher.start()
@@ -124,22 +122,12 @@ class _Reports:
     """What takes a while to make."""
 
     settings: Settings
-    drives: Drives
     clocks: Clocks
-    one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
+    status: Status
 
     def all(self) -> Reports:
         """Return the functions that the application calls in a thread."""
-        return Reports(self.status, self.metrics, self.waiting)
-
-    def status(self) -> bytes:
-        """Return the output of `status --json`."""
-        with self.one_at_a_time:  # ten thousand jobs are some megabytes
-            found = report.status(self.settings(), self.drives.mounted())
-            text = bytearray()
-            for part in json.JSONEncoder(indent=2).iterencode(found):
-                text += part.encode()
-        return bytes(text + b"\n")
+        return Reports(self.status.pieces, self.metrics, self.waiting)
 
     def metrics(self, published: Published) -> bytes:
         """Return the text of /metrics."""

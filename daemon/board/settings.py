@@ -20,7 +20,7 @@ class Settings:
 
     def __init__(self, path: Path, environment: Mapping[str, str]) -> None:
         """Read it. Raises ConfigError."""
-        self._path, self._environment = path, environment
+        self.path, self._environment = path, environment
         self._lock = threading.Lock()
         self._stamp = _stamp(path)
         self._config = self._load()
@@ -28,7 +28,7 @@ class Settings:
     def __call__(self) -> Config:
         """Return the configuration; a file that is faulty now leaves it as it was."""
         with self._lock:
-            stamp = _stamp(self._path)
+            stamp = _stamp(self.path)
             if stamp != self._stamp:
                 self._stamp = stamp
                 self._read_again()
@@ -45,7 +45,7 @@ class Settings:
         self._config = config
 
     def _load(self) -> Config:
-        return loading.load(self._path, self._environment, with_credentials=False)
+        return loading.load(self.path, self._environment, with_credentials=False)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

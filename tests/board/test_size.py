@@ -20,7 +20,8 @@ MAX_MIB = 80
 def test_ten_thousand_manifests_and_fifty_clients(daemon, page, board):
     """The first page takes less than a second, a change too, and memory stays under 80 MiB."""
     for number in range(MANIFESTS):
-        daemon.drop(f"HD{number:05}")
+        device_id = f"HD{number:05}"
+        daemon.drop(device_id, without_placeholders(device_id))
     for number in range(CARDS):
         daemon.drop("", manifest_for("X").replace(b"NTFS", b"NTSF"), f"R{number}.yml")
     wanted = {"waiting": MANIFESTS, "attention": CARDS}
@@ -48,6 +49,12 @@ def test_ten_thousand_manifests_and_fifty_clients(daemon, page, board):
         assert time.monotonic() - since < 1
         assert len(page.get("/api/status").json["jobs"]) > MANIFESTS
         assert most_memory(board.pid) < MAX_MIB
+
+
+def without_placeholders(device_id: str) -> bytes:
+    """Return a manifest that warns of nothing, as people write them."""
+    text = manifest_for(device_id).replace(b"Your ", b"").replace(b"Optional 2nd", b"c/o")
+    return text.replace(b"mybucket", b"our-bucket")
 
 
 def most_memory(pid: int) -> float:

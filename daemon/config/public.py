@@ -9,7 +9,7 @@ from daemon.config import loading
 from daemon.documents import reader
 from daemon.system import durable
 
-SECRET = frozenset({"credentials", "hooks"})  # a hook's words can have a password
+SECRET = frozenset({"credentials", "hooks", "print"})  # commands can have a password
 
 
 def write(path: Path, copy: Path) -> None:

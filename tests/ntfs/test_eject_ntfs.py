@@ -4,8 +4,9 @@ import shutil
 
 import pytest
 from as_operator import new_device_id
-from loop_drives import is_mounted
+from loop_drives import is_mounted, run
 
+from daemon.drives import mounts
 from daemon.drives.eject import eject
 from daemon.drives.inventory import Drives
 from daemon.errors import DriveError
@@ -70,6 +71,28 @@ def test_a_drive_that_is_mounted_twice_is_only_unmounted(plug, udisksctl, tmp_pa
     )
 
     assert ended == "unmounted, but not powered off: it is mounted a second time"
+
+
+def test_a_mount_that_the_sandbox_shows_twice(plug, udisksctl):
+    """Below /media the service sees the mount, and the same again under a bind mount of /media."""
+    drive = plug(new_device_id())
+    media = drive.mount_point.parent
+    media.mkdir(parents=True, exist_ok=True)
+    run("mount", "--bind", media, media)
+    run("mount", "--make-shared", media)
+    run("mount", "--bind", media, media)
+    try:
+        drive.mount()
+        shown = [one for one in mounts.read() if one.mount_point == str(drive.mount_point)]
+        assert len(shown) == 2
+
+        ended = eject(signed(drive), Drives(), udisksctl(UNMOUNT, POWER_OFF))
+
+        assert ended == "unmounted and powered off"
+    finally:
+        drive.unmount(lazily=True)
+        run("umount", "--lazy", media)
+        run("umount", "--lazy", media)
 
 
 def test_success_is_not_believed(plug, udisksctl, monkeypatch):

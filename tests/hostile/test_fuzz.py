@@ -25,7 +25,7 @@ from daemon.importexport.response import Answer
 from daemon.importexport.transport import _date
 from daemon.manifest import rules
 from daemon.preparation import intake
-from daemon.service import hooks
+from daemon.service.reporting import hooks
 from daemon.spool.dropping import is_manifest_name, safe_name
 from daemon.system.printable import printable, printable_lines
 

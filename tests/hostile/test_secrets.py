@@ -169,7 +169,7 @@ BUGS = {
     "in the papers": "import daemon.preparation.papers.contents as m; m._receipt = lambda a: 0",
     "in the slip": (
         "import daemon.preparation.papers.packing_slip as m;"
-        " m._return_lines = lambda a: {}[str(type(a))]"
+        " m.return_lines = lambda a: {}[str(type(a))]"
     ),
     "in the answer": "import daemon.importexport.results as m; m.created_job = lambda: 0",
     "in the signature": "import daemon.importexport.authentication as m; m.sign = lambda: 0",

@@ -95,6 +95,8 @@ def _row(row: dict[str, Any], now: float) -> dict[str, Any]:
         obstacle["retry_at"] = max(0.0, obstacle["retry_at"] - now)
         obstacle["attempts"] = min(obstacle["attempts"], 5)  # from there on the pause is the same
     for times in (state, obstacle, row := dict(row)):
-        for name in ("submitted_at", "signed_at", "since"):
+        for name in ("submitted_at", "signed_at", "mounted_at", "since"):
             times.pop(name, None)
-    return row | {"fields": state, "obstacle": obstacle}
+    progress = json.loads(row["progress"] or "{}")
+    progress["changes"] = [*progress.get("changes", ())]  # when each came decides nothing
+    return row | {"fields": state, "obstacle": obstacle, "progress": progress}

@@ -15,6 +15,11 @@ from machine import Machine
 TOP = Path(__file__).parents[2]
 
 
+def pytest_addoption(parser) -> None:
+    """How long power_cuts.py goes on."""
+    parser.addoption("--cuts", type=int, default=8, help="power cuts of each machine")
+
+
 @pytest.fixture(scope="module", params=DISTRIBUTIONS)
 def machine(request, tmp_path_factory) -> Iterator[Machine]:
     """A fresh workstation that is on, with this commit's sources and wheels in root's home."""

@@ -37,18 +37,35 @@ class Distribution:
     kernel: tuple[str, ...]
     python: str  # its version, for which the wheels are
     keyring: tuple[str, str] = ("", "")  # a package with the archive's keys, and its SHA-256
+    extra_suite: str = ""  # from which the kernel comes
 
 
+UBUNTU_KEYS = (
+    f"{UBUNTU}/pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb",
+    "36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8",
+)
+DEBIAN = "http://deb.debian.org/debian"
 DISTRIBUTIONS = {
     one.name: one
     for one in (
         Distribution(
             "debian-12",
             "bookworm",
-            "http://deb.debian.org/debian",
+            DEBIAN,
             "main",
             ("linux-image-amd64",),
             "3.11",
+        ),
+        Distribution("debian-13", "trixie", DEBIAN, "main", ("linux-image-amd64",), "3.13"),
+        # The kernel that brings the new driver `ntfs`.
+        Distribution(
+            "debian-13-backports",
+            "trixie",
+            DEBIAN,
+            "main",
+            ("linux-image-7.3.4+deb13-amd64",),
+            "3.13",
+            extra_suite="trixie-backports",
         ),
         Distribution(
             "ubuntu-24.04",
@@ -58,10 +75,16 @@ DISTRIBUTIONS = {
             # linux-image-generic without half a gigabyte of firmware; with usb-storage and ntfs3.
             ("linux-image-6.8.0-31-generic", "linux-modules-extra-6.8.0-31-generic"),
             "3.12",
-            (
-                f"{UBUNTU}/pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb",
-                "36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8",
-            ),
+            UBUNTU_KEYS,
+        ),
+        Distribution(
+            "ubuntu-26.04",
+            "resolute",
+            UBUNTU,
+            "main,universe",
+            ("linux-image-7.0.0-14-generic", "linux-modules-7.0.0-14-generic"),
+            "3.14",
+            UBUNTU_KEYS,
         ),
     )
 }
@@ -149,7 +172,8 @@ def image(name: str) -> Image:
 def _make(distribution: Distribution, folder: Path) -> None:
     tree, key = folder / "tree", folder / "key"
     _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "driveprep-machine", "-f", key)
-    packages = ",".join((*PACKAGES, *distribution.kernel))
+    late = distribution.extra_suite  # debootstrap mixes suites, but not their dependencies
+    packages = ",".join(PACKAGES if late else (*PACKAGES, *distribution.kernel))
     _run(
         "debootstrap",
         "--variant=minbase",
@@ -166,6 +190,13 @@ def _make(distribution: Distribution, folder: Path) -> None:
         (tree / place).parent.mkdir(parents=True, exist_ok=True)
         (tree / place).write_text(text)
     shutil.copy(key.with_suffix(".pub"), tree / "key.pub")
+    if late:
+        kernel = " ".join(distribution.kernel)
+        source = f"deb {distribution.mirror} {late} {distribution.components}"
+        install = f"apt-get -q update && apt-get -q install -y -t {late} {kernel}"
+        (tree / "etc/apt/sources.list.d/late.list").write_text(f"{source}\n")
+        shutil.copy("/etc/resolv.conf", tree / "etc/resolv.conf")
+        _run("chroot", tree, "/bin/sh", "-c", f"export DEBIAN_FRONTEND=noninteractive; {install}")
     _run("chroot", tree, "/bin/sh", "-c", SETTLE)
     for name in ("vmlinuz", "initrd.img"):
         shutil.copy(max((tree / "boot").glob(f"{name}-*")), folder / name)

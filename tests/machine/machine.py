@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from image import OPERATOR, Image
+from volatile_disk import VolatileDisk
 
 T = TypeVar("T")
 
@@ -43,7 +44,7 @@ def wait_for(what: str, look: Callable[[], T], seconds: float = 120) -> T:
 class Machine:
     """One workstation, with a disk of its own over the image, in a folder of its own."""
 
-    def __init__(self, image: Image, folder: Path) -> None:
+    def __init__(self, image: Image, folder: Path, disk: VolatileDisk | None = None) -> None:
         self.folder = folder
         self.console = folder / "console.log"
         self._image = image
@@ -53,7 +54,12 @@ class Machine:
         self._answers: Any = None
         self._gone: set[str] = set()  # drives that the emulator has let go of
         self._process: subprocess.Popen[bytes] | None = None
-        _run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", image.disk, self._disk)
+        self._system = f"file={self._disk},if=virtio,cache=unsafe"
+        if disk:
+            self._system = f"file=nbd+unix:///?socket={disk.socket},if=virtio,format=raw"
+        else:
+            command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", image.disk]
+            _run(*command, self._disk)
 
     def __enter__(self) -> Self:
         return self
@@ -73,7 +79,7 @@ class Machine:
                 "-append", "root=/dev/vda rw console=tty0 console=ttyS0 quiet",
                 "-serial", f"file:{self.console}",
                 "-qmp", f"unix:{self._qmp},server=on,wait=off",
-                "-drive", f"file={self._disk},if=virtio,cache=unsafe",
+                "-drive", self._system,
                 "-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-10.0.2.15:22",
                 "-device", "virtio-net-pci,netdev=net", "-device", "virtio-rng-pci",
                 "-device", "qemu-xhci,id=usb,p2=15,p3=15",
@@ -184,9 +190,11 @@ class Machine:
 
     # Plugging
 
-    def plug(self, drive: Path, name: str, serial: str) -> None:
-        """Plug the drive in this file into the USB port, under this name."""
-        file = {"driver": "file", "filename": str(drive)}
+    def plug(self, drive: Path | VolatileDisk, name: str, serial: str) -> None:
+        """Plug this drive into the USB port, under this name."""
+        file: dict[str, object] = {"driver": "file", "filename": str(drive)}
+        if isinstance(drive, VolatileDisk):
+            file = {"driver": "nbd", "server": {"type": "unix", "path": str(drive.socket)}}
         self.ask("blockdev-add", **{"node-name": name, "driver": "raw", "file": file})
         self.ask("device_add", driver="usb-storage", bus="usb.0", drive=name, id=name,
                  serial=serial)  # fmt: skip

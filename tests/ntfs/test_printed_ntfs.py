@@ -59,7 +59,8 @@ def test_a_printer_that_hangs_delays_no_drive(plug, start, tmp_path):
 
     daemon.drop(names[1], manifest_for(names[1]))
     second = daemon.until(
-        "the second is signed", lambda: (job := daemon.job(names[1])).get("safeToRemove") and job
+        "the second is signed, its papers are filed",
+        lambda: (job := daemon.job(names[1])).get("safeToRemove") and job["printing"] and job,
     )
 
     assert [one["printedAt"] for one in daemon.job(names[0])["printing"]] == [None]

@@ -114,7 +114,7 @@ def test_every_action_is_logged_with_the_person(daemon, board, page):
     """Who asked for the link, what was asked, and what came of it."""
     page.post("/api/retry", {"deviceId": "HD001"})
 
-    (line,) = [line for line in board.log.splitlines() if "/api/retry" in line]
+    line = board.logged("/api/retry")
     assert "by root from 127.0.0.1: 200 (HD001)" in line
 
 

@@ -63,6 +63,14 @@ class BoardProcess:
         """Everything that it wrote to standard error."""
         return self._log.read_text()
 
+    def logged(self, words: str) -> str:
+        """Wait for a line with these words, which can come after the answer; return it."""
+
+        def found() -> str:
+            return next((line for line in self.log.splitlines() if words in line), "")
+
+        return wait_until(f"{words} is logged", found)
+
     @property
     def pid(self) -> int:
         """The process id."""

@@ -178,7 +178,12 @@ class Page:
         return {name: text for name, text in {**usual, **given}.items() if text}
 
     def get(self, path: str, **headers: str) -> Answer:
-        """Read something."""
+        """Read something, once the board has read the journal for the first time."""
+        while b"nothing is read yet" in (answer := self._get(path, **headers)).body:
+            time.sleep(0.05)
+        return answer
+
+    def _get(self, path: str, **headers: str) -> Answer:
         return self.board.ask("GET", path, self.headers(**headers))
 
     def post(self, path: str, body: object = None, **headers: str) -> Answer:

@@ -75,6 +75,7 @@ def test_faults_have_the_carets_of_the_command(daemon, screen):
     assert not (daemon.pending / "bad.yml").exists()
 
     dialog.get_by_role("button", name="Close").click()
+    expect(dialog).to_be_hidden()
     page.keyboard.type("hd777")
     expect(page.locator("#find")).to_have_value("hd777")
     found = page.locator("#found")

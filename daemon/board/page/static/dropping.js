@@ -75,7 +75,7 @@ async function drop(good) {
     }
   }
   fill("Dropped", ...parts, make("menu", {}, closer("Close")));
-  say(`${good.length} manifests were sent`);
+  say(good.length === 1 ? "The manifest was sent" : `${good.length} manifests were sent`);
 }
 
 function headers(name) {

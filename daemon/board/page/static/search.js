@@ -40,7 +40,7 @@ export const search = {
     byId("find").addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(look, PAUSE); });
     document.addEventListener("keydown", (event) => {
       const isFree = !event.ctrlKey && !event.metaKey && !event.altKey && event.key.length === 1 && event.key !== " ";
-      const isTyping = event.target.closest?.("input, dialog, textarea");
+      const isTyping = event.target.closest?.('input:not([type="file"]), dialog, textarea');
       if (isFree && !isTyping && !document.body.classList.contains("wall")) byId("find").focus();
     });
   },

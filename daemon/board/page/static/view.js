@@ -5,6 +5,7 @@ import { byId, drawing, make, symbol } from "./dom.js";
 const cards = new Map(); // key -> {element, text, status}
 const LONG = 150; // characters of what is to be done next, about four lines of a card
 let drawn = "";
+let isFilled = false; // cards that come later are announced
 
 export function show(view) {
   document.title = title(view);
@@ -61,6 +62,7 @@ function everyCard(view) {
   place.style.setProperty("--columns", columns);
   place.style.setProperty("--rows", Math.max(2, Math.ceil(view.cards.length / columns)));
   for (const [key, { element }] of cards) if (!seen.has(key)) { element.remove(); cards.delete(key); }
+  isFilled = true;
 }
 
 function one(card, isReadOnly) {
@@ -80,7 +82,7 @@ function one(card, isReadOnly) {
     ...whatNext(card),
     ...(isReadOnly || !card.actions.length ? [] : [make("div", { class: "actions" }, ...card.actions.map((action) => button(action, card)))]));
   if (focus) [...element.querySelectorAll("button")].find((found) => found.getAttribute("aria-label") === focus)?.focus();
-  if (known && known.status !== card.status) say(`${card.bay ? `${card.bay}, ` : ""}${card.title}: ${card.word}`);
+  if (isFilled && known?.status !== card.status && card.status !== "free") say(`${card.bay ? `${card.bay}, ` : ""}${card.title}: ${card.word}`);
   cards.set(card.key, { element, text, status: card.status });
   return element;
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from daemon.config import loading
 from daemon.config.loading import Config
 from daemon.errors import ConfigError
+from daemon.system import stamps
 
 log = logging.getLogger("daemon.board")
 
@@ -22,13 +22,13 @@ class Settings:
         """Read it. Raises ConfigError."""
         self.path, self._environment = path, environment
         self._lock = threading.Lock()
-        self._stamp = _stamp(path)
+        self._stamp = stamps.of(path)
         self._config = self._load()
 
     def __call__(self) -> Config:
         """Return the configuration; a file that is faulty now leaves it as it was."""
         with self._lock:
-            stamp = _stamp(self.path)
+            stamp = stamps.of(self.path)
             if stamp != self._stamp:
                 self._stamp = stamp
                 self._read_again()
@@ -46,11 +46,3 @@ class Settings:
 
     def _load(self) -> Config:
         return loading.load(self.path, self._environment, with_credentials=False)
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns

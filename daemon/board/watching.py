@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from daemon.config.loading import Config
 from daemon.drives.mounts import LastChange
 from daemon.errors import DriveError, JournalError
 from daemon.jobs import reader, schema
+from daemon.system import stamps
 from daemon.system.clocks import Clock
 
 log = logging.getLogger("daemon.board")
@@ -180,12 +180,4 @@ class Watcher:
             is_running = reader.daemon_info(folder) is not None
         except JournalError:
             is_running = False
-        return config, mounted, is_running, [_state(folder / name) for name in FILES]
-
-
-def _state(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+        return config, mounted, is_running, [stamps.of(folder / name) for name in FILES]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,10 @@ from daemon.preparation.steps import Preparation
 from daemon.service.bell import Bell, Ring
 from daemon.service.reporting.outcomes import Outcomes
 from daemon.service.reporting.printing import Papers
-from daemon.system import systemd
+from daemon.system import stamps, systemd
 from daemon.system.clocks import Clock
 from daemon.system.printable import printable
+from daemon.system.stamps import Stamp
 from daemon.system.watch import Watch
 
 # A fixed name: it is part of the interface and does not follow the file.
@@ -48,7 +49,7 @@ class Sources:
         self._path = path.absolute()
         self._bell = bell
         self._files: frozenset[Path] = frozenset()  # and the links on the way to them
-        self._stamps: dict[Path, tuple[int, ...]] = {}  # of the files when they were read
+        self._stamps: dict[Path, Stamp] = {}  # of the files when they were read
         self._folders: dict[Path, int] = {}  # with their inodes: a new folder needs a new watch
         self._watch: Watch | None = None
 
@@ -65,7 +66,7 @@ class Sources:
                 files = settings.files
             except ConfigError as caught:
                 error, files = caught, caught.files
-            self._stamps = _stamps(files | {self._path})
+            self._stamps = {file: stamps.of(file) for file in files | {self._path}}
             if self._follow(files | {self._path}):
                 continue
             if error:
@@ -76,7 +77,7 @@ class Sources:
 
     def check(self) -> None:
         """Ring CONFIG if a file has changed although no event came: events can be lost."""
-        if _stamps(self._stamps) != self._stamps:
+        if any(stamps.of(file) != stamp for file, stamp in self._stamps.items()):
             self._bell.ring(Ring.CONFIG)
 
     def _follow(self, files: frozenset[Path]) -> bool:
@@ -173,14 +174,3 @@ def _places(path: Path) -> set[Path]:
             rest = [*target.parts[target.is_absolute() :], *rest]
             here = Path("/") if target.is_absolute() else here.parent
     return found | {here}
-
-
-def _stamps(files: Iterable[Path]) -> dict[Path, tuple[int, ...]]:
-    """Return what changes whenever a file does; nothing for a file that is missing."""
-    found: dict[Path, tuple[int, ...]] = {}
-    for file in files:
-        with suppress(OSError, ValueError):
-            status = file.stat()
-            found[file] = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-        found.setdefault(file, ())
-    return found

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from daemon.errors import JournalError
+from daemon.jobs.parts import manifests
 from daemon.jobs.schema import CLAIM, MIGRATIONS, NAME, TABLES, VERSION
 from daemon.jobs.storage import database
 from daemon.jobs.storage.database import Form
+from daemon.jobs.storage.texts import Texts
 from daemon.system import durable
 
 STAMP = ".last-backup"  # in the spool: its time is that of the last backup
+ATTEMPTS = 10  # to find a moment at which no job is just being filed
 FORM = Form(TABLES, VERSION, MIGRATIONS)
 
 
@@ -31,8 +34,10 @@ def backup(folder: Path, target: Path) -> None:
             database.open_for_reading(folder / NAME) as source,
             closing(sqlite3.connect(target)) as copy,
         ):
+            texts = _moment(source, Texts(folder))
             source.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log
+            manifests.put_in(copy, texts)
     except BaseException:
         target.unlink()
         raise
@@ -87,12 +92,25 @@ def age(folder: Path, now: float) -> float | None:
         return None
 
 
+def _moment(source: sqlite3.Connection, texts: Texts) -> dict[int, bytes]:
+    """Begin to read one moment of the journal; return its texts, each with its job's number.
+
+    A text that goes away just then is one of an earlier moment: its job was filed.
+    """
+    for _ in range(ATTEMPTS):
+        source.execute("BEGIN")
+        with suppress(FileNotFoundError):
+            return manifests.read(source, texts)
+        source.execute("ROLLBACK")
+    return manifests.read(source, texts)
+
+
 def _put_in_place(folder: Path, data: bytes) -> None:
     with durable.folder(folder) as parent:
         for suffix in ("-wal", "-shm"):  # of another time
             durable.discard(parent, NAME + suffix)
         durable.sync(parent)
         status = folder.stat()
-        mode = 0o640 if status.st_mode & 0o2000 else 0o600
-        durable.replace(parent, NAME, data, partial=f".{NAME}.partial", mode=mode)
+        # A backup can have manifests in it: the daemon lets others read it once it has moved them.
+        durable.replace(parent, NAME, data, partial=f".{NAME}.partial", mode=0o600)
         os.chown(NAME, status.st_uid, status.st_gid, dir_fd=parent)

@@ -1,9 +1,9 @@
 """The journal: the record of jobs on disk, with one writer and many readers.
 
 A change is synced when its method returns. The journal holds no credentials. Manifest texts are
-kept from `Submitting` until they are filed, for the comparison with the service's
-CurrentManifest. All errors are JournalError: without a journal to trust, the daemon must stop,
-not guess.
+kept beside it (`storage/texts.py`) from `Submitting` until they are filed, for the comparison with
+the service's CurrentManifest. All errors are JournalError: without a journal to trust, the daemon
+must stop, not guess.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from typing import Any
 
 from daemon.errors import JournalError, StaleJobError
 from daemon.jobs import reader, schema
-from daemon.jobs.followup import FollowUp
-from daemon.jobs.foresight import Foresight
 from daemon.jobs.job import (
     Job,
     NewJob,
@@ -34,18 +32,22 @@ from daemon.jobs.job import (
     Submitting,
     check_step,
 )
-from daemon.jobs.print_queue import PrintQueue, with_papers
+from daemon.jobs.parts.followup import FollowUp
+from daemon.jobs.parts.foresight import Foresight
+from daemon.jobs.parts.manifests import Manifests
+from daemon.jobs.parts.print_queue import PrintQueue, with_papers
+from daemon.jobs.parts.witnessed import Witnessed
 from daemon.jobs.schema import CLAIM, COLUMNS, FRESH, MIGRATIONS, NAME, OPEN, TABLES, VERSION
 from daemon.jobs.storage import database
 from daemon.jobs.storage.database import CHECKED_BYTES, Form
-from daemon.jobs.witnessed import Witnessed
+from daemon.jobs.storage.texts import Texts
 from daemon.jobs.worklist import Worklist
 
 INFO_BYTES = 4096  # always as many, so that a shorter text leaves nothing of a longer one
 FORM = Form(TABLES, VERSION, MIGRATIONS)
 
 
-class Journal(FollowUp, Foresight, PrintQueue, Witnessed):
+class Journal(FollowUp, Foresight, Manifests, PrintQueue, Witnessed):
     """The journal, open for its one writer. Safe to use from several threads.
 
     The unfiled jobs are also kept in memory, in `worklist`. A missing journal is created only if it
@@ -54,6 +56,7 @@ class Journal(FollowUp, Foresight, PrintQueue, Witnessed):
 
     def __init__(self, folder: Path, clock: Callable[[], float], *, is_new: bool = True) -> None:
         self._path = folder / NAME
+        self._texts = Texts(folder)
         self._clock = clock
         self._lock = threading.RLock()
         self._info: dict[str, str | float] = {"pid": os.getpid()}
@@ -61,6 +64,7 @@ class Journal(FollowUp, Foresight, PrintQueue, Witnessed):
         try:
             with database.translated(self._path):
                 self._database = database.open_for_writing(self._path, FORM, is_new=is_new)
+                self._tidy_up(self._database)
                 self.worklist = Worklist(self._jobs("filed = 0"))
             status = self._path.stat()
             self._inode, self._is_checked = status.st_ino, status.st_size <= CHECKED_BYTES
@@ -119,14 +123,16 @@ class Journal(FollowUp, Foresight, PrintQueue, Witnessed):
         with self._lock:
             with self._commit() as database:
                 for job in jobs:
+                    text = self._kept(job)
                     query = "DELETE FROM job WHERE number = ? AND state = 'Pending'"
                     if database.execute(query, (job.number,)).rowcount:
-                        gone.append(job)
-            for job in gone:
+                        gone.append((job, text))
+            for job, text in gone:
                 self.worklist.remove(job)
+                self._forget(job, text)
 
     def record(self, job: Job, state: State, manifest: bytes | None = None) -> Job:
-        """Record one step. `manifest` is kept until the job is filed.
+        """Record one step. `manifest`, as dropped, is kept until the job is filed.
 
         The obstacle stays visible, with its count of attempts, until the service has answered.
         Raises StaleJobError if `job` is not as it is now, RuntimeError for a step that must not
@@ -164,20 +170,17 @@ class Journal(FollowUp, Foresight, PrintQueue, Witnessed):
         These kinds of papers are then to be printed.
         """
         filed = with_papers(replace(job, filed=True, obstacle=None), prints, self._clock())
+        text = self._kept(job)
         with self._commit() as database:
             database.execute(
                 "UPDATE job SET filed = 1, manifest = NULL, obstacle = NULL WHERE number = ?",
                 (job.number,),
             )
             self._write_papers(database, filed)
+        self._forget(job, text)
         self.has_news |= bool(prints)
         self._remember(filed)
         return filed
-
-    def manifest(self, job: Job) -> bytes | None:
-        """Return the manifest as dropped, of a job that has reached `Submitting`."""
-        rows = self._rows("SELECT manifest FROM job WHERE number = ?", job.number)
-        return bytes(rows[0][0]) if rows and rows[0][0] is not None else None
 
     def record_eject(self, job: Job, sentence: str) -> None:
         """Record how the eject of a prepared drive ended. Safe to repeat."""
@@ -240,16 +243,20 @@ class Journal(FollowUp, Foresight, PrintQueue, Witnessed):
 
     def _write(self, job: Job, manifest: bytes | None) -> None:
         with self._lock:
+            old = self._kept(job)
+            new = old if manifest is None else self._keep(job, manifest)
             with self._commit() as database:
                 cursor = database.execute(
                     "UPDATE job SET state = ?, fields = ?, job_id = coalesce(?, job_id), since = ?,"
-                    " filed = ?, obstacle = ?, manifest = coalesce(?, manifest) WHERE number = ?",
+                    " filed = ?, obstacle = ?, manifest = ? WHERE number = ?",
                     (*schema.columns(job.state), job.job_id or None, job.since, job.filed)
-                    + (schema.dump(job.obstacle), manifest, job.number),
+                    + (schema.dump(job.obstacle), new, job.number),
                 )
                 if cursor.rowcount != 1:
                     raise KeyError(f"no entry {job.number}")
             self._remember(job)
+            if new != old:
+                self._forget(job, old)
 
     def _remember(self, *jobs: Job) -> None:
         """Update the memory, only after a commit: it follows the disk, never the other way."""

@@ -25,7 +25,7 @@ from daemon.jobs.job import (
 
 NAME = "journal.sqlite3"
 CLAIM = "journal.lock"
-VERSION = 4  # of the tables and of what is in them
+VERSION = 5  # of the tables and of what is in them
 STATES: dict[str, type[State]] = {
     state.__name__: state for state in (Pending, Submitting, Submitted, Signed, Rejected)
 }
@@ -59,7 +59,7 @@ CREATE TABLE job (
     since           REAL NOT NULL,
     filed           INTEGER NOT NULL DEFAULT 0,
     closed          INTEGER NOT NULL DEFAULT 0, -- progress is terminal
-    manifest        BLOB,                       -- as dropped; from Submitting until filed
+    manifest        TEXT,                       -- SHA-256; from Submitting until filed
     obstacle        TEXT,                       -- as JSON
     progress        TEXT,                       -- as JSON
     eject           TEXT,                       -- how it ended, one sentence
@@ -104,6 +104,8 @@ ALTER TABLE job ADD COLUMN as_it_is INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE job ADD COLUMN papers TEXT;
 ALTER TABLE job ADD COLUMN unprinted INTEGER NOT NULL DEFAULT 0;
 {UNPRINTED}""",
+    # Version 5: manifest texts are files beside the journal; parts/manifests.py moves them.
+    4: "",
 }
 COLUMNS = (
     "number, device_id, file_system, name, sha256, state, fields, since, filed, obstacle,"

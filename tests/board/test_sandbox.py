@@ -161,7 +161,6 @@ def test_the_boards_user_opens_no_secret(plug, service, station):
 
 
 @needs_tools
-@pytest.mark.xfail(reason="the journal still keeps manifest texts until their jobs are filed")
 def test_the_journal_that_the_board_reads_has_no_manifest(plug, service, station):
     """Not even while its job is in doubt, when the text is kept for the comparison."""
     service.faults.add("hang", "CreateJob")
@@ -171,7 +170,10 @@ def test_the_journal_that_the_board_reads_has_no_manifest(plug, service, station
     station.until("it is in doubt", lambda: station.job(device_id).get("state") == "Submitting")
 
     texts = [path.read_bytes() for path in station.spool.glob("journal*") if path.is_file()]
+    (kept,) = (station.spool / ".texts").iterdir()
     assert all(PIN.encode() not in text for text in texts)
+    assert PIN.encode() in kept.read_bytes()
+    assert tried((kept, "O_RDONLY")) == {kept: "PermissionError"}
 
 
 @needs_tools

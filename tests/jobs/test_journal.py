@@ -34,6 +34,7 @@ from daemon.jobs.journal import Journal
 from daemon.jobs.reader import daemon_info, find, recent
 from daemon.jobs.schema import CLAIM, NAME, OPEN
 from daemon.jobs.storage import disk
+from daemon.jobs.storage.texts import FOLDER
 from daemon.jobs.worklist import Worklist
 
 NOW = 2_000_000_000.0
@@ -124,8 +125,11 @@ def test_files_are_private(ledger, tmp_path):
     walk(ledger, ledger.add([new()])[0], SENDING)
 
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    (text,) = (tmp_path / FOLDER).iterdir()
     assert modes.pop(CLAIM) & 0o027 == 0
+    assert modes.pop(FOLDER) == 0o700
     assert modes == dict.fromkeys([NAME, f"{NAME}-wal", f"{NAME}-shm"], 0o600)
+    assert stat.S_IMODE(text.stat().st_mode) == 0o600
 
 
 def test_numbers_are_never_used_again(ledger, tmp_path):
@@ -218,7 +222,8 @@ def test_manifest_is_forgotten(ledger, tmp_path):
     ledger.mark_filed(job)
     ledger.close()
 
-    assert b"tell-no-one" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    left = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert b"tell-no-one" not in b"".join(left)
 
 
 # Steps

@@ -41,7 +41,7 @@ def version(folder):
 
 def rows(folder):
     """What the file holds, without the columns that are JSON."""
-    query = "SELECT number, device_id, name, sha256, state, job_id, since, filed, closed, manifest"
+    query = "SELECT number, device_id, name, sha256, state, job_id, since, filed, closed"
     with closing(sqlite3.connect(folder / NAME)) as connection:
         return connection.execute(f"{query} FROM job ORDER BY number").fetchall()
 
@@ -63,6 +63,7 @@ def test_every_job_is_kept(folder):
     assert jobs["HD006"].progress.is_terminal
     assert version(folder) == VERSION
     assert rows(folder) == before
+    assert all(b"deviceId:HD004" not in path.read_bytes() for path in folder.glob("journal.sql*"))
 
 
 def test_readers_need_no_migration(folder):

@@ -100,8 +100,15 @@ class Durable:
 
 
 def rows(files: Mapping[str, bytes | None]) -> list[dict[str, Any]]:
-    """The journal in these files, as the next daemon would find it."""
-    return _rows(*(files.get(f"spool/journal.sqlite3{end}") for end in ("", "-wal")))
+    """The journal in these files, as the next daemon would find it, with the texts it refers to."""
+    found = _rows(*(files.get(f"spool/journal.sqlite3{end}") for end in ("", "-wal")))
+    return [row | {"manifest": _text(files, **row)} for row in found]
+
+
+def _text(
+    files: Mapping[str, bytes | None], number: int, manifest: str | None, **_: object
+) -> bytes | None:
+    return files[f"spool/.texts/{number}.{manifest}"] if manifest else None
 
 
 @lru_cache(maxsize=4096)

@@ -126,6 +126,12 @@ def open_for_reading(path: Path) -> Iterator[sqlite3.Connection]:
         database.close()
 
 
+def let_read(path: Path) -> None:
+    """Let the group read a database that was put in place for its owner alone."""
+    if path.stat().st_mode & 0o777 == 0o600:
+        path.chmod(_mode(path))
+
+
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
     """Turn every error of the block with the file at `path` into a JournalError."""

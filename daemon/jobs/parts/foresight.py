@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from daemon.jobs import schema
-from daemon.jobs.access import Access
 from daemon.jobs.job import Caution, Job, Pending
+from daemon.jobs.parts.access import Access
 
 
 class Foresight(Access):

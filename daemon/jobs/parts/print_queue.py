@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from daemon.jobs import schema
-from daemon.jobs.access import Access
 from daemon.jobs.job import Job, Paper
+from daemon.jobs.parts.access import Access
 
 
 class PrintQueue(Access):

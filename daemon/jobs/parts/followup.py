@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from daemon.jobs.access import Access
 from daemon.jobs.job import Job, Shipment, is_unshipped
+from daemon.jobs.parts.access import Access
 from daemon.jobs.schema import OPEN
 
 DISMISS = "UPDATE job SET dismissed = 1 WHERE state = 'Rejected' AND filed = 1 AND dismissed = 0"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from daemon.jobs import schema
-from daemon.jobs.access import Access
 from daemon.jobs.job import NewJob, Progress, Signed
+from daemon.jobs.parts.access import Access
 
 
 class Witnessed(Access):

@@ -252,6 +252,7 @@ AS_NOBODY = """
 import os, pathlib, sys
 from daemon.cli import doctor
 from daemon.cli.doctor import state
+from daemon.importexport import transport
 path = pathlib.Path(sys.argv[1])
 state.SERVICE_CREDENTIALS = path.parent / "credentials"
 list(doctor.examine(path, {}))
@@ -293,9 +294,34 @@ def test_an_operator_is_told_what_cannot_be_seen(open_folder):
 def test_a_secret_that_systemd_keeps(open_folder):
     """That the service's own credentials are closed to others is no fault of the configuration."""
     path = open_folder / "config.yml"
-    path.write_text("credentials: {access_key_id: AKIA}\n")
+    settings = f"endpoint: http://127.0.0.1:9\nspool: {open_folder}/spool\n"
+    path.write_text(settings + "credentials: {access_key_id: AKIA}\n")
     path.chmod(0o644)
 
-    assert "unseen config" in as_nobody(path)
+    told = as_nobody(path)
+    assert {"ok config", "unseen credentials", "problem service"} <= {*told}, told
     (open_folder / "credentials").rmdir()
     assert "problem config" in as_nobody(path)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_a_secret_in_a_file_of_the_service(service, open_folder):
+    """An operator is shown all the rest: spool, service and clock."""
+    secret = open_folder / "secret"
+    secret.write_text(SECRET_ACCESS_KEY)
+    secret.chmod(0o600)
+    path = configuration(open_folder, service.endpoint)
+    settings = json.loads(path.read_text())
+    settings["credentials"] = {
+        "access_key_id": ACCESS_KEY_ID,
+        "secret_access_key_file": str(secret),
+    }
+    path.write_text(json.dumps(settings))
+    path.chmod(0o644)
+
+    told = as_nobody(path)
+
+    subjects = [one.split()[1] for one in told]
+    assert {"ok config", "unseen credentials", "ok service", "ok clock"} <= {*told}, told
+    assert subjects.count("credentials") == 1
+    assert "spool" in subjects

@@ -228,7 +228,8 @@ def test_operator(machine):
     assert "HD001" in machine.sh("driveprep status", OPERATOR)
     for user in ("root", "driveprep", OPERATOR):
         found = doctor(machine, user)
-        assert {verdict for verdict, _ in found} == {"ok"}, (user, found)
+        unseen = [("unseen", "credentials")] if user == OPERATOR else []
+        assert [one for one in found if one[0] != "ok"] == unseen, (user, found)
         assert {"NTFS", "udev", "unit", "group", "config", "spool", "journal", "mounts", "service",
                 "clock", "credentials"} <= {subject for _, subject in found}  # fmt: skip
 

@@ -41,7 +41,8 @@ def service(settings: Config, environment: Mapping[str, str] | None) -> Iterator
     how = "its certificate is good" if is_tls else "without TLS, on this machine"
     yield ok("service", f"{settings.endpoint} answers; {how}{whose}")
     yield _clock(probe.date)
-    yield _credentials(printable(settings.credentials.access_key_id), probe.refusal)
+    if settings.credentials.secret_access_key:  # else it was asked without
+        yield _credentials(printable(settings.credentials.access_key_id), probe.refusal)
 
 
 @contextmanager

@@ -35,13 +35,25 @@ def settings(
     except ConfigError as error:
         if isinstance(error.__cause__, PermissionError):
             return None, (unseen("config", str(error)),)
-        if is_sealed and {fault.key for fault in error.faults} == {"credentials"}:
-            return None, (unseen("config", "good but for the credentials, which systemd keeps"),)
+        if _lacks_only_credentials(error, is_sealed=is_sealed):
+            settings = loading.load(path, environment, with_credentials=False)
+            findings = ok("config", str(path)), unseen("credentials", "only the service reads them")
+            return settings, findings
         faults = [str(fault) for fault in error.faults] or [f"{error}; {error.hint}"]
         remedy = "Correct the file; the service takes it at once."
         return None, tuple(problem("config", fault, remedy) for fault in faults)
     warnings = tuple(problem("config", str(one), one.remedy) for one in settings.warnings)
     return settings, warnings or (ok("config", str(path)),)
+
+
+def _lacks_only_credentials(error: ConfigError, *, is_sealed: bool) -> bool:
+    """Return whether all is well but for what this user must not read."""
+    if {fault.key for fault in error.faults} != {"credentials"}:
+        return False
+    return is_sealed or any(
+        os.access(file, os.F_OK) and not os.access(file, os.R_OK, effective_ids=True)
+        for file in error.files
+    )
 
 
 def spool(settings: Config) -> Iterator[Finding]:

@@ -16,6 +16,8 @@ DriveprepError
             TryLaterError               no one: throttled, or the daily limit is reached
         InDoubtError            no usable response: the service may or may not have acted
         UnreachableError        the connection was never opened: nothing was sent
+    PoolError                   the person who runs the stations: the pool forbids the step
+        PoolAwayError           no one: its database does not answer
     SpoolError                  the administrator: a file or folder of the spool cannot be used
     StaleJobError               no one: the job moved on, read it again
     PaperError                  the person at the printer, or who set up what is printed
@@ -160,6 +162,18 @@ class UnreachableError(ServiceError):
     """The connection was never opened, so the service cannot have acted."""
 
     code = "unreachable"
+
+
+class PoolError(DriveprepError):
+    """The pool of several stations does not allow a step."""
+
+    code = "pool"
+
+
+class PoolAwayError(PoolError):
+    """The pool's database does not answer, so nothing that needs it may be done."""
+
+    code = "pool-away"
 
 
 class SpoolError(DriveprepError):

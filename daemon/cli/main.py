@@ -16,6 +16,7 @@ from daemon.cli import (
     drive_commands,
     job_commands,
     manifest_commands,
+    pool_commands,
     service_commands,
 )
 from daemon.cli.exit_codes import EX_TEMPFAIL, EX_USAGE, complain, exit_code
@@ -45,6 +46,7 @@ COMMANDS: tuple[click.Command, ...] = (
     job_commands.slip,
     job_commands.print_,
     job_commands.shipped,
+    pool_commands.pool,
 )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from daemon.config import board, credentials, printing
+from daemon.config import board, credentials, pool, printing
 from daemon.config.printing import PrintCommand
 from daemon.documents import nodes, reader
 from daemon.documents.fields import Fields, Findings
@@ -47,7 +47,7 @@ KEYS = (
     "endpoint", "credentials", "spool", "devices", "require_mapping", "validate_on_drop",
     "settle", "requests", "workers", "timeout", "eject", "hooks", "ca_bundle", "station",
     "ship_within", "bays", "only_bays", "require_empty",
-    "print", "board",
+    "print", "board", "pool",
 )  # fmt: skip
 
 
@@ -74,6 +74,7 @@ class Config:
     require_empty: bool = False  # a drive with anything on it waits for a person
     print: Mapping[str, PrintCommand] = field(default_factory=dict)  # by the kind of paper
     board: board.Board = field(default_factory=board.Board)  # a process of its own
+    pool: pool.Pool = field(default_factory=pool.Pool)  # shared by several stations
     ca_bundle: str = ""  # a file or folder of certificate authorities; "": the machine's
     files: frozenset[Path] = field(default=frozenset(), compare=False)  # read for it
     warnings: tuple[Fault, ...] = field(default=(), compare=False)
@@ -117,6 +118,7 @@ def load(path: Path, environment: Mapping[str, str], *, with_credentials: bool =
         require_empty=top.flag("require_empty", default=False),
         print=printing.commands(top, path.absolute().parent),
         board=_board(top),
+        pool=_pool(top),
         ca_bundle=_ca_bundle(top),
         files=files,
     )
@@ -224,6 +226,14 @@ def _board(top: Fields) -> board.Board:
         return board.Board()
     _refuse_unknown(group)
     return board.read(group)
+
+
+def _pool(top: Fields) -> pool.Pool:
+    group = top.group("pool", pool.KEYS)
+    if group is None:
+        return pool.Pool()
+    _refuse_unknown(group)
+    return pool.read(group)
 
 
 def _count(top: Fields, key: str, default: int, most: int) -> int:

@@ -14,7 +14,7 @@ from daemon.drives.checks import check_usable
 from daemon.drives.drive import Drive, Unmounted, Volume
 from daemon.drives.recognition import absence, bays, resemblance
 from daemon.errors import DriveError, ManifestError
-from daemon.jobs.job import Job, Pending, Rejected, Signed, Submitted, Submitting
+from daemon.jobs.job import Ceded, Job, Pending, Rejected, Signed, Submitted, Submitting
 from daemon.preparation.pairing import Pairing
 from daemon.system import programs
 from daemon.system.printable import printable
@@ -65,6 +65,8 @@ class DriveReport:
                 return _prepared(drive, job)
             case Submitting() | Rejected():
                 return f"{type(job.state).__name__.lower()} as {printable(job.device_id)}"
+            case Ceded(station=station):
+                return f"{printable(job.device_id)} is a job of station {printable(station)}"
             case Pending() | Submitted():
                 try:
                     self.pairing.drive_for(job)

@@ -21,7 +21,8 @@ from daemon.importexport.client import Client
 from daemon.importexport.relay import RelayedClient
 from daemon.importexport.results import JobStatus
 from daemon.jobs import reader
-from daemon.jobs.job import Job, Paper, Rejected, Signed, Submitted, ended_as, expires_at
+from daemon.jobs.deadlines import expires_at
+from daemon.jobs.job import Job, Paper, Rejected, Signed, Submitted, ended_as
 from daemon.manifest import rules
 from daemon.preparation import papers
 from daemon.preparation.papers import rendering

@@ -13,16 +13,8 @@ from pathlib import Path
 from daemon.config.loading import Config
 from daemon.documents import spreadsheet
 from daemon.jobs import reader
-from daemon.jobs.job import (
-    Job,
-    Progress,
-    Shipment,
-    Signed,
-    Submitted,
-    Submitting,
-    ended_as,
-    expires_at,
-)
+from daemon.jobs.deadlines import expires_at
+from daemon.jobs.job import Job, Progress, Shipment, Signed, Submitted, Submitting, ended_as
 from daemon.preparation import papers
 from daemon.system.printable import printable, timestamp
 

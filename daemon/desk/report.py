@@ -16,8 +16,10 @@ from daemon.config.loading import Config
 from daemon.drives.drive import Drive, Unmounted, Volume
 from daemon.errors import DriveError
 from daemon.jobs import reader
+from daemon.jobs.deadlines import expires_at, is_late, is_unshipped
 from daemon.jobs.job import (
     Caution,
+    Ceded,
     Job,
     Paper,
     Pending,
@@ -25,9 +27,6 @@ from daemon.jobs.job import (
     Signed,
     Submitted,
     drive_of,
-    expires_at,
-    is_late,
-    is_unshipped,
 )
 from daemon.preparation.pairing import Pairing, named
 from daemon.spool import filing
@@ -164,6 +163,9 @@ def _job(job: Job, spool: Path, *, is_running: bool) -> Report:
     if isinstance(job.state, Rejected):
         entry["obstacle"], entry["code"] = job.state.reason, "rejected"
         entry["reasonFile"] = filing.reason_of(spool / "rejected", job.name, job.mark) or None
+    elif isinstance(job.state, Ceded):
+        entry["obstacle"], entry["code"] = f"station {job.state.station} has this job now", "ceded"
+        entry["hint"] = "It is signed, filed and followed there."
     elif not job.filed and not is_running:
         entry["obstacle"] = "the driveprep daemon is not running"
         entry["code"] = "daemon-not-running"

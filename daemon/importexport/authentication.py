@@ -33,6 +33,10 @@ class SignatureVersion2:
         self._credentials = credentials
         self._now = now
 
+    def at(self, moment: float) -> SignatureVersion2:
+        """Return the same for requests that were signed at one moment: its Timestamp is fixed."""
+        return SignatureVersion2(self._credentials, lambda: moment)
+
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Replace the request's body by its signed form; `requests` then sets its length."""
         url = urlsplit(request.url or "")

@@ -85,18 +85,23 @@ class Client:
         """Return the service's time as far as it is known, in seconds since the epoch."""
         return self._clock() + self._offset
 
-    def create_job(self, manifest: str, *, validate_only: bool = False) -> CreatedJob:
+    def create_job(
+        self, manifest: str, *, validate_only: bool = False, signed_at: float | None = None
+    ) -> CreatedJob:
         """Make a job; with `validate_only`, only learn whether it could be made.
 
-        Not safe to repeat after InDoubtError: every CreateJob makes another job.
+        `signed_at` is the request's Timestamp, in seconds since the epoch, if that was announced to
+        others: the service refuses the request when that is more than 15 minutes ago. Not safe to
+        repeat after InDoubtError: every CreateJob makes another job.
         """
         parameters = {
             "JobType": "Export",
             "Manifest": manifest,
             "ValidateOnly": "true" if validate_only else "false",
         }
+        auth = self._auth if signed_at is None else self._auth.at(signed_at)
         created = self._call(
-            results.created_job, "CreateJob", parameters, may_ask_again=validate_only
+            results.created_job, "CreateJob", parameters, auth, may_ask_again=validate_only
         )
         if not validate_only and created.job_id.upper().endswith(_VALIDATION):
             raise InDoubtError(
@@ -198,11 +203,12 @@ class Client:
         read: Callable[[Answer], T],
         operation: str,
         parameters: dict[str, str],
+        auth: SignatureVersion2 | None = None,
         *,
         may_ask_again: bool = True,
     ) -> T:
         request = {"Action": operation, "Version": _VERSION, **parameters}
-        answer = self._opened().post(request, self._auth)
+        answer = self._opened().post(request, auth or self._auth)
         try:
             return read(answer)
         except ClockRefusedError:

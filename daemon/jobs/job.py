@@ -2,7 +2,7 @@
 
     (new) -> Pending -> Submitting -> Submitted <-> Signed
                 ^  \\         |  \\
-                |   +--------+---+-> Rejected
+                |   +--------+---+-> Rejected, Ceded
                 +------------+  request proved not accepted
 """
 
@@ -41,6 +41,9 @@ class Submitting:
     endpoint: str
     access_key_id: str
     drive: Identities  # the identities of the drive it is for
+    # By the service's clock: until then a request that another process or station has signed may
+    # arrive. None: it was this one's own.
+    arrives_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +81,25 @@ class Rejected:
     reason: str
 
 
-State = Pending | Submitting | Submitted | Signed | Rejected
+@dataclass(frozen=True, slots=True)
+class Ceded:
+    """Another station of the pool holds the job: it signs, files and follows it."""
+
+    station: str  # its name
+
+
+State = Pending | Submitting | Submitted | Signed | Rejected | Ceded
 
 FOLLOWS: dict[type[State], tuple[type[State], ...]] = {
     Pending: (Pending, Submitting, Rejected),
-    Submitting: (Pending, Submitted, Rejected),
+    # Submitting again: a request of another station of the pool may still arrive.
+    Submitting: (Submitting, Pending, Submitted, Rejected, Ceded),
     # Submitted again: UpdateJob gave it another SIGNATURE. Rejected: ended before it was signed.
-    Submitted: (Submitted, Signed, Rejected),
-    Signed: (Submitted,),  # UpdateJob gave it another SIGNATURE
+    Submitted: (Submitted, Signed, Rejected, Ceded),
+    Signed: (Submitted, Ceded),  # Submitted: UpdateJob gave it another SIGNATURE
     Rejected: (),
+    Ceded: (),
 }
-
-
-EXPIRY_SECONDS = 30 * 24 * 3600  # the guide: a job expires 30 days after it was made
-LATE_SECONDS = 7 * 24 * 3600  # before that: a carrier may need as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +221,8 @@ class Job:
     access_key_id: str = ""  # in the manifest; "" where it has none
     cautions: tuple[Caution, ...] = ()
     is_as_it_is: bool = False  # a person has decided that its drive need not be empty
+    claim: str = ""  # in the pool, of its last CreateJob; "": none, or the pool knows all of it
+    generation: int = 0  # of the claim
     papers: tuple[Paper, ...] = ()  # that are or were to be printed
 
     @property
@@ -223,7 +233,8 @@ class Job:
     @property
     def is_off_the_list(self) -> bool:
         """Return whether there is nothing left to do for it here."""
-        return self.filed and (self.is_dismissed or self.shipment is not None)
+        is_done = self.is_dismissed or self.shipment is not None or isinstance(self.state, Ceded)
+        return self.filed and is_done
 
     @property
     def is_closed(self) -> bool:
@@ -252,34 +263,6 @@ def drive_of(job: Job) -> Identities:
 def ended_as(progress_code: object) -> str:
     """Return what a job is called that the service has ended before its time; else ""."""
     return {"Canceled": "cancelled", "Expired": "expired"}.get(str(progress_code), "")
-
-
-def expires_at(state: Submitted | Signed) -> float:
-    """Return when the job expires unless the drive is there, in seconds since the epoch."""
-    return state.submitted_at + EXPIRY_SECONDS
-
-
-def has_arrived(job: Job) -> bool:
-    """Return whether the service has reported the drive anywhere but with its owner."""
-    location = job.progress.location_code if job.progress else None
-    return location not in {None, "NotReceived"}
-
-
-def is_late(job: Job) -> bool:
-    """Return whether the drive of an open job had not arrived when only a few days were left."""
-    match job:
-        case Job(state=Submitted() | Signed() as state, progress=Progress() as progress):
-            last_days = expires_at(state) - LATE_SECONDS
-            return not has_arrived(job) and not job.is_closed and progress.checked_at > last_days
-    return False
-
-
-def is_unshipped(job: Job, before: float) -> bool:
-    """Return whether the drive was signed before that moment, and is not known to have left."""
-    match job:
-        case Job(state=Signed(signed_at=signed_at), filed=True, shipment=None, is_closed=False):
-            return signed_at < before and not has_arrived(job)
-    return False
 
 
 def signed(

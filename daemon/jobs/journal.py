@@ -35,6 +35,7 @@ from daemon.jobs.job import (
 from daemon.jobs.parts.followup import FollowUp
 from daemon.jobs.parts.foresight import Foresight
 from daemon.jobs.parts.manifests import Manifests
+from daemon.jobs.parts.pooled import Pooled
 from daemon.jobs.parts.print_queue import PrintQueue, with_papers
 from daemon.jobs.parts.witnessed import Witnessed
 from daemon.jobs.schema import CLAIM, COLUMNS, FRESH, MIGRATIONS, NAME, OPEN, TABLES, VERSION
@@ -47,7 +48,7 @@ INFO_BYTES = 4096  # always as many, so that a shorter text leaves nothing of a 
 FORM = Form(TABLES, VERSION, MIGRATIONS)
 
 
-class Journal(FollowUp, Foresight, Manifests, PrintQueue, Witnessed):
+class Journal(FollowUp, Foresight, Manifests, Pooled, PrintQueue, Witnessed):
     """The journal, open for its one writer. Safe to use from several threads.
 
     The unfiled jobs are also kept in memory, in `worklist`. A missing journal is created only if it
@@ -131,8 +132,10 @@ class Journal(FollowUp, Foresight, Manifests, PrintQueue, Witnessed):
                 self.worklist.remove(job)
                 self._forget(job, text)
 
-    def record(self, job: Job, state: State, manifest: bytes | None = None) -> Job:
+    def record(self, job: Job, state: State, manifest: bytes | None = None, claim: str = "") -> Job:
         """Record one step. `manifest`, as dropped, is kept until the job is filed.
+
+        `claim` is the pool's claim for the request that leaves next; "": the one before stays.
 
         The obstacle stays visible, with its count of attempts, until the service has answered.
         Raises StaleJobError if `job` is not as it is now, RuntimeError for a step that must not
@@ -148,6 +151,8 @@ class Journal(FollowUp, Foresight, Manifests, PrintQueue, Witnessed):
                 state=state,
                 since=held.since if type(state) is type(held.state) else self._clock(),
                 obstacle=held.obstacle if isinstance(state, Pending | Submitting) else None,
+                claim=claim or held.claim,
+                generation=1 if claim else held.generation,
             )
             self._write(after, manifest)
             return after
@@ -248,9 +253,10 @@ class Journal(FollowUp, Foresight, Manifests, PrintQueue, Witnessed):
             with self._commit() as database:
                 cursor = database.execute(
                     "UPDATE job SET state = ?, fields = ?, job_id = coalesce(?, job_id), since = ?,"
-                    " filed = ?, obstacle = ?, manifest = ? WHERE number = ?",
+                    " filed = ?, obstacle = ?, manifest = ?, claim = ?, generation = ?"
+                    " WHERE number = ?",
                     (*schema.columns(job.state), job.job_id or None, job.since, job.filed)
-                    + (schema.dump(job.obstacle), new, job.number),
+                    + (schema.dump(job.obstacle), new, job.claim, job.generation, job.number),
                 )
                 if cursor.rowcount != 1:
                     raise KeyError(f"no entry {job.number}")

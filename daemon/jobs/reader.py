@@ -37,6 +37,20 @@ def made(folder: Path) -> list[tuple[str, Job]]:
     return _rows(folder, "job_id IS NOT NULL OR state = 'Submitting' ORDER BY number")
 
 
+def membership(folder: Path) -> str | None:
+    """Return what this station is in its pool, as JSON; None if it is in none."""
+    path = folder / NAME
+    with database.translated(path):
+        if not path.exists():
+            return None
+        with database.open_for_reading(path) as connection:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version in OLD_COLUMNS:
+                return None
+            row = connection.execute("SELECT station FROM membership").fetchone()
+            return row[0] if row else None
+
+
 def last_number(folder: Path) -> int:
     """Return the number of the newest job; 0 if there is none."""
     jobs = _read(folder, "number = (SELECT max(number) FROM job)")

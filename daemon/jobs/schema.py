@@ -10,6 +10,7 @@ from typing import Any
 from daemon.jobs.job import (
     Artifact,
     Caution,
+    Ceded,
     Job,
     Obstacle,
     Paper,
@@ -27,7 +28,7 @@ NAME = "journal.sqlite3"
 CLAIM = "journal.lock"
 VERSION = 5  # of the tables and of what is in them
 STATES: dict[str, type[State]] = {
-    state.__name__: state for state in (Pending, Submitting, Submitted, Signed, Rejected)
+    state.__name__: state for state in (Pending, Submitting, Submitted, Signed, Rejected, Ceded)
 }
 OPEN = "closed = 0 AND state IN ('Submitting', 'Submitted', 'Signed')"
 # When the service last reported a job that it has.
@@ -37,6 +38,14 @@ _REPORTED = (
 FRESH = f"({_REPORTED} > ? AND {_REPORTED} < ?)"
 # JobIds of the service that are of no job here, so that each is looked up only once.
 FOREIGN = "CREATE TABLE foreign_job (job_id TEXT PRIMARY KEY) WITHOUT ROWID;\n"
+# What this station is in the pool, if it is in one; and the jobs of which the pool must hear.
+MEMBERSHIP = """
+CREATE TABLE membership (
+    only_one        INTEGER PRIMARY KEY DEFAULT 1 CHECK (only_one = 1),
+    station         TEXT NOT NULL               -- as JSON
+);
+CREATE INDEX claimed ON job (number) WHERE claim <> '';
+"""
 UNPRINTED = "CREATE INDEX unprinted ON job (number) WHERE unprinted = 1;\n"
 # A manifest that is taken in deals with the rejections of earlier ones of the same name.
 REJECTIONS = """
@@ -70,7 +79,9 @@ CREATE TABLE job (
     cautions        TEXT,                       -- as JSON
     as_it_is        INTEGER NOT NULL DEFAULT 0, -- its drive need not be empty
     papers          TEXT,                       -- as JSON
-    unprinted       INTEGER NOT NULL DEFAULT 0  -- one of them is not settled
+    unprinted       INTEGER NOT NULL DEFAULT 0, -- one of them is not settled
+    claim           TEXT NOT NULL DEFAULT '',   -- in the pool
+    generation      INTEGER NOT NULL DEFAULT 0  -- of the claim
 );
 -- A device carries one SIGNATURE, so at most one of its jobs is open at the service.
 CREATE UNIQUE INDEX one_open_job ON job (device_id) WHERE {OPEN};
@@ -78,7 +89,7 @@ CREATE UNIQUE INDEX one_job_id ON job (job_id) WHERE job_id IS NOT NULL;
 CREATE INDEX unfiled ON job (number) WHERE filed = 0;
 CREATE INDEX same_bytes ON job (sha256);
 CREATE INDEX latest ON job (since);
-{UNPRINTED}{FOREIGN}{REJECTIONS}"""
+{UNPRINTED}{FOREIGN}{REJECTIONS}{MEMBERSHIP}"""
 # What makes a journal of the next version of one of the version that is the key.
 MIGRATIONS = {
     # Version 2: the papers that the service wants in the box, codes of obstacles, and the eject.
@@ -104,31 +115,43 @@ ALTER TABLE job ADD COLUMN as_it_is INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE job ADD COLUMN papers TEXT;
 ALTER TABLE job ADD COLUMN unprinted INTEGER NOT NULL DEFAULT 0;
 {UNPRINTED}""",
-    # Version 5: manifest texts are files beside the journal; parts/manifests.py moves them.
-    4: "",
+    # Version 5: pools. Manifest texts are files beside the journal; parts/manifests.py moves them.
+    4: f"""
+ALTER TABLE job ADD COLUMN claim TEXT NOT NULL DEFAULT '';
+ALTER TABLE job ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+{MEMBERSHIP}""",
 }
 COLUMNS = (
     "number, device_id, file_system, name, sha256, state, fields, since, filed, obstacle,"
-    " progress, eject, shipment, dismissed, access_key_id, cautions, as_it_is, papers"
+    " progress, eject, shipment, dismissed, access_key_id, cautions, as_it_is, claim,"
+    " generation, papers"
 )
 # The same of journals of other versions that are read before they are migrated.
-COLUMNS_3 = COLUMNS.replace("access_key_id, cautions, as_it_is, papers", "'', NULL, 0, NULL")
+COLUMNS_4 = COLUMNS.replace("claim, generation", "'', 0")
+COLUMNS_3 = COLUMNS_4.replace("access_key_id, cautions, as_it_is", "'', NULL, 0").replace(
+    "papers", "NULL"
+)
 COLUMNS_2 = COLUMNS_3.replace("shipment, dismissed", "NULL, 0")
-OLD_COLUMNS = {1: COLUMNS_2.replace("eject", "NULL"), 2: COLUMNS_2, 3: COLUMNS_3}
+OLD_COLUMNS = {
+    1: COLUMNS_2.replace("eject", "NULL"),
+    2: COLUMNS_2,
+    3: COLUMNS_3,
+    4: COLUMNS_4,
+}
 
 
 def job(row: Iterable[Any]) -> Job:  # sqlite3 has no types for columns
     """Return the job in a row of COLUMNS, also of a journal that is not migrated yet."""
     number, device_id, file_system, name, sha256, *rest = row
-    state, own, since, filed, obstacle, progress, eject, shipment, dismissed, *rest = rest
-    access_key_id, cautions, as_it_is, papers = rest
+    kind, own, since, filed, obstacle, progress, eject, shipment, dismissed, *rest = rest
+    access_key_id, cautions, as_it_is, claim, generation, papers = rest
     return Job(
         number,
         device_id,
         file_system,
         name,
         sha256,
-        _state(state, json.loads(own)),
+        state(kind, json.loads(own)),
         since,
         bool(filed),
         Obstacle(**json.loads(obstacle)) if obstacle else None,
@@ -139,6 +162,8 @@ def job(row: Iterable[Any]) -> Job:  # sqlite3 has no types for columns
         access_key_id,
         tuple(Caution(**one) for one in json.loads(cautions)) if cautions else (),
         bool(as_it_is),
+        claim,
+        generation,
         tuple(map(_paper, json.loads(papers))) if papers else (),
     )
 
@@ -173,7 +198,8 @@ def _json(values: State | Obstacle) -> str:
     return json.dumps(flat, default=asdict)  # asdict() would copy all of it, which takes longer
 
 
-def _state(name: str, fields: dict[str, Any]) -> State:
+def state(name: str, fields: dict[str, Any]) -> State:
+    """Return the state in the columns `state` and `fields`."""
     if "artifact_list" in fields:
         fields["artifact_list"] = tuple(Artifact(**one) for one in fields["artifact_list"])
     return STATES[name](**fields)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from daemon.drives.drive import Drive, Unmounted
 from daemon.drives.recognition import Recognition
 from daemon.errors import ManifestError
-from daemon.jobs.job import Job, Pending, Rejected, Signed, Submitted, Submitting
+from daemon.jobs.job import Ceded, Job, Pending, Rejected, Signed, Submitted, Submitting
 
 MANY = 100  # deviceIds that wait; then no obstacle names the drives that may be meant
 
@@ -41,7 +41,7 @@ class Pairing:
         Raises DriveError or ManifestError with the reason why the job cannot have a drive.
         """
         match job.state:
-            case Submitting() | Signed() | Rejected():
+            case Submitting() | Signed() | Rejected() | Ceded():
                 return None
             case Pending() if len(names := self.names[job.device_id]) > 1:
                 raise ManifestError(

@@ -10,7 +10,8 @@ from daemon.drives import signature
 from daemon.errors import InDoubtError, JobRefusedError, ManifestError
 from daemon.importexport.client import Client
 from daemon.importexport.results import JobStatus
-from daemon.jobs.job import Job, Progress, Signed, Submitted, about, is_late, unsigned
+from daemon.jobs.deadlines import is_late
+from daemon.jobs.job import Job, Progress, Signed, Submitted, about, unsigned
 from daemon.jobs.journal import Journal
 from daemon.manifest import rules
 from daemon.system.printable import printable

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from daemon.drives import signature
 from daemon.drives.checks import check_usable
@@ -20,6 +20,8 @@ from daemon.drives.recognition.bays import Bays
 from daemon.errors import DriveError
 from daemon.jobs.job import Job, Rejected, Signed, Submitted, signed
 from daemon.jobs.journal import Journal
+from daemon.pool.alone import Alone
+from daemon.pool.values import Pool
 from daemon.preparation.under_way import UnderWay
 from daemon.system.printable import printable
 
@@ -32,6 +34,7 @@ class Signer:
     drives: Drives
     under_way: UnderWay
     require_empty: bool = False  # a drive with anything on it is for a person to decide
+    pool: Pool = field(default_factory=Alone)
 
     def prove(self, job: Job, drive: Drive) -> tuple[Drive, Contents]:
         """Prove that the drive can be signed for a new job. Idempotent.
@@ -110,6 +113,12 @@ class Signer:
                 return found
             case Job(state=Rejected(), is_closed=True):  # ended before it was known to be signed
                 return found
+        if job_id and (station := self.pool.station_of(job_id)):
+            raise DriveError(
+                f"{drive.describe()} has the SIGNATURE of job {job_id} of station {station}",
+                "It is prepared. Remove the manifest here, if it is the same one.",
+                code="pool-signature",
+            )
         raise DriveError(
             f"{drive.describe()} already has a SIGNATURE"
             + (f" of job {printable(job_id)}" if job_id else ""),

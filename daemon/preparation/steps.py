@@ -10,9 +10,8 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from daemon.drives import signature
 from daemon.drives.drive import Drive
 from daemon.drives.recognition.bays import Bays
 from daemon.errors import (
@@ -26,8 +25,7 @@ from daemon.errors import (
 from daemon.importexport.client import Client
 from daemon.importexport.results import CreatedJob, JobStatus
 from daemon.jobs.job import (
-    Artifact,
-    Identities,
+    Ceded,
     Job,
     Pending,
     Rejected,
@@ -38,7 +36,9 @@ from daemon.jobs.job import (
 )
 from daemon.jobs.journal import Journal
 from daemon.manifest.complaints import locate
-from daemon.preparation import papers, reconciliation
+from daemon.pool.alone import Alone
+from daemon.pool.values import Claim, Pool
+from daemon.preparation import answers, papers, reconciliation, sharing
 from daemon.preparation.polling import StatusPoller
 from daemon.preparation.signing import Signer
 from daemon.preparation.texts import Texts
@@ -66,6 +66,7 @@ class Preparation:
     station: str  # the name of this machine in receipts
     bays: Bays = field(default_factory=Bays)
     prints: Collection[str] = ()  # kinds of papers that are printed for a prepared job
+    pool: Pool = field(default_factory=Alone)
 
     def advance(self, job: Job, drive: Drive | None) -> Job:
         """Take steps until a step changes nothing; return the job as it then is.
@@ -73,8 +74,11 @@ class Preparation:
         Safe to repeat at any time. Raises DriveError or ServiceError for what blocks the job,
         SpoolError, StaleJobError if the manifest was withdrawn meanwhile.
         """
-        while (after := self._step(job, drive)) != job:
-            job = after
+        try:
+            while (after := self._step(job, drive)) != job:
+                job = after
+        finally:
+            self.pool.has_changed()
         return job
 
     @property
@@ -124,8 +128,8 @@ class Preparation:
                 return self._sign(job, job.state, drive) if drive else job
             case Signed():
                 return self._file_prepared(job, job.state)
-            case Rejected():
-                return self._file_rejected(job, job.state)
+            case Rejected() | Ceded():
+                return self._put_away(job, job.state)
 
     # Pending: check the drive, record the intention, ask the service.
 
@@ -141,9 +145,11 @@ class Preparation:
         text = self.texts.to_send(job, dropped)
         drive, contents = self.signer.prove(job, drive)
         facts = self.bays.identities(drive) | contents.facts()
-        job, sent = self._record_intention(job, drive, facts, dropped)
+        claim = sharing.claim_for(job, dropped, facts, self.client)
+        claim = replace(claim, id=self.pool.claim(claim, previous=job.claim))
+        job, sent = self._record_intention(job, drive, claim)
         try:
-            created = self.client.create_job(text)
+            created = self.client.create_job(text, signed_at=claim.signed_at)
         except ManifestRefusedError as error:
             return self._reject(job, error, dropped)
         except ClockRefusedError as error:
@@ -151,15 +157,13 @@ class Preparation:
         except (RefusedError, UnreachableError):
             self.journal.record(job, _pending_again())
             raise
-        return self._adopt(job, sent, created, created.warning_message)
+        return self._adopt(job, sent, created, created.warning_message or "")
 
-    def _record_intention(
-        self, job: Job, drive: Drive, known: Identities, dropped: bytes
-    ) -> tuple[Job, Submitting]:
-        client = self.client
-        sent = Submitting(client.now(), client.endpoint, client.access_key_id, known)
-        job = self.journal.record(job, sent, manifest=dropped)
-        self.under_way.sent(job, client.timeout)
+    def _record_intention(self, job: Job, drive: Drive, claim: Claim) -> tuple[Job, Submitting]:
+        sent = Submitting(claim.signed_at, claim.endpoint, claim.access_key_id, claim.drive)
+        job = self.journal.record(job, sent, manifest=claim.text, claim=claim.id)
+        self.pool.sent(claim.id)
+        self.under_way.sent(job, self.client.timeout)
         level = logging.DEBUG if job.obstacle and job.obstacle.attempts else logging.INFO
         log.log(level, "job being submitted for %s", drive.describe(), extra=about(job))
         return job, sent
@@ -187,7 +191,7 @@ class Preparation:
         text = self.texts.to_send(job, self.texts.journaled(job))
         if made := reconciliation.job_made(state, text, self.journal, client):
             log.info("job found at the service, adopted", extra=about(job))
-            return self._adopt(job, state, made, None)
+            return self._adopt(job, state, made)
         if has_landed:
             log.warning("job is not at the service; it will be sent again", extra=about(job))
             return self.journal.record(job, _pending_again())
@@ -200,12 +204,15 @@ class Preparation:
 
     def _has_landed(self, job: Job, state: Submitting) -> bool:
         """Return whether a request in flight must have landed, by both clocks."""
+        if (until := state.arrives_until) is not None:  # the service refuses it from then on
+            date = self.client.probe().date
+            return date is not None and date > until
         timeout = self.client.timeout
         has_landed = self.under_way.has_landed(job, timeout)
         return has_landed and self.client.now() >= state.sent_at + 2 * timeout
 
     def _adopt(
-        self, job: Job, sent: Submitting, answer: CreatedJob | JobStatus, warning: str | None
+        self, job: Job, sent: Submitting, answer: CreatedJob | JobStatus, warning: str = ""
     ) -> Job:
         """Record the service's response before anything else is done with it."""
         if self.journal.job_with(answer.job_id):
@@ -214,19 +221,7 @@ class Preparation:
                 f"Compare `driveprep show {answer.job_id}` with the service's own records.",
                 code="in-doubt-known-job-id",
             )
-        submitted = Submitted(
-            job_id=answer.job_id,
-            signature=signature.text(answer.signature_file_contents or "", answer.job_id),
-            shipping_address=answer.aws_shipping_address or "",
-            warning=warning or "",
-            # The service ends the job 30 days after its own date, not after ours.
-            submitted_at=answer.creation_date or sent.sent_at,
-            drive=sent.drive,
-            artifact_list=tuple(
-                Artifact(one.description or "", one.url or "") for one in answer.artifact_list
-            ),
-        )
-        job = self.journal.record(job, submitted)
+        job = self.journal.record(job, answers.submitted(sent, answer, warning))
         self.under_way.settled(job)
         log.info("job created at the service", extra=about(job))
         return self._answered(job)
@@ -240,6 +235,7 @@ class Preparation:
                 return self.journal.record(job, Rejected(_ended(job)))
             if job.state != state:
                 return job  # with another SIGNATURE, by UpdateJob
+        self.pool.check(job.device_id, job.claim)
         drive = self.signer.sign(job, state, drive)
         job = self.journal.record(job, self.signer.signed(state, drive, self.clock(), self.bays))
         log.info("SIGNATURE written to %s: safe to remove", drive.describe(), extra=about(job))
@@ -259,6 +255,7 @@ class Preparation:
     # Signed and Rejected: the papers are filed.
 
     def _file_prepared(self, job: Job, state: Signed) -> Job:
+        self.pool.check(job.device_id, job.claim)
         manifest = self.under_way.manifest(self.texts.journaled(job), job.name)
         files = papers.files(job, state, manifest, self.station)
         folder = papers.folder(state.job_id, job.device_id)
@@ -266,7 +263,11 @@ class Preparation:
         log.info("papers filed in %s", place, extra=about(job))
         return self._finish(job, self.prints)
 
-    def _file_rejected(self, job: Job, state: Rejected) -> Job:
+    def _put_away(self, job: Job, state: Rejected | Ceded) -> Job:
+        if isinstance(state, Ceded):
+            self.spool.remove(job.name, job.sha256)
+            log.warning("job is left to station %s", printable(state.station), extra=about(job))
+            return self._finish(job)
         reason = f"{state.reason}\n\n({job.mark})\n"
         place = self.spool.reject(job.name, job.sha256, self.journal.manifest(job), reason)
         log.warning("manifest rejected, see rejected/%s.reason.txt", place, extra=about(job))

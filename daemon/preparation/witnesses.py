@@ -32,10 +32,12 @@ from daemon.errors import (
 )
 from daemon.importexport.client import Client
 from daemon.importexport.results import JobStatus, ListedJob
-from daemon.jobs.job import Job, NewJob, Pending, Progress, Signed, Submitted, Submitting, about
+from daemon.jobs.job import Job, NewJob, Pending, Progress, Signed, Submitting, about
 from daemon.jobs.journal import Journal
 from daemon.manifest import rules
-from daemon.preparation import papers
+from daemon.pool.alone import Alone
+from daemon.pool.values import Pool
+from daemon.preparation import answers, papers
 from daemon.preparation.under_way import UnderWay
 from daemon.spool.filing import digest
 from daemon.spool.spool import Spool
@@ -56,6 +58,7 @@ class Witnesses:
     spool: Spool
     under_way: UnderWay
     clock: Callable[[], float]  # seconds since the epoch
+    pool: Pool = field(default_factory=Alone)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _since: float | None = None  # from when on the service may have jobs that the journal has lost
     _have_papers: bool = False  # they were heard
@@ -148,7 +151,10 @@ class Witnesses:
         waiting = self._waiting() if unknown else {}
         for job_id in unknown:
             status = _status(client, job_id)
-            job = waiting.get(_device_id(status)) if status else None
+            device_id = _device_id(status) if status else ""
+            if self.pool.is_of_others(job_id, device_id):
+                continue
+            job = waiting.get(device_id) if status else None
             if status is None or job is None:
                 self.journal.record_foreign(job_id)
             elif not self._adopt(client, job, status):
@@ -174,17 +180,7 @@ class Witnesses:
         sent_at = status.creation_date or self.clock()
         sent = Submitting(sent_at, client.endpoint, client.access_key_id, {})
         job = self.journal.record(job, sent, manifest=dropped)
-        job = self.journal.record(
-            job,
-            Submitted(
-                job_id=status.job_id,
-                signature=signature.text(status.signature_file_contents or "", status.job_id),
-                shipping_address=status.aws_shipping_address or "",
-                warning="",
-                submitted_at=sent_at,
-                drive={},
-            ),
-        )
+        job = self.journal.record(job, answers.submitted(sent, status))
         log.warning("job found at the service, adopted: it was never recorded", extra=about(job))
         return True
 

@@ -19,6 +19,7 @@ class Ring(enum.Flag):
     DISKS = enum.auto()  # a disk or its medium came, went or was described by udev
     WORK = enum.auto()  # a worker came to its end
     TIMER = enum.auto()  # time has passed: events can be lost
+    POOL = enum.auto()  # the pool of several stations
     STOP = enum.auto()  # SIGTERM or SIGINT
     ALL = MOUNTS | DISKS | SPOOL | CONFIG | WORK | TIMER
 

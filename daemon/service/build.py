@@ -16,6 +16,7 @@ from daemon.drives.inventory import Drives
 from daemon.importexport.client import Client
 from daemon.jobs.job import Job, Obstacle
 from daemon.jobs.journal import Journal
+from daemon.pool.values import Pool
 from daemon.preparation import papers
 from daemon.preparation.arrivals import Arrivals
 from daemon.preparation.intake import Intake
@@ -28,6 +29,7 @@ from daemon.service.answering import Answering
 from daemon.service.bell import Bell, Ring
 from daemon.service.loop import Loop
 from daemon.service.pending_folder import PendingFolder
+from daemon.service.pooling import shared
 from daemon.service.reload import Reloadable
 from daemon.service.reporting.hooks import HookQueue
 from daemon.service.reporting.outcomes import Outcomes
@@ -82,20 +84,14 @@ def build(
     """
     clocks = outside.clocks
     under_way = UnderWay(clocks.steady)
-    witnesses = Witnesses(journal, spool, under_way, clocks.wall)
-    preparation = partial(_preparation, journal, spool, outside, under_way, witnesses)
+    workers = Workers(lambda: bell.ring(Ring.WORK), clocks.steady, outside.thread)
+    pool, pooling = shared(settings, journal, spool, workers, bell, clocks.steady)
+    witnesses = Witnesses(journal, spool, under_way, clocks.wall, pool)
+    preparation = partial(_preparation, journal, spool, outside, under_way, witnesses, pool)
     outcomes = partial(_outcomes, journal, HookQueue(outside.path), outside, Presence())
 
     reloadable = partial(_reloadable, preparation, outcomes, spool, outside)
-
-    def reload() -> Reloadable:
-        loaded = load()
-        if loaded.spool != settings.spool:
-            log.warning("another spool is used only after a restart")
-        return reloadable(loaded)
-
     survey = Survey(outside.drives)
-    workers = Workers(lambda: bell.ring(Ring.WORK), clocks.steady, outside.thread)
     scheduler = Scheduler(journal, survey, workers, reloadable(settings), clocks.steady)
     pending = _pending(bell, spool, journal, under_way, clocks, scheduler)
     answers = Answering(spool, journal, workers, clocks.wall)
@@ -110,7 +106,8 @@ def build(
         workers,
         answers,
         printing,
-        reload,
+        pooling,
+        partial(_reload, settings, load, reloadable),
         on_timer,
         clocks,
     )
@@ -121,6 +118,16 @@ def _printing(journal: Journal, workers: Workers, clocks: Clocks, scheduler: Sch
         scheduler.parts.outcomes.unprinted(job, obstacle)
 
     return Printing(journal, workers, clocks, unprinted)
+
+
+def _reload(
+    settings: Config, load: Callable[[], Config], reloadable: Callable[[Config], Reloadable]
+) -> Reloadable:
+    loaded = load()
+    for what in ("spool", "pool"):
+        if getattr(loaded, what) != getattr(settings, what):
+            log.warning("another %s is used only after a restart", what)
+    return reloadable(loaded)
 
 
 def _reloadable(
@@ -170,13 +177,14 @@ def _preparation(
     outside: Outside,
     under_way: UnderWay,
     witnesses: Witnesses,
+    pool: Pool,
     settings: Config,
 ) -> Preparation:
     clock = outside.clocks.wall
     under_way.drive_limit = settings.workers
     client = outside.client(settings, outside.clocks)
     poller = StatusPoller(journal, client, clock, partial(papers.filed, spool))
-    signer = Signer(journal, outside.drives, under_way, settings.require_empty)
+    signer = Signer(journal, outside.drives, under_way, settings.require_empty, pool)
     return Preparation(
         journal,
         spool,
@@ -189,6 +197,7 @@ def _preparation(
         settings.station,
         settings.recognition.bays,
         tuple(settings.print),
+        pool,
     )
 
 

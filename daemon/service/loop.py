@@ -15,6 +15,7 @@ from daemon.jobs.journal import Journal
 from daemon.service.answering import Answering
 from daemon.service.bell import Bell, Ring
 from daemon.service.pending_folder import REST_SECONDS, PendingFolder
+from daemon.service.pooling import Pooling
 from daemon.service.reload import Reloadable
 from daemon.service.reporting.printing import Printing
 from daemon.service.scheduler import Scheduler
@@ -48,6 +49,7 @@ class Loop:
         workers: Workers,
         answering: Answering,
         printing: Printing,
+        pooling: Pooling | None,
         load: Callable[[], Reloadable],
         on_timer: Callable[[], None],
         clocks: Clocks,
@@ -61,6 +63,7 @@ class Loop:
         self._workers = workers
         self._answering = answering
         self._printing = printing
+        self._pooling = pooling  # None: this station is alone
         self._load = load
         self._on_timer = on_timer
         self._clocks = clocks
@@ -73,6 +76,8 @@ class Loop:
 
     def run(self) -> None:
         """Work until STOP is rung. Raises JournalError, or an unexpected exception of a worker."""
+        if self._pooling:
+            self._pooling.start()
         systemd.notify("READY=1")
         due = Ring.ALL & ~Ring.CONFIG
         while Ring.STOP not in due:
@@ -82,6 +87,8 @@ class Loop:
             due |= self._failures() | self._timer()
         systemd.notify("STOPPING=1")
         self._printing.stop()
+        if self._pooling:
+            self._pooling.stop()
         self._workers.join(STOP_SECONDS)
 
     def _turn(self, due: Ring) -> Ring:
@@ -95,6 +102,8 @@ class Loop:
             self._is_behind = not self._scheduler.run(ring, self._scanned_at)
             self._answering.run(self._scheduler.parts.preparation.client)
             self._printing.run(self._scheduler.parts.papers)
+            if self._pooling:
+                self._pooling.run()
         except JournalFullError as error:
             return due | self._wait_for_room(error)
         self._notify_systemd()
@@ -139,6 +148,7 @@ class Loop:
         return Ring.TIMER if retries or confirmations else Ring.NOTHING
 
     def _reload(self) -> None:
+        self._status = ""  # of systemd: reading the configuration reports another one
         try:
             self._scheduler.parts = self._load()
         except ConfigError as error:
@@ -182,6 +192,8 @@ class Loop:
         if due:
             return 0.0
         pauses += [self._pending.pause(), self._printing.pause()]
+        if self._pooling:
+            pauses.append(self._pooling.pause())
         if self._is_behind:
             pauses.append(REST_SECONDS if self._scheduler.preparing() else 0.0)
         timed = self._journal.worklist.timed()

@@ -31,6 +31,7 @@ from daemon.preparation.polling import StatusPoller
 from daemon.preparation.under_way import HUNG_SECONDS
 from daemon.service.answering import KEY as ANSWERS
 from daemon.service.bell import Ring
+from daemon.service.pooling import KEY as POOL
 from daemon.service.reload import Reloadable
 from daemon.service.reporting.printing import KEY as PRINTING
 from daemon.service.retry import Due
@@ -46,7 +47,7 @@ VALIDATION_SHARE = 8  # one of so many requests
 VALIDATION_PAUSE_SECONDS = 30.0  # after a validation that the service did not answer
 # Keys of workers that prepare no drive; they are not deviceIds.
 POLLER, WITNESSES = "/poll", "/witnesses"
-BACKGROUND = frozenset({POLLER, WITNESSES, ANSWERS, PRINTING})
+BACKGROUND = frozenset({POLLER, WITNESSES, ANSWERS, POOL, PRINTING})
 
 OnError = Callable[[Job, DriveprepError], None]
 
@@ -181,8 +182,7 @@ class Scheduler:
         ready = self._to_retry.difference(busy)
         self._to_retry -= ready
         self._to_poll |= ready
-        obstructed = [job for job in self._of_devices(ready) if job.obstacle]
-        if obstructed:
+        if obstructed := [job for job in self._of_devices(ready) if job.obstacle]:
             self._journal.record_obstacles([(job, None) for job in obstructed])
 
     def _record(self, blocked: Collection[tuple[Job, DriveError | ManifestError]]) -> None:

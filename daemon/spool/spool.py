@@ -216,6 +216,14 @@ class Spool:
                 filing.forget(pending, taken, name)
             return where / folder
 
+    def remove(self, name: str, sha256: str) -> None:
+        """Remove a manifest from pending/, if it is still the one with `sha256`. Idempotent."""
+        with translated("file", self.pending), self._lock, ExitStack() as stack:
+            taken = stack.enter_context(durable.folder(self.path / TAKEN))
+            pending = stack.enter_context(durable.folder(self.pending))
+            if filing.take(pending, taken, name, sha256):
+                filing.forget(pending, taken, name)
+
     def prepared(self) -> Iterator[Path]:
         """Yield the folders with the papers of prepared jobs, which can be very many."""
         place = self.path / "prepared"

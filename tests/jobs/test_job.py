@@ -7,6 +7,7 @@ import pytest
 
 from daemon.jobs.job import (
     FOLLOWS,
+    Ceded,
     Job,
     Pending,
     Progress,
@@ -24,11 +25,16 @@ STATES = {
     "submitted": Submitted("K7M3X", "text", "address", "", 1.0, {}),
     "signed": Signed("K7M3X", "text", "address", "", 1.0, 2.0, {}),
     "rejected": Rejected("fileSystem: expected NTFS"),
+    "ceded": Ceded("bench-2"),
 }
 STEPS = {
     ("pending", "pending"),  # read again, or found valid
     ("pending", "submitting"),
     ("pending", "rejected"),
+    ("submitting", "submitting"),  # another station's request may still arrive
+    ("submitting", "ceded"),  # to another station of the pool
+    ("submitted", "ceded"),
+    ("signed", "ceded"),
     ("submitting", "pending"),  # proved not accepted
     ("submitting", "submitted"),
     ("submitting", "rejected"),
@@ -66,7 +72,7 @@ def test_nothing_leads_from_submitted_to_another_job():
         reached.add(state := ways.pop())
         ways += [after for after in FOLLOWS[state] if after not in reached]
 
-    assert reached == {Submitted, Signed, Rejected}
+    assert reached == {Submitted, Signed, Rejected, Ceded}
 
 
 @pytest.mark.parametrize("state", STATES)

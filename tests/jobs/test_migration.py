@@ -122,6 +122,8 @@ def test_papers_for_the_box_are_kept(tmp_path):
         "",
         None,
         0,
+        "",
+        0,
         None,
     )
     assert schema.job(row).state == state

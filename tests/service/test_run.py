@@ -116,6 +116,7 @@ def test_reload_is_told(manager, daemon, tmp_path):
     assert manager.until("STATUS=") == "STATUS=configuration read"
     assert manager.heard[-3].startswith("MONOTONIC_USEC=")
     assert manager.heard[-2] == "READY=1"
+    assert manager.until("STATUS=") == "STATUS=0 jobs: 0 in progress, 0 waiting"
 
     put(tmp_path / "config.yml", configuration(tmp_path, workers="many"))
     status = manager.until("STATUS=configuration unchanged")

@@ -10,7 +10,9 @@ from daemon.board.view import PAPERS, Action, Card
 from daemon.config.loading import Config
 from daemon.drives.drive import Drive
 from daemon.drives.recognition import resemblance
+from daemon.jobs.deadlines import expires_at, has_arrived, is_late, is_unshipped
 from daemon.jobs.job import (
+    Ceded,
     Job,
     Obstacle,
     Pending,
@@ -19,10 +21,6 @@ from daemon.jobs.job import (
     Submitted,
     Submitting,
     drive_of,
-    expires_at,
-    has_arrived,
-    is_late,
-    is_unshipped,
 )
 from daemon.system.printable import printable, timestamp
 
@@ -129,6 +127,9 @@ class Cards:
                 return self._rejected(card, state)
             case Signed() if job.filed:
                 return self._prepared(card, job, state)
+            case Ceded(station=station):
+                text = f"Station {printable(station)} has this job now."
+                return replace(card, status="waiting", word="Elsewhere", next=text)
         if isinstance(state, Submitted | Signed):
             card = replace(card, expires_at=timestamp(expires_at(state)))
         if not self.is_running:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from daemon.board.view import PAPERS, Action, Followed, Stage, Step
-from daemon.jobs.job import Job, Signed, expires_at, has_arrived, is_late, is_unshipped
+from daemon.jobs.deadlines import expires_at, has_arrived, is_late, is_unshipped
+from daemon.jobs.job import Job, Signed
 from daemon.system.printable import printable, timestamp
 
 DAY = 24 * 3600  # seconds

@@ -30,6 +30,8 @@ def problems(report: Report) -> Iterator[str]:
         yield "daemon: NOT RUNNING (systemctl start driveprep)"
     if service := daemon.get("service"):
         yield f"SERVICE: {printable(service)}"
+    if pool := daemon.get("pool"):
+        yield f"POOL: {printable(pool)}"
     if printer := daemon.get("printer"):
         yield f"PRINTER: {printable(printer)}"
     if limit := daemon.get("limit"):

@@ -26,6 +26,7 @@ STATES = {
     "Submitted": "to be signed",
     "Signed": "prepared",
     "Rejected": "rejected",
+    "Ceded": "elsewhere",
 }
 
 

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from daemon.jobs.job import Job, Shipment, is_unshipped
+from daemon.jobs.deadlines import is_unshipped
+from daemon.jobs.job import Job, Shipment
 from daemon.jobs.parts.access import Access
 from daemon.jobs.schema import OPEN
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from daemon.drives import signature
 from daemon.errors import SpoolError
-from daemon.jobs.job import Job, Shipment, Signed, Submitted, expires_at
+from daemon.jobs.deadlines import expires_at
+from daemon.jobs.job import Job, Shipment, Signed, Submitted
 from daemon.jobs.journal import Journal
 from daemon.manifest.rules import Manifest
 from daemon.preparation.papers import packing_slip

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from daemon.errors import PaperError
-from daemon.jobs.job import Job, Signed, expires_at
+from daemon.jobs.deadlines import expires_at
+from daemon.jobs.job import Job, Signed
 from daemon.manifest.rules import Manifest
 from daemon.preparation.papers import rendering
 from daemon.preparation.papers.packing_slip import return_lines

@@ -1,0 +1,151 @@
+"""The pool of several stations: made, joined, left, and a station that is gone taken over."""
+# ruff: noqa: PLC0415 - modules are imported where they are used: `--help` must not wait for them
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from daemon.cli.exit_codes import EX_TEMPFAIL
+from daemon.cli.options import settings, with_config
+from daemon.errors import PoolError
+
+if TYPE_CHECKING:
+    from daemon.config.loading import Config
+    from daemon.pool.connection import Connections
+    from daemon.pool.membership import Membership
+
+
+@click.group()
+def pool() -> None:
+    """Share one database with other stations, so that no drive gets a second job."""
+
+
+@pool.command()
+@with_config
+@click.option(
+    "--grant-to", metavar="ROLE", default="", help="The role of the stations, if another."
+)
+def init(config_path: Path, grant_to: str) -> None:
+    """Make the pool's tables in the database that config.yml names, for its account."""
+    import uuid
+
+    from daemon.pool import members
+
+    config = settings(config_path)
+    account = config.endpoint, config.credentials.access_key_id
+    with closing(_connections(config)) as connections:
+        connections.run(lambda cursor: members.found(cursor, str(uuid.uuid4()), *account, grant_to))
+        click.echo(f"there is a pool now, for {account[1]} at {account[0]}")
+        _warn_of_losses(connections)
+
+
+@pool.command()
+@with_config
+@click.argument("name")
+def join(config_path: Path, name: str) -> None:
+    """Join the pool as the station NAME, while the daemon is stopped.
+
+    What this station has open at the service is published. Nothing is joined if another station
+    has a job for one of its deviceIds.
+    """
+    from daemon.desk import joining
+
+    config = settings(config_path)
+    with closing(_connections(config)) as connections:
+        count = joining.join(config, connections, name)
+    click.echo(f"this station is {name} now, with {count} open jobs; start the daemon")
+
+
+@pool.command()
+@with_config
+def leave(config_path: Path) -> None:
+    """Leave the pool, while the daemon is stopped; not while jobs of this station are open."""
+    from daemon.desk import joining
+
+    config = settings(config_path)
+    with closing(_connections(config)) as connections:
+        joining.leave(config, connections)
+    click.echo("this station has left the pool; remove `pool` from config.yml")
+
+
+@pool.command(name="take-over")
+@with_config
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.argument("name", metavar="STATION")
+@click.argument("device_id", metavar="[DEVICEID]", required=False)
+def take_over(config_path: Path, yes: bool, name: str, device_id: str | None) -> None:
+    """Take over the open jobs of a STATION that is gone, or only that of DEVICEID.
+
+    Jobs that are in doubt stay so until the service's own list shows what it has.
+    """
+    from daemon.pool import members
+
+    config = settings(config_path)
+    member = _member(config)
+    with closing(_connections(config)) as connections:
+        others = {one.name: one for one in connections.run(members.every)}
+        if (other := others.get(name)) and not yes:
+            what = device_id or f"{other.claims} open jobs, {other.in_doubt} of them in doubt"
+            click.echo(f"{name} was seen {other.seen:.0f} s ago and has {what}")
+            click.confirm(f"Shall {member.name} take over?", abort=True)
+        _, taken = connections.run(
+            lambda cursor: members.take_over(cursor, member, name, device_id)
+        )
+    click.echo(f"{taken} open jobs of {name} are those of {member.name} now")
+
+
+@pool.command()
+@with_config
+def status(config_path: Path) -> None:
+    """Show the stations, their open jobs, and whether the pool is open."""
+    import sys
+
+    from daemon.pool import members, schema
+
+    config = settings(config_path)
+    with closing(_connections(config)) as connections:
+        facts, is_open = connections.run(lambda cursor: schema.facts(cursor, lock=False))
+        stations = connections.run(members.every)
+        open_ = "open" if is_open else "CLOSED: its database has lost commits"
+        click.echo(f"pool: {open_}; revision {facts.revision}, epoch {facts.epoch}")
+        for one in stations:
+            state = f"seen {one.seen:.0f} s ago"
+            if one.successor:
+                state = (
+                    "has left" if one.successor == one.name else f"taken over by {one.successor}"
+                )
+            elif not is_open:
+                state += ", has said" if one.epoch == facts.epoch else ", is WAITED FOR"
+            click.echo(f"{one.name}: {state}; {one.claims} open jobs, {one.in_doubt} in doubt")
+        _warn_of_losses(connections)
+    if not is_open:
+        sys.exit(EX_TEMPFAIL)
+
+
+def _connections(config: Config) -> Connections:
+    from daemon.pool.connection import Connections
+
+    if not config.pool.address:
+        raise PoolError("config.yml has no pool", "Write the address of its database: `pool`.")
+    return Connections(config.pool.address, config.pool.password_file)
+
+
+def _member(config: Config) -> Membership:
+    from daemon.jobs import reader
+    from daemon.pool import membership
+
+    text = reader.membership(config.spool)
+    if text is None:
+        raise PoolError("this station is in no pool", "driveprep pool join NAME")
+    return membership.load(text)
+
+
+def _warn_of_losses(connections: Connections) -> None:
+    from daemon.pool import schema
+
+    for text in connections.run(schema.dangers):
+        click.echo(f"WARNING: {text}", err=True)

@@ -1,0 +1,47 @@
+"""What the journal remembers of the pool that this station shares. All methods can be repeated."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from daemon.jobs.job import Job
+from daemon.jobs.parts.access import Access
+from daemon.jobs.schema import OPEN
+
+
+class Pooled(Access):
+    """The part of the journal for the pool: who this station is, and which claims it has."""
+
+    def membership(self) -> str | None:
+        """Return what `record_membership` recorded last; None if that was None, or nothing."""
+        rows = self._rows("SELECT station FROM membership")
+        return rows[0][0] if rows else None
+
+    def record_membership(self, station: str | None) -> None:
+        """Record what this station is in its pool; None: it is in none."""
+        with self._commit() as database:
+            if station is None:
+                database.execute("DELETE FROM membership")
+            else:
+                database.execute("REPLACE INTO membership VALUES (1, ?)", (station,))
+
+    def open_jobs(self) -> list[Job]:
+        """Return the jobs that the service has, or may have, and has not finished."""
+        return self._jobs(OPEN)
+
+    def claimed(self) -> list[Job]:
+        """Return the jobs of which the pool may not know everything yet, oldest first."""
+        return self._jobs("claim <> ''")
+
+    def record_claim(self, job: Job, claim: str, generation: int = 0) -> Job:
+        """Record which claim a job has now ("": none); return the job as it now is."""
+        with self._lock:
+            with self._commit() as database:
+                query = "UPDATE job SET claim = ?, generation = ? WHERE number = ? AND claim = ?"
+                changed = database.execute(query, (claim, generation, job.number, job.claim))
+            after = self.worklist.get(job.number) or job
+            if changed.rowcount:
+                after = replace(after, claim=claim, generation=generation)
+            if self.worklist.get(job.number):
+                self._remember(after)
+            return after

@@ -1,0 +1,202 @@
+"""A station as a member of its pool: the calls, each one transaction. Keeps no jobs."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from daemon.errors import PoolAwayError, PoolError
+from daemon.pool import claims, members, reopening, schema
+from daemon.pool.connection import Connections, Cursor
+from daemon.pool.membership import Facts, Membership
+from daemon.pool.values import Claim, Held
+
+FRESH_SECONDS = 10.0  # so long a claim that was seen as ours is not looked up again
+
+
+class Station:
+    """A `Pool` in a database. Safe to use from several threads.
+
+    `remember` makes durable what the station knows of the database; it is called before a claim is
+    used. `has_changed` is told that the journal has news for the pool. All
+    calls raise PoolAwayError or PoolError.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        member: Membership,
+        remember: Callable[[Membership], None],
+        has_changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.member = member
+        self.has_changed = has_changed  # the journal has news for the pool
+        self._connections = connections
+        self._remember = remember
+        self._lock = threading.Lock()
+        self._confirmed: dict[str, float] = {}  # claims that were ours at that time, steady
+        self._unsent: set[str] = set()  # claims under which this process has sent nothing yet
+
+    def claim(self, claim: Claim, previous: str) -> str:
+        """Commit a claim and return its id, or raise: then nothing may be sent.
+
+        `previous` is the id of this station's last claim for the job, if the journal proves that
+        nothing was made under it; "" if there is none.
+        """
+        claim = claim if claim.id else replace(claim, id=str(uuid.uuid4()))
+        with self._lock:
+            self._unsent.add(claim.id)  # whatever comes of it: nothing was sent before we return
+            unsent = self._unsent | {previous}
+
+        def work(cursor: Cursor) -> Facts:
+            facts = schema.enter(cursor, self.member)
+            claims.claim(cursor, self.member, claim, unsent)
+            return schema.leave(cursor, facts)
+
+        begun = time.monotonic()
+        self._see(self._connections.run(work))
+        self._confirmed[claim.id] = begun
+        return claim.id
+
+    def sent(self, claim_id: str) -> None:
+        """The journal has recorded that the CreateJob of a claim leaves now."""
+        with self._lock:
+            self._unsent.discard(claim_id)
+
+    def check(self, device_id: str, claim_id: str) -> None:
+        """Raise PoolError if another station holds the claim now. Silent if that is not known.
+
+        What was confirmed some seconds ago is not asked again.
+        """
+        confirmed_at = self._confirmed.get(claim_id)
+        if not claim_id or (
+            confirmed_at is not None and time.monotonic() < confirmed_at + FRESH_SECONDS
+        ):
+            return
+        with suppress(PoolAwayError):
+            held = self.holder(device_id)
+            if held and held.station != self.member.station:
+                raise PoolError(
+                    f"station {held.station_name} holds {device_id} now: this station was taken"
+                    " over",
+                    "Nothing is to be done here.",
+                    code="pool-lost",
+                )
+            self._confirm([claim_id])
+
+    def _confirm(self, claim_ids: Iterable[str]) -> None:
+        """Remember, by a clock that goes on while this process is stopped, that they are ours."""
+        now = time.monotonic()
+        fresh = {one: at for one, at in self._confirmed.items() if now < at + FRESH_SECONDS}
+        self._confirmed = fresh | dict.fromkeys(claim_ids, now)
+
+    def is_unsent(self, claim_id: str) -> bool:
+        """Return whether this process has made the claim, and sent nothing under it."""
+        return claim_id in self._unsent
+
+    def release(self, claim_id: str) -> None:
+        """Give a claim back under which nothing was made. Safe to repeat."""
+        self._write(lambda cursor: claims.release(cursor, self.member, claim_id))
+
+    def publish(
+        self,
+        claim_id: str,
+        job_id: str,
+        made: Mapping[str, Any],
+        *,
+        is_signed: bool,
+        is_filed: bool,
+        is_closed: bool,
+    ) -> bool:
+        """Record what became of a claim; return whether this station holds it. Safe to repeat."""
+
+        def work(cursor: Cursor) -> bool:
+            return claims.publish(
+                cursor,
+                self.member,
+                claim_id,
+                job_id,
+                made,
+                is_signed=is_signed,
+                is_filed=is_filed,
+                is_closed=is_closed,
+            )
+
+        return self._write(work)
+
+    def is_of_others(self, job_id: str, device_id: str) -> bool:
+        """Return whether a job of the service is, or may be, one of another station."""
+        station = self.member.station
+        return self._connections.run(
+            lambda cursor: claims.is_of_others(cursor, station, job_id, device_id)
+        )
+
+    def station_of(self, job_id: str) -> str:
+        """Return the name of another station that has made a job; "" if that is not known."""
+        station = self.member.station
+        with suppress(PoolError):
+            return self._connections.run(lambda cursor: claims.station_of(cursor, station, job_id))
+        return ""
+
+    def look(self) -> list[Held]:
+        """Be seen, and return this station's open claims.
+
+        Raises PoolError if the database has lost commits (code pool-closed), or the station was
+        taken over.
+        """
+
+        def work(cursor: Cursor) -> tuple[Facts, list[Held]]:
+            found, is_open = schema.facts(cursor, lock=False)
+            members.seen(cursor, self.member)
+            if found.lost_since(self.member.facts) or not is_open:
+                raise PoolError("the pool is closed", code="pool-closed")
+            schema.check_member(cursor, self.member)
+            return found, claims.of_station(cursor, self.member.station)
+
+        found, held = self._connections.run(work)
+        self._see(found)
+        return held
+
+    def holder(self, device_id: str) -> Held | None:
+        """Return the open claim of a deviceId, whoever holds it."""
+        return self._connections.run(lambda cursor: claims.of_device(cursor, device_id))
+
+    def restate(self, held: Held) -> None:
+        """Make an open claim again that the database has lost. Safe to repeat."""
+        self._write(lambda cursor: claims.restate(cursor, self.member, held))
+
+    def say(self, held: Iterable[Held]) -> None:
+        """Say what this station holds, after the database has lost commits. Safe to repeat."""
+        rows = list(held)
+        member = self._connections.run(lambda cursor: reopening.say(cursor, self.member, rows))
+        self._see(member.facts)
+
+    def close(self) -> None:
+        """Close the connections. Safe to repeat."""
+        self._connections.close()
+
+    def _write(self, work: Callable[[Cursor], bool]) -> bool:
+        """Change rows that are this station's own: that is safe while the pool is closed, too."""
+
+        def run(cursor: Cursor) -> bool:
+            facts, _ = schema.facts(cursor, lock=True)
+            if not facts.lost_since(self.member.facts) and work(cursor):
+                schema.leave(cursor, facts)
+                return True
+            return False
+
+        return self._connections.run(run)
+
+    def _see(self, facts: Facts) -> None:
+        """Remember a newer state of the database; an answer can come late."""
+        with self._lock:
+            before = self.member.facts
+            is_newer = (facts.epoch, facts.revision) > (before.epoch, before.revision)
+            if is_newer or facts.lost_since(before):
+                self.member = self.member.seeing(facts)
+                self._remember(self.member)

@@ -1,0 +1,245 @@
+"""Brings the journal and the pool into agreement: what each knows that the other does not.
+
+The table in docs/pool.md is `_settle` and `_take_in`; there is no other code for what a crash, a
+lost answer, a take-over or a failover has left. Nothing here makes a job.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from daemon.errors import PoolError, StaleJobError
+from daemon.importexport.client import Client
+from daemon.jobs import schema
+from daemon.jobs.job import (
+    Ceded,
+    Identities,
+    Job,
+    NewJob,
+    Pending,
+    Rejected,
+    Signed,
+    State,
+    Submitted,
+    Submitting,
+    about,
+    drive_of,
+)
+from daemon.jobs.journal import Journal
+from daemon.pool.membership import Membership
+from daemon.pool.values import Claim, Held
+from daemon.preparation.reconciliation import CLOCK_SKEW_SECONDS
+from daemon.spool.filing import digest
+
+if TYPE_CHECKING:
+    from daemon.pool.station import Station
+
+log = logging.getLogger("daemon.pool")
+
+MARGIN_SECONDS = 2.0  # a Timestamp has whole seconds, and so has the service's Date
+
+
+def claim_for(job: Job, dropped: bytes, drive: Identities, client: Client) -> Claim:
+    """Return the claim for the one request that is signed now."""
+    return Claim(
+        "",
+        job.device_id,
+        job.name,
+        job.sha256,
+        job.file_system,
+        dropped,
+        client.now(),
+        client.endpoint,
+        client.access_key_id,
+        drive,
+    )
+
+
+@dataclass(slots=True)
+class Sharing:
+    """Keeps a station's journal and its pool in agreement. For one thread only."""
+
+    journal: Journal
+    station: Station
+    pending: Path  # where manifests are dropped
+
+    def agree(self) -> bool:
+        """Do what can be done now; return whether another turn is needed soon. Safe to repeat.
+
+        Raises PoolAwayError if the database does not answer, PoolError if it is closed, or if this
+        station was taken over: its jobs are then left to the other one.
+        """
+        held = {one.claim.device_id: one for one in self._look()}
+        for job in self.journal.claimed():
+            with suppress(StaleJobError):  # a worker is faster: the next turn sees it as it is
+                self._settle(job, held.pop(job.device_id, None))
+        unknown = [one for one in held.values() if not self.station.is_unsent(one.claim.id)]
+        return sum(self._take_in(one) for one in unknown) > 0
+
+    def _look(self) -> list[Held]:
+        try:
+            return self.station.look()
+        except PoolError as error:
+            if error.code == "pool-closed":
+                self.station.say(self._all())
+            if error.code == "pool-taken-over":
+                for job in self.journal.claimed():
+                    with suppress(StaleJobError):
+                        self._give_up(job, self.station.holder(job.device_id))
+            raise
+
+    # A job of the journal, and the open claim that this station has for its deviceId, if any.
+
+    def _settle(self, job: Job, held: Held | None) -> None:
+        if held is None or held.claim.id != job.claim:
+            self._settle_other(job, held or self.station.holder(job.device_id))
+        elif isinstance(job.state, Pending | Rejected) and not held.job_id:
+            self.station.release(job.claim)  # the journal proves that nothing was made
+        elif isinstance(job.state, Submitted | Signed | Rejected):
+            self._publish(job, held)
+
+    def _settle_other(self, job: Job, held: Held | None) -> None:
+        """The claim that the journal has is no more: what has come in its place?"""
+        if held and held.station != self.station.member.station:
+            self._give_up(job, held)
+        elif held and isinstance(job.state, Submitting | Pending):
+            self._doubt(job, held)
+        elif held:
+            self._publish(self.journal.record_claim(job, held.claim.id, held.generation), held)
+        elif job.is_closed or not isinstance(job.state, Submitting | Submitted | Signed):
+            self.journal.record_claim(job, "")
+        else:
+            log.error("the pool has lost the claim of this job", extra=about(job))
+            self.station.restate(self._said(job))
+
+    def _give_up(self, job: Job, held: Held | None) -> None:
+        """Another station holds the claim: it signs, files and follows the job."""
+        is_open = isinstance(job.state, Submitting | Submitted) or (
+            isinstance(job.state, Signed) and not job.filed
+        )
+        if held and is_open:
+            job = self.journal.record(job, Ceded(held.station_name))
+            log.warning("station %s has this job now", held.station_name, extra=about(job))
+        self.journal.record_claim(job, "")
+
+    def _doubt(self, job: Job, held: Held) -> None:
+        """A request for this job may arrive until its Timestamp is too old for the service."""
+        claim = held.claim
+        until = claim.signed_at + CLOCK_SKEW_SECONDS + MARGIN_SECONDS
+        state = Submitting(claim.signed_at, claim.endpoint, claim.access_key_id, claim.drive, until)
+        job = self.journal.record(job, state, claim.text or None, claim=claim.id)
+        self.journal.record_claim(job, claim.id, held.generation)
+        log.warning("job is in doubt: a request of another time may arrive", extra=about(job))
+
+    def _publish(self, job: Job, held: Held) -> None:
+        made = _made(job.state)
+        is_known = held.job_id == job.job_id and held.made == made and not job.is_closed
+        if is_known and not (job.filed and held.claim.text):
+            return
+        job_id = job.job_id or held.job_id
+        flags = {"is_signed": isinstance(job.state, Signed), "is_filed": job.filed}
+        is_closed = job.is_closed or isinstance(job.state, Rejected)
+        is_ours = self.station.publish(job.claim, job_id, made, **flags, is_closed=is_closed)
+        if is_ours and is_closed:
+            self.journal.record_claim(job, "")
+
+    # A claim of this station that its journal does not know: taken over, or from before a restore.
+
+    def _take_in(self, held: Held) -> bool:
+        """Make it a job of the journal; return whether another turn is needed for that."""
+        if held.job_id and (known := self.journal.job_with(held.job_id)):
+            self.journal.record_claim(known, held.claim.id, held.generation)
+            return True
+        if held.job_id and not held.claim.text:
+            return self._follow(held)
+        for job in self.journal.worklist.of_device(held.claim.device_id):
+            if job.sha256 == digest(held.claim.text) and not job.job_id:
+                with suppress(StaleJobError):
+                    self._doubt(job, held)
+                    self._adopt(job.number, held)
+                return True
+        self._drop(held)
+        return True
+
+    def _adopt(self, number: int, held: Held) -> None:
+        """Record the job that the station before has made, if it is known."""
+        job = self.journal.worklist.get(number)
+        state = _state(held) if held.job_id else None
+        if job and isinstance(state, Submitted | Signed):
+            same = {name: getattr(state, name) for name in Submitted.__slots__}
+            self.journal.record(job, Submitted(**same))
+
+    def _follow(self, held: Held) -> bool:
+        """A job that is signed and filed elsewhere: only followed from here."""
+        state = _state(held)
+        if isinstance(state, Signed):
+            claim = held.claim
+            new = NewJob(
+                device_id=claim.device_id,
+                file_system=claim.file_system,
+                name=claim.name,
+                sha256=claim.sha256,
+                state=state,
+                since=state.signed_at,
+            )
+            self.journal.add_prepared(new, state, None)
+        return True
+
+    def _drop(self, held: Held) -> None:
+        """Drop its manifest here; the job that is made of it is then the one in doubt."""
+        name = f"{held.claim.id[:8]}-{held.claim.name}"
+        if held.claim.text and not (self.pending / name).exists():
+            partial = self.pending / f".{name}.part"
+            partial.write_bytes(held.claim.text)
+            partial.rename(self.pending / name)
+            log.warning("manifest %s taken over from the pool", held.claim.name)
+
+    # What this station says when the database has lost commits.
+
+    def _all(self) -> Iterator[Held]:
+        for job in self.journal.claimed():
+            if isinstance(job.state, Submitting | Submitted | Signed) and not job.is_closed:
+                yield self._said(job)
+
+    def _said(self, job: Job) -> Held:
+        return held(job, job.claim, self.station.member, self.journal)
+
+
+def held(job: Job, claim_id: str, member: Membership, journal: Journal) -> Held:
+    """Return the claim of an open job, as the pool is to have it."""
+    sent_at, endpoint, access_key_id = job.since, "", ""  # of no use once there is a JobId
+    if isinstance(job.state, Submitting):
+        sent_at, endpoint = job.state.sent_at, job.state.endpoint
+        access_key_id = job.state.access_key_id
+    claim = Claim(
+        claim_id,
+        job.device_id,
+        job.name,
+        job.sha256,
+        job.file_system,
+        b"" if job.filed else journal.manifest(job) or b"",
+        sent_at,
+        endpoint,
+        access_key_id,
+        drive_of(job),
+    )
+    made = _made(job.state) if job.job_id else None
+    generation = max(1, job.generation)
+    return Held(claim, member.station, member.name, generation, job.job_id, made)
+
+
+def _made(state: State) -> dict[str, object]:
+    """Return what the service answered, as the pool keeps it."""
+    name, fields = schema.columns(state)
+    return {"state": name, "fields": json.loads(fields)}
+
+
+def _state(held: Held) -> State:
+    made = held.made or {}
+    return schema.state(str(made["state"]), dict(made["fields"]))

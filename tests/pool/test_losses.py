@@ -1,0 +1,189 @@
+"""A database that has lost commits: seen by every station, and no claim before all have spoken."""
+
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+
+import postgres
+import pytest
+from conftest import ENDPOINT, KEY, with_it
+from loop_drives import wait_until
+from test_claims import claim, made
+
+from daemon.errors import PoolError
+from daemon.pool import members
+from daemon.pool.connection import Connections
+from daemon.pool.station import Station
+
+OPENED = []  # stations, to be closed
+
+
+@pytest.fixture
+def server():
+    """A server of the test's own: it is stopped, copied and promoted."""
+    folder = Path(tempfile.mkdtemp(prefix="driveprep-pg-", dir="/tmp"))
+    folder.chmod(0o755)
+    server = postgres.Postgres(folder / "1").make()
+    with_it(server, lambda cursor: members.found(cursor, str(uuid.uuid4()), ENDPOINT, KEY))
+    yield server
+    while OPENED:
+        OPENED.pop().close()
+    for one in folder.iterdir():
+        postgres.Postgres(one).stop("immediate")
+    shutil.rmtree(folder)
+
+
+def joined(server, name):
+    """A station of that name."""
+    connections = Connections(server.url)
+    member = connections.run(
+        lambda cursor: members.join(cursor, str(uuid.uuid4()), name, ENDPOINT, KEY)
+    )
+    OPENED.append(Station(connections, member, lambda _: None))
+    return OPENED[-1]
+
+
+def moved(station, server):
+    """The same station, which now reaches another server by the same name."""
+    OPENED.append(Station(Connections(server.url), station.member, lambda _: None))
+    return OPENED[-1]
+
+
+def is_closed(station):
+    """Whether the station is kept from claiming, and its look says so."""
+    with pytest.raises(PoolError) as at_look:
+        station.look()
+    with pytest.raises(PoolError) as at_claim:
+        station.claim(claim("HD777"), "")
+    return (at_look.value.code, at_claim.value.code) == ("pool-closed", "pool-closed")
+
+
+def test_a_failover_that_loses_a_claim(server):
+    """The claim is said again, and no one else can have it meanwhile."""
+    first, second = joined(server, "bench-1"), joined(server, "bench-2")
+    standby = server.standby(server.folder.with_name("2"))
+    receive_no_more(standby)
+    first.claim(one := claim("HD001"), "")
+    held = first.look()
+    server.stop("immediate")
+    standby.promote()
+    first, second = moved(first, standby), moved(second, standby)
+
+    assert is_closed(first)
+    assert is_closed(second)
+    second.say([])
+    assert is_closed(second)
+    first.say(held)
+
+    (now,) = first.look()
+    assert now.claim.id != one.id
+    assert (now.claim.signed_at, now.generation) == (one.signed_at, 2)
+    with pytest.raises(PoolError, match="bench-1 is making a job"):
+        second.claim(claim("HD001"), "")
+    second.claim(claim("HD002"), "")
+
+
+def receive_no_more(standby):
+    """The standby lags behind from now on."""
+    standby.ask("ALTER SYSTEM SET primary_conninfo = ''")
+    standby.ask("SELECT pg_reload_conf()")
+    query = "SELECT pid FROM pg_stat_wal_receiver"
+    wait_until("it is cut off", lambda: not standby.ask(query))
+
+
+def test_an_older_dump_is_noticed_by_those_who_missed_nothing(server, tmp_path):
+    """By the row itself: it was written by the restore, whatever its revision is."""
+    first, second = joined(server, "bench-1"), joined(server, "bench-2")
+    server.dump(tmp_path / "dump")
+    first.claim(claim("HD001"), "")
+    held = first.look()
+    server.restore(tmp_path / "dump")
+
+    assert is_closed(second)
+    second.say([])
+    first.say(held)
+    assert [one.claim.device_id for one in first.look()] == ["HD001"]
+    second.look()
+
+
+def test_an_older_copy_of_the_files(server):
+    """It has the same row: those who have seen more close the pool, others wait for them."""
+    first, second = joined(server, "bench-1"), joined(server, "bench-2")
+    first.look(), second.look()
+    server.stop()
+    copy = server.folder.with_name("copy")
+    shutil.copytree(server.data, copy, copy_function=shutil.copy2)
+    server.start()
+    first.look(), second.look()
+    first.claim(claim("HD001"), "")
+    held = first.look()
+    server.stop()
+    shutil.rmtree(server.data)
+    shutil.copytree(copy, server.data)
+    for path in (server.data, *server.data.rglob("*")):
+        shutil.chown(path, postgres.USER, postgres.USER)
+    shutil.rmtree(copy)
+    server.start()
+
+    with pytest.raises(PoolError) as caught:
+        second.claim(claim("HD001"), "")
+    assert (caught.value.code, "bench-1" in str(caught.value)) == ("pool-restarted", True)
+    assert is_closed(first)
+    first.say(held)
+    second.say([])
+    with pytest.raises(PoolError, match="bench-1 is making a job"):
+        second.claim(claim("HD001"), "")
+
+
+def test_a_restart_that_loses_nothing(server):
+    """Everyone looks once; then claims are made again."""
+    first, second = joined(server, "bench-1"), joined(server, "bench-2")
+    first.look(), second.look()
+    server.stop("immediate")
+    server.start()
+
+    with pytest.raises(PoolError) as caught:
+        first.claim(claim(), "")
+    assert caught.value.code == "pool-restarted"
+    first.look(), second.look()
+    first.claim(claim(), "")
+
+
+def test_a_station_that_is_gone_is_taken_over(server, tmp_path):
+    """Its claims are in doubt, and the pool opens without it."""
+    first, second = joined(server, "bench-1"), joined(server, "bench-2")
+    first.claim(one := claim("HD001"), "")
+    server.dump(tmp_path / "dump")
+    server.restore(tmp_path / "dump")
+    second.say([])
+    assert is_closed(second)
+
+    member, taken = with_it(
+        server, lambda cursor: members.take_over(cursor, second.member, "bench-1")
+    )
+
+    assert (taken, member.name) == (1, "bench-2")
+    (held,) = second.look()
+    assert (held.claim.device_id, held.claim.signed_at) == ("HD001", one.signed_at)
+    with pytest.raises(PoolError, match=r"this station \(bench-1\) was taken over by bench-2"):
+        first.say([]), first.look()
+
+
+def test_the_newest_generation_holds_a_claim(server, tmp_path):
+    """A take-over that was lost is not undone by the station that was taken over."""
+    first, second = joined(server, "bench-1"), joined(server, "bench-2")
+    first.claim(claim("HD001"), "")
+    old = first.look()
+    server.dump(tmp_path / "dump")
+    with_it(server, lambda cursor: members.take_over(cursor, second.member, "bench-1", "HD001"))
+    held = second.look()
+    assert first.look() == []
+    server.restore(tmp_path / "dump")
+
+    first.say(old)
+    second.say(held)
+
+    assert [one.generation for one in second.look()] == [3]
+    assert first.look() == []
+    assert not made(first, old[0].claim)

@@ -1,0 +1,184 @@
+"""Several real daemons that share a real PostgreSQL, with real NTFS drives: one job, always."""
+
+import os
+import signal
+import time
+
+import pytest
+from as_operator import jobs_for, manifest_for, new_device_id, prepared_once, signature_of
+from daemon_process import DaemonProcess
+from loop_drives import plug, real_drives_work, wait_until
+from wire import Wire
+
+from daemon.importexport.emulator import Emulator
+
+pytestmark = pytest.mark.xdist_group("pool")
+WINDOW = 15 * 60.0
+__all__ = ["plug", "real_drives_work"]
+
+
+class ServiceClock:
+    """The service's clock, which can be moved on."""
+
+    def __init__(self):
+        self.ahead = 0.0
+
+    def __call__(self):
+        return time.time() + self.ahead
+
+
+@pytest.fixture
+def clock():
+    """The service's clock."""
+    return ServiceClock()
+
+
+@pytest.fixture
+def service(clock):
+    """The service."""
+    with Emulator(quota=10_000, clock=clock) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def station(tmp_path, service, cluster):
+    """Makes a station of the one pool, with its daemon stopped."""
+    cluster.ask("DROP SCHEMA IF EXISTS driveprep CASCADE")
+    made = []
+
+    def new(name, endpoint=service.endpoint, **settings):
+        pool = {"address": cluster.url}
+        daemon = DaemonProcess(
+            tmp_path / name, endpoint, pool=pool, station=name, timeout=2, **settings
+        )
+        if not made:
+            assert_done(daemon.command("pool", "init"))
+        made.append(daemon)
+        assert_done(daemon.command("pool", "join", name))
+        return daemon
+
+    yield new
+    for daemon in made:
+        if daemon.is_running:
+            daemon.kill()
+        assert "Traceback" not in daemon.log, daemon.log
+
+
+def assert_done(done):
+    """A command has succeeded."""
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def until_it_has(daemon, device_id, key, value):
+    """Wait until the status shows a job of the deviceId with that value; return it."""
+
+    def found():
+        job = daemon.job(device_id)
+        return job if job.get(key) == value else None
+
+    return daemon.until(f"{device_id} has {key} {value}", found)
+
+
+def test_the_same_manifest_at_two_stations_is_one_job(station, service, plug):
+    """Both see the drive. One makes the job; the other says which one does."""
+    device_id = new_device_id()
+    first, second = station("bench-1").start(), station("bench-2").start()
+    drive = plug(device_id)
+    for daemon in (first, second):
+        daemon.drop(device_id)
+    drive.mount()
+
+    wait_until("papers", lambda: first.papers(device_id) or second.papers(device_id))
+    winner, loser = (first, second) if first.papers(device_id) else (second, first)
+    prepared_once(service, winner, drive.mount_point, device_id)
+
+    name = "bench-1" if winner is first else "bench-2"
+    loser.obstacle(device_id, f"station {name}")
+    assert len(jobs_for(service, device_id)) == 1
+
+
+def test_a_station_that_died_in_doubt_is_taken_over(station, service, plug, clock):
+    """Its request had arrived: the job is found, and its SIGNATURE written by the other one."""
+    device_id = new_device_id()
+    first, second = station("bench-1").start(), station("bench-2").start()
+    service.faults.add("hang-after", "CreateJob", times=None)
+    drive = plug(device_id)
+    first.drop(device_id)
+    drive.mount()
+    wait_until("the job is made", lambda: jobs_for(service, device_id))
+    first.kill()
+    service.faults.clear()
+
+    assert_done(second.command("pool", "take-over", "bench-1", "--yes"))
+
+    prepared_once(service, second, drive.mount_point, device_id)
+    assert first.papers(device_id) == []
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_request_that_arrives_after_the_take_over(station, service, plug, clock, is_late):
+    """Within the window the job is found; later the service refuses it, and one new job is made."""
+    wire = Wire(service.endpoint).start()
+    device_id = new_device_id()
+    first = station("bench-1", wire.endpoint).start()
+    second = station("bench-2", wire.endpoint).start()
+    wire.hold()
+    drive = plug(device_id)
+    first.drop(device_id)
+    drive.mount()
+    wait_until("its request is on the way", wire.is_holding.is_set)
+    first.kill()
+    assert_done(second.command("pool", "take-over", "bench-1", "--yes"))
+    until_it_has(second, device_id, "state", "Submitting")
+    assert jobs_for(service, device_id) == []
+
+    if is_late:
+        clock.ahead = WINDOW + 5
+    wire.let_go()
+
+    prepared_once(service, second, drive.mount_point, device_id)
+    wire.stop()
+
+
+def test_a_station_that_was_frozen_and_thaws_after_the_take_over(station, service, plug, clock):
+    """The service refuses its request; it notices, makes no job and files nothing."""
+    wire = Wire(service.endpoint).start()
+    device_id = new_device_id()
+    first = station("bench-1", wire.endpoint).start()
+    second = station("bench-2", wire.endpoint).start()
+    wire.hold()
+    drive = plug(device_id)
+    first.drop(device_id)
+    drive.mount()
+    wait_until("its request is on the way", wire.is_holding.is_set)
+    os.kill(first.pid, signal.SIGSTOP)
+    assert_done(second.command("pool", "take-over", "bench-1", "--yes"))
+    clock.ahead = WINDOW + 5
+    wire.let_go()
+    prepared_once(service, second, drive.mount_point, device_id)
+
+    os.kill(first.pid, signal.SIGCONT)
+
+    first.obstacle(device_id, "station bench-2")
+    assert first.papers(device_id) == []
+    (made,) = jobs_for(service, device_id)
+    assert (drive.mount_point / "SIGNATURE").read_bytes() == signature_of(made)
+    wire.stop()
+
+
+def test_without_the_database_no_job_is_made(station, service, plug, cluster):
+    """What was made before is signed; then it goes on by itself."""
+    device_id = new_device_id()
+    daemon = station("bench-1").start()
+    cluster.stop()
+    try:
+        drive = plug(device_id)
+        daemon.drop(device_id, manifest_for(device_id))
+        drive.mount()
+        until_it_has(daemon, device_id, "code", "pool-away")
+        assert jobs_for(service, device_id) == []
+        assert "cannot be asked" in daemon.status()["daemon"]["pool"]
+    finally:
+        cluster.start()
+
+    prepared_once(service, daemon, drive.mount_point, device_id)

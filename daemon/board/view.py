@@ -54,10 +54,10 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The numbers in the headline. Today is the local day of the board's machine."""
+    """The numbers in the headline. Shipments are those of the local day of the board's machine."""
 
-    made_today: int
-    daily_limit: int  # jobs that the service makes for an account and day
+    made_today: int  # jobs of the service's day, which is UTC's
+    daily_limit: int  # jobs that the service makes for the account on a day, as configured
     waiting: int  # manifests that wait, for a drive or anything else; most have no card
     in_progress: int
     prepared: int  # drives here that are safe to remove
@@ -68,9 +68,9 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """Jobs made on one day."""
+    """Jobs made on one day of the service."""
 
-    date: str  # such as 2026-11-12, local
+    date: str  # such as 2026-11-12, UTC
     jobs: int
 
 

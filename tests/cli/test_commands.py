@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 
 from person import GUIDE, prepare
 
@@ -91,6 +92,27 @@ def test_status_without_a_daemon(person):
     assert found["version"] == 1
     assert found["daemon"] == {"running": False}
     assert found["jobs"] == []
+
+
+def test_status_counts_the_jobs_of_the_services_day(person, ledger, service):
+    """By when the service made them: a job of yesterday that was signed today does not count."""
+    job = prepare(ledger, service, person, "HD150")
+    midnight = time.time() // 86400 * 86400  # of UTC
+    older = replace(job.state, job_id="OLDER", submitted_at=midnight - 1)
+    new = NewJob(
+        device_id="HD151", file_system="NTFS", name="o.yml", sha256="o", state=older,
+        since=time.time(),
+    )  # fmt: skip
+    ledger.add([new])
+    with person.config.open("a") as config:
+        config.write("daily_limit: 6\n")
+
+    today = json.loads(person.types("status", "--json").stdout)["today"]
+
+    assert (today["jobs"], today["limit"]) == (1, 6)
+    assert today["endsAt"].endswith("T00:00:00Z")
+    said = "DAILY LIMIT: 5 of today's 6 jobs are left, until 00:00 UTC"
+    assert said in person.types("status").stderr
 
 
 def test_status_tells_every_job(person, ledger, service):

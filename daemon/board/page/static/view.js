@@ -26,7 +26,7 @@ function title(view) {
 
 function counts({ counts: n }) {
   const rows = [
-    [n.madeToday, `of ${n.dailyLimit} jobs today`], [n.waiting, "waiting"], [n.inProgress, "in progress"],
+    [n.madeToday, `of ${n.dailyLimit} jobs today (UTC)`], [n.waiting, "waiting"], [n.inProgress, "in progress"],
     [n.prepared, "safe to remove"], [n.shippedToday, "shipped today"], [n.attention, n.attention === 1 ? "needs attention" : "need attention", "attention"],
   ];
   byId("counts").replaceChildren(...rows.filter(([number, , kind]) => number || kind !== "attention").map(([number, name, kind]) =>

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from daemon.board.access.guard import Visitor
 from daemon.board.access.problem import Problem
 from daemon.board.dropped import DroppedHere
-from daemon.board.papers import Papers, separated
+from daemon.board.papers import Papers, as_page, separated
 from daemon.config.loading import Config
 from daemon.desk import manifests, orders
 from daemon.desk.job_actions import JobActions
@@ -129,17 +129,31 @@ class Actions:
         return _carried_out(await self._run(orders.undo_shipment, self._config(), words))
 
     async def paper(self, request: Request) -> Response:
-        """Return where a job's packing slip can be opened, once."""
+        """Return where a job's packing slip or sticker can be opened, once."""
         body = await body_as_json(request)
         job, kind = _text(body, "job"), _text(body, "kind")
         _note(request, f"{printable(kind)} of {printable(job)}")
-        if kind != "slip":
-            raise Problem(422, f"there is no paper {printable(kind)}", "Ask for slip.")
         login = _visitor(request).login
         if login is None:
             raise Problem(401, "there is no login")
-        _, page = await self._run(JobActions(self._config(), _no_client).slip_page, job)
-        return JSONResponse({"url": self._papers.put(separated(page), login)})
+        desk = JobActions(self._config(), _no_client)
+        match kind:
+            case "slip":
+                _, page = await self._run(desk.slip_page, job)
+                paper = separated(page)
+            case "sticker":
+                found, text = await self._run(desk.sticker, job)
+                paper = as_page(f"Sticker {found.job_id} {printable(found.device_id)}", text)
+            case _:
+                hint = "Ask for slip or sticker."
+                raise Problem(422, f"there is no paper {printable(kind)}", hint)
+        return JSONResponse({"url": self._papers.put(paper, login)})
+
+    async def print(self, request: Request) -> Response:
+        """Have the papers of jobs printed once more."""
+        words = _words(request, await body_as_json(request))
+        at = self._clocks.wall()
+        return _carried_out(await self._run(orders.print_papers, self._config(), words, at))
 
     async def _check(self, name: str, data: bytes) -> Checked:
         return await self._run(manifests.check, name, data, manifests.terms(self._config()))

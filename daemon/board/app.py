@@ -23,6 +23,7 @@ POST /api/ship         {"words", "carrier", "tracking"}
 POST /api/undo-shipment  {"words"}
 POST /api/withdraw     {"name", "sha256"}: a manifest that was dropped here
 POST /api/paper        {"job", "kind": "slip" or "sticker"}: {"url"}, good once for a minute
+POST /api/print        {"words"}: the papers of these jobs, as `print` in the configuration has them
 POST /api/check        the raw manifest, application/x-driveprep-manifest, at most 64 KiB, its name
                        percent-encoded in X-File-Name: {"name", "sha256", "deviceId", "faults",
                        "warnings", "text"}; text is what `driveprep check` prints
@@ -104,6 +105,7 @@ class Board:
             "/api/ship": act.ship,
             "/api/undo-shipment": act.undo_shipment,
             "/api/paper": act.paper,
+            "/api/print": act.print,
         }
         inner = Starlette(
             routes=[

@@ -23,11 +23,22 @@ VERSION = 1  # of the JSON; it changes when a field goes or changes its meaning
 #   free       a bay without a drive
 Status = Literal["prepared", "progress", "waiting", "attention", "free"]
 # What the page offers for a job; see docs/board.md for the requests.
-Action = Literal["retry", "dismiss", "ship", "undo-shipment", "slip", "sticker", "withdraw"]
-PAPERS: tuple[Action, ...] = ("slip",)  # that can be printed; there is no sticker yet
+Action = Literal[
+    "retry", "dismiss", "ship", "undo-shipment", "slip", "sticker", "print", "withdraw"
+]
 Service = Literal["unknown", "reachable", "away"]
 # In this order; a job has passed all stages before its own.
 Stage = Literal["made", "shipped", "received", "loading", "returned"]
+
+
+@dataclass(frozen=True, slots=True)
+class Printing:
+    """Where a paper of a prepared job is on its way to a printer."""
+
+    paper: str  # slip or sticker
+    state: Literal["waits", "printed", "failed"]
+    printed_at: str | None
+    why: str  # it is not printed, and what to do; "" unless it failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,7 @@ class Card:
     expires_at: str | None  # the drive must have arrived before
     is_urgent: bool  # late, or not shipped in time
     drive: dict[str, str | int]  # label, serial, model, deviceNode, mountPoint, size: known ones
+    papers: tuple[Printing, ...]  # those that are or were to be printed
     actions: tuple[Action, ...]
 
 
@@ -118,6 +130,7 @@ class Followed:
     is_unshipped: bool  # signed a while ago, and no one has said that it left
     carrier: str | None
     tracking: str | None
+    papers: tuple[Printing, ...]
     actions: tuple[Action, ...]
 
 

@@ -93,8 +93,9 @@ class Loop:
         try:
             ring = self._refresh(due & ~later)
             self._is_behind = not self._scheduler.run(ring, self._scanned_at)
-            self._answering.run(self._scheduler.parts.preparation.client)
-            self._printing.run(self._scheduler.parts.papers)
+            parts = self._scheduler.parts
+            self._answering.run(parts.preparation.client, parts.papers)
+            self._printing.run(parts.papers)
         except JournalFullError as error:
             return due | self._wait_for_room(error)
         self._notify_systemd()

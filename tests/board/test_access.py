@@ -29,7 +29,7 @@ from daemon.board.access import sockets
 READS = ["/api/view", "/api/status", "/api/waiting?q=x", "/events", "/metrics", "/paper/x"]
 CHANGES = [
     "/api/check", "/api/drop", "/api/withdraw", "/api/retry", "/api/dismiss", "/api/ship",
-    "/api/undo-shipment", "/api/paper", "/logout",
+    "/api/undo-shipment", "/api/paper", "/api/print", "/logout",
 ]  # fmt: skip
 
 

@@ -30,7 +30,7 @@ def test_from_drop_to_shipment(plug, service, daemon, page):
     card, view = page.card(device_id), page.view()
     assert (card["word"], card["jobId"], card["title"]) == ("Safe to remove", job.job_id, device_id)
     assert "must arrive before" in card["next"]
-    assert card["actions"] == ["slip", "ship"]
+    assert card["actions"] == ["slip", "sticker", "ship"]
     assert view["counts"]["madeToday"] == 1
     assert view["charts"]["days"][-1]["jobs"] == 1
     (duration,) = view["charts"]["durations"]

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from daemon.board.view import PAPERS, Action, Card
+from daemon.board.bench.papers import offered, printing
+from daemon.board.view import Action, Card
 from daemon.config.loading import Config
 from daemon.drives.drive import Drive
 from daemon.drives.recognition import resemblance
@@ -31,7 +32,7 @@ NTFS = "ntfs"
 EMPTY = Card(
     key="", bay=None, status="free", word="Free", title="free", device_id=None, job_id=None,
     manifest=None, next="", since=None, code=None, retry_at=None, expires_at=None,
-    is_urgent=False, drive={}, actions=(),
+    is_urgent=False, drive={}, papers=(), actions=(),
 )  # fmt: skip
 
 
@@ -123,6 +124,7 @@ class Cards:
             manifest=printable(job.name),
             since=timestamp(job.since),
             is_urgent=is_late(job) or is_unshipped(job, self.now - self.config.ship_within),
+            papers=printing(job),
         )
         match state:
             case Rejected():
@@ -155,15 +157,16 @@ class Cards:
         card = replace(
             card, status="prepared", word="Safe to remove", expires_at=timestamp(expires_at(state))
         )
+        papers = offered(self.config.print)
         if job.shipment:
             at = _day(job.shipment.at)
-            return replace(card, next=f"Shipped on {at}.", actions=(*PAPERS, "undo-shipment"))
+            return replace(card, next=f"Shipped on {at}.", actions=(*papers, "undo-shipment"))
         if has_arrived(job):
-            return replace(card, next="The service has received it.", actions=PAPERS)
+            return replace(card, next="The service has received it.", actions=papers)
         urge = "Ship it now: it" if card.is_urgent else "Put its slip in the box and ship it. It"
         if is_late(job):
             card = replace(card, status="attention", word="Ship now")
-        return replace(card, next=f"{urge} must arrive before {end}.", actions=(*PAPERS, "ship"))
+        return replace(card, next=f"{urge} must arrive before {end}.", actions=(*papers, "ship"))
 
     def _blocked(self, card: Card, job: Job, obstacle: Obstacle) -> Card:
         """A job with an obstacle waits by itself if it is tried again, or if its drive is away."""

@@ -71,7 +71,7 @@ def _view(
     daemon: Daemon,
     problem: str,
 ) -> View:
-    timeline = followed(journal.jobs, now, config.ship_within)
+    timeline = followed(journal.jobs, now, config)
     return View(
         station=printable(config.station),
         at=timestamp(now),

@@ -21,8 +21,8 @@ async function act(action, job, pressed) {
   if (action === "ship") return ship(job);
   pressed.disabled = true;
   try {
-    await DO[action](job);
-    say(`${NAMES[action]}: done for ${job.deviceId || job.manifest}`);
+    const answer = await DO[action](job);
+    say(`${NAMES[action]}: ${answer?.later ? "as soon as the daemon runs, " : "done "}for ${job.deviceId || job.manifest}`);
   } catch (error) {
     show("It was not done", error.message);
   }
@@ -32,6 +32,7 @@ async function act(action, job, pressed) {
 const DO = {
   retry: (job) => ask("/api/retry", { body: { deviceId: job.deviceId } }),
   dismiss: (job) => ask("/api/dismiss", { body: { words: [job.manifest] } }),
+  print: (job) => ask("/api/print", { body: { words: [job.jobId] } }),
   "undo-shipment": (job) => ask("/api/undo-shipment", { body: { words: [job.jobId] } }),
   withdraw: (job) => ask("/api/withdraw", { body: { name: job.manifest, sha256: dropped(job.manifest) } }),
   slip: (job) => open(job, "slip"),

@@ -80,11 +80,24 @@ function one(card, isReadOnly) {
     make("h2", { id, dir: "auto", title: card.title }, card.title),
     ...(card.status === "free" ? [] : [make("p", { class: "word" }, symbol(card.status), card.word)]),
     ...whatNext(card),
+    ...(card.papers.length ? [make("ul", { class: "papers", "aria-label": `Papers of ${card.title}` }, ...card.papers.map(paper))] : []),
     ...(isReadOnly || !card.actions.length ? [] : [make("div", { class: "actions" }, ...card.actions.map((action) => button(action, card)))]));
   if (focus) [...element.querySelectorAll("button")].find((found) => found.getAttribute("aria-label") === focus)?.focus();
+  const papers = card.papers.map(printed).join(". ");
   if (isFilled && known?.status !== card.status && card.status !== "free") say(`${card.bay ? `${card.bay}, ` : ""}${card.title}: ${card.word}`);
-  cards.set(card.key, { element, text, status: card.status });
+  else if (known && papers && known.papers !== papers) say(`${card.title}: ${papers}`);
+  cards.set(card.key, { element, text, status: card.status, papers });
   return element;
+}
+
+// What became of a paper that is printed.
+function printed({ paper, state, printedAt, why }) {
+  if (state === "waits") return `${paper} waits for its printer`;
+  return state === "failed" ? `${paper} not printed: ${why}` : `${paper} printed at ${new Date(printedAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false })}`;
+}
+
+function paper(one) {
+  return make("li", { class: one.state }, printed(one));
 }
 
 // A long text is cut for the eye; all of it is one key away, and on the wall the beginning must do.
@@ -119,7 +132,7 @@ function timeline({ timeline: jobs, timelineTotal, readOnly }) {
   const head = make("thead", {}, make("tr", {}, ...["drive", "JobId", "stage", "progress", "days left", ""].map((name) => make("th", { scope: "col" }, name || make("span", { class: "hidden" }, "what can be done")))));
   const rows = jobs.map((job) => make("tr", { class: job.late || job.unshipped ? "late" : null },
     make("th", { scope: "row" }, job.deviceId), make("td", {}, job.jobId),
-    make("td", {}, [SAID[job.stage], job.carrier, job.progress && job.stage !== "made" ? job.progress : ""].filter(Boolean).join(", ")),
+    make("td", {}, [SAID[job.stage], job.carrier, job.progress && job.stage !== "made" ? job.progress : "", ...job.papers.filter(({ state }) => state === "failed").map(({ paper }) => `${paper} not printed`)].filter(Boolean).join(", ")),
     make("td", {}, make("progress", { max: "5", value: String(STAGES.indexOf(job.stage) + 1), "aria-label": `${job.deviceId}: stage ${STAGES.indexOf(job.stage) + 1} of 5, ${SAID[job.stage]}` })),
     make("td", {}, job.daysLeft === null ? "" : `${job.late ? "SHIP NOW: " : ""}${job.daysLeft} days`),
     make("td", { class: "actions" }, ...(readOnly ? [] : job.actions.map((action) => button(action, job))))));

@@ -19,14 +19,15 @@ export function button(action, job) {
 
 async function act(action, job, pressed) {
   if (action === "ship") return ship(job);
-  pressed.disabled = true;
+  if (pressed.ariaDisabled) return;
+  pressed.ariaDisabled = "true"; // a button that is disabled would lose the focus
   try {
     const answer = await DO[action](job);
     say(`${NAMES[action]}: ${answer?.later ? "as soon as the daemon runs, " : "done "}for ${job.deviceId || job.manifest}`);
   } catch (error) {
     show("It was not done", error.message);
   }
-  pressed.disabled = false;
+  pressed.ariaDisabled = null;
 }
 
 const DO = {

@@ -61,7 +61,7 @@ function everyCard(view) {
   const columns = Math.max(2, Math.ceil(Math.sqrt(view.cards.length * 1.7)));
   place.style.setProperty("--columns", columns);
   place.style.setProperty("--rows", Math.max(2, Math.ceil(view.cards.length / columns)));
-  for (const [key, { element }] of cards) if (!seen.has(key)) { element.remove(); cards.delete(key); }
+  for (const [key, { element }] of cards) if (!seen.has(key)) { leave(element); cards.delete(key); }
   isFilled = true;
 }
 
@@ -82,12 +82,23 @@ function one(card, isReadOnly) {
     ...whatNext(card),
     ...(card.papers.length ? [make("ul", { class: "papers", "aria-label": `Papers of ${card.title}` }, ...card.papers.map(paper))] : []),
     ...(isReadOnly || !card.actions.length ? [] : [make("div", { class: "actions" }, ...card.actions.map((action) => button(action, card)))]));
-  if (focus) [...element.querySelectorAll("button")].find((found) => found.getAttribute("aria-label") === focus)?.focus();
+  if (focus) refocus(element, focus);
   const papers = card.papers.map(printed).join(". ");
   if (isFilled && known?.status !== card.status && card.status !== "free") say(`${card.bay ? `${card.bay}, ` : ""}${card.title}: ${card.word}`);
   else if (known && papers && known.papers !== papers) say(`${card.title}: ${papers}`);
   cards.set(card.key, { element, text, status: card.status, papers });
   return element;
+}
+
+// The focus stays on its button; where that is gone it goes to the next one, and then to all cards.
+function refocus(element, label) {
+  const buttons = [...element.querySelectorAll("button")];
+  (buttons.find((one) => one.getAttribute("aria-label") === label) || buttons[0] || byId("cards")).focus();
+}
+
+function leave(element) {
+  if (element.contains(document.activeElement)) byId("cards").focus();
+  element.remove();
 }
 
 // What became of a paper that is printed.

@@ -20,6 +20,8 @@ from daemon.board.access.guard import Visitor
 from daemon.board.access.problem import Problem
 from daemon.board.dropped import DroppedHere
 from daemon.board.papers import Papers, as_page, separated
+from daemon.board.view import Action
+from daemon.board.watching import Hub
 from daemon.config.loading import Config
 from daemon.desk import manifests, orders
 from daemon.desk.job_actions import JobActions
@@ -40,7 +42,8 @@ KEPT = 1000  # characters of a log line's details
 class Actions:
     """Answers the requests that change something.
 
-    `ring` has a new view made; `executor` runs what waits for a disk or the daemon.
+    `ring` has a new view made; `executor` runs what waits for a disk or the daemon; `hub` has the
+    view that is shown.
     """
 
     def __init__(
@@ -51,9 +54,10 @@ class Actions:
         ring: Callable[[], None],
         executor: Executor,
         clocks: Clocks,
+        hub: Hub,
     ) -> None:
         self._config, self._dropped, self._papers = config, dropped, papers
-        self._ring, self._executor, self._clocks = ring, executor, clocks
+        self._ring, self._executor, self._clocks, self._hub = ring, executor, clocks, hub
 
     async def check(self, request: Request) -> Response:
         """Check a manifest; drops nothing."""
@@ -105,6 +109,34 @@ class Actions:
         _note(request, printable(device_id))
         await self._run(orders.retry, self._config(), device_id)
         return JSONResponse({"deviceId": device_id})
+
+    async def use_as_it_is(self, request: Request) -> Response:
+        """Have a drive used that is not empty, if what is on it is what was shown."""
+        device_id = await self._decided(request, "as-it-is")
+        answer = await self._run(orders.retry_as_it_is, self._config(), device_id)
+        return _carried_out(answer)
+
+    async def confirm_drive(self, request: Request) -> Response:
+        """Take a drive for the one that its job was made for, if the difference was shown."""
+        device_id = await self._decided(request, "same-drive")
+        confirm = partial(orders.retry, self._config(), device_id, same_drive=True)
+        await self._run(confirm)
+        return JSONResponse({"deviceId": device_id})
+
+    async def _decided(self, request: Request, action: Action) -> str:
+        """Return the deviceId of a drive that a person has decided about.
+
+        Its card must offer that now, and say what the person was shown.
+        """
+        body = await body_as_json(request)
+        device_id, shown = _text(body, "deviceId"), _text(body, "shown", limit=MAX_JSON)
+        _note(request, printable(device_id))
+        newest = self._hub.newest
+        cards = [one for one in newest.view.cards if one.device_id == device_id] if newest else []
+        if not any(action in one.actions and one.next == shown for one in cards):
+            problem = f"{printable(device_id)} is no longer as it was shown"
+            raise Problem(409, problem, "Read its card again, then decide.")
+        return device_id
 
     async def dismiss(self, request: Request) -> Response:
         """Dismiss the rejections of manifests or deviceIds."""
@@ -227,10 +259,12 @@ def _is_word(word: object) -> bool:
     return isinstance(word, str) and 0 < len(word) <= MAX_WORD
 
 
-def _text(body: Mapping[str, Any], name: str, default: str | None = None) -> str:
+def _text(
+    body: Mapping[str, Any], name: str, default: str | None = None, limit: int = MAX_WORD
+) -> str:
     text = body.get(name, default)
-    if not isinstance(text, str) or len(text) > MAX_WORD or (not text and default is None):
-        raise Problem(422, f"expected {name}: a text of up to {MAX_WORD} characters")
+    if not isinstance(text, str) or len(text) > limit or (not text and default is None):
+        raise Problem(422, f"expected {name}: a text of up to {limit} characters")
     return text
 
 

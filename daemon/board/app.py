@@ -18,6 +18,9 @@ GET  /metrics          for Prometheus; also with `Authorization: Bearer` and a t
 
 And with X-CSRF-Token, as application/json, {"words": [JobId or deviceId or name]}:
 POST /api/retry        {"deviceId"}
+POST /api/as-it-is     {"deviceId", "shown"}: use its drive although it is not empty
+POST /api/same-drive   {"deviceId", "shown"}: its drive only has another USB bridge. For both, the
+                       card must offer it, and `shown` is its `next`, which the person has read
 POST /api/dismiss      {"words"}
 POST /api/ship         {"words", "carrier", "tracking"}
 POST /api/undo-shipment  {"words"}
@@ -101,6 +104,8 @@ class Board:
             "/api/drop": act.drop,
             "/api/withdraw": act.withdraw,
             "/api/retry": act.retry,
+            "/api/as-it-is": act.use_as_it_is,
+            "/api/same-drive": act.confirm_drive,
             "/api/dismiss": act.dismiss,
             "/api/ship": act.ship,
             "/api/undo-shipment": act.undo_shipment,

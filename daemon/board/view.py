@@ -24,7 +24,16 @@ VERSION = 1  # of the JSON; it changes when a field goes or changes its meaning
 Status = Literal["prepared", "progress", "waiting", "attention", "free"]
 # What the page offers for a job; see docs/board.md for the requests.
 Action = Literal[
-    "retry", "dismiss", "ship", "undo-shipment", "slip", "sticker", "print", "withdraw"
+    "retry",
+    "as-it-is",
+    "same-drive",
+    "dismiss",
+    "ship",
+    "undo-shipment",
+    "slip",
+    "sticker",
+    "print",
+    "withdraw",
 ]
 Service = Literal["unknown", "reachable", "away"]
 # In this order; a job has passed all stages before its own.

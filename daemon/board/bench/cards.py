@@ -29,6 +29,10 @@ from daemon.system.printable import printable, timestamp
 
 SHOWN_OF_DRIVE = ("label", "serial", "model", "deviceNode", "mountPoint", "size")
 NTFS = "ntfs"
+# What a person can decide about an obstacle, by its code.
+DECISIONS: Mapping[str, tuple[Action, ...]] = {
+    "not-empty": ("as-it-is",), "other-bridge": ("same-drive",),
+}  # fmt: skip
 EMPTY = Card(
     key="", bay=None, status="free", word="Free", title="free", device_id=None, job_id=None,
     manifest=None, next="", since=None, code=None, retry_at=None, expires_at=None,
@@ -179,7 +183,7 @@ class Cards:
             next=reason,
             code=obstacle.code or None,
             retry_at=timestamp(obstacle.retry_at) if obstacle.retry_at else None,
-            actions=(*self._withdrawal(job), "retry") if job.device_id else self._withdrawal(job),
+            actions=self._withdrawal(job) + (_answers(obstacle) if job.device_id else ()),
         )
 
     def _moving(self, card: Card, job: Job, *, is_here: bool) -> Card:
@@ -205,6 +209,10 @@ class Cards:
     def _withdrawal(self, job: Job) -> tuple[Action, ...]:
         is_ours = isinstance(job.state, Pending) and (job.name, job.sha256) in self.dropped_here
         return ("withdraw",) if is_ours else ()
+
+
+def _answers(obstacle: Obstacle) -> tuple[Action, ...]:
+    return ("retry", *DECISIONS.get(obstacle.code, ()))
 
 
 def _newest(jobs: Iterable[Job]) -> dict[str, Job]:

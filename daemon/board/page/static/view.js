@@ -70,7 +70,7 @@ function one(card, isReadOnly) {
   const known = cards.get(card.key);
   if (known?.text === text) return known.element;
   const element = known?.element || make("article", {});
-  const focus = element.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
+  const focus = focused(element);
   element.className = `card ${card.status}${card.urgent ? " urgent" : ""}`;
   element.dataset.words = [card.title, card.deviceId, card.jobId, card.manifest, card.bay, card.word, ...Object.values(card.drive)].filter(Boolean).join("\n").toLowerCase();
   const id = `card-${card.key.replace(/[^A-Za-z0-9]/g, "_")}-${hash(card.key)}`;
@@ -82,7 +82,7 @@ function one(card, isReadOnly) {
     ...whatNext(card),
     ...(card.papers.length ? [make("ul", { class: "papers", "aria-label": `Papers of ${card.title}` }, ...card.papers.map(paper))] : []),
     ...(isReadOnly || !card.actions.length ? [] : [make("div", { class: "actions" }, ...card.actions.map((action) => button(action, card)))]));
-  if (focus) refocus(element, focus);
+  refocus(element, focus);
   const papers = card.papers.map(printed).join(". ");
   if (isFilled && known?.status !== card.status && card.status !== "free") say(`${card.bay ? `${card.bay}, ` : ""}${card.title}: ${card.word}`);
   else if (known && papers && known.papers !== papers) say(`${card.title}: ${papers}`);
@@ -90,8 +90,13 @@ function one(card, isReadOnly) {
   return element;
 }
 
-// The focus stays on its button; where that is gone it goes to the next one, and then to all cards.
+function focused(element) {
+  return element.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
+}
+
+// The focus stays on its button; where that is gone it goes to another one, or to all cards.
 function refocus(element, label) {
+  if (!label) return;
   const buttons = [...element.querySelectorAll("button")];
   (buttons.find((one) => one.getAttribute("aria-label") === label) || buttons[0] || byId("cards")).focus();
 }
@@ -147,5 +152,7 @@ function timeline({ timeline: jobs, timelineTotal, readOnly }) {
     make("td", {}, make("progress", { max: "5", value: String(STAGES.indexOf(job.stage) + 1), "aria-label": `${job.deviceId}: stage ${STAGES.indexOf(job.stage) + 1} of 5, ${SAID[job.stage]}` })),
     make("td", {}, job.daysLeft === null ? "" : `${job.late ? "SHIP NOW: " : ""}${job.daysLeft} days`),
     make("td", { class: "actions" }, ...(readOnly ? [] : job.actions.map((action) => button(action, job))))));
-  byId("way").replaceChildren(head, make("tbody", {}, ...rows));
+  const place = byId("way"), focus = focused(place);
+  place.replaceChildren(head, make("tbody", {}, ...rows));
+  refocus(place, focus);
 }

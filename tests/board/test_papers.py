@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import tempfile
-from pathlib import Path
 
 import pytest
-from board_process import BoardProcess
+from board_process import apart
 from loop_drives import wait_until
 from person import Person, prepare
 
@@ -21,6 +18,7 @@ from daemon.spool.spool import Spool
 def printer(tmp_path):
     """Return the file that everything is printed to, and the `print` that does so."""
     file = tmp_path / "printed"
+    file.touch()
     command = ["/bin/sh", "-c", f"cat >> {file}"]
     return file, {"sticker": {"template": "text", "command": command}}
 
@@ -163,9 +161,7 @@ def test_a_daemon_that_does_not_run_prints_later(daemon, page, job, printer):
     refused = page.post("/api/paper", {"job": job.job_id, "kind": "sticker"})
     assert (refused.status, refused.json["error"]) == (409, "the driveprep daemon does not run")
     daemon.start()
-    wait_until(
-        "it is printed", lambda: printer[0].exists() and job.job_id in printer[0].read_text()
-    )
+    wait_until("it is printed", lambda: job.job_id in printer[0].read_text())
 
 
 def test_the_public_configuration_has_no_print_command(daemon, page, job, printer, tmp_path):
@@ -180,19 +176,8 @@ def test_the_public_configuration_has_no_print_command(daemon, page, job, printe
     }  # fmt: skip
 
     reconfigure(daemon, page, print=printer[1])
-    assert daemon.command("board", "--public-config", copy).returncode == 0
-    run = tempfile.mkdtemp(prefix="board-")
-    other = BoardProcess(copy, tmp_path / "other", Path(run))
-    copy.write_text(
-        json.dumps({**json.loads(copy.read_text()), "board": {"listen": f"127.0.0.1:{other.port}"}})
-    )
-    try:
-        mine = other.start().log_in()
+    with apart(daemon, tmp_path / "apart") as other:
+        mine = other.log_in()
         assert "print" in followed(mine)["actions"]
         assert mine.post("/api/print", {"words": [job.job_id]}).status == 200
-    finally:
-        other.kill()
-        shutil.rmtree(run)
-    wait_until(
-        "it is printed", lambda: printer[0].exists() and job.job_id in printer[0].read_text()
-    )
+    wait_until("it is printed", lambda: job.job_id in printer[0].read_text())

@@ -11,7 +11,7 @@ from person import GUIDE, prepare
 
 from daemon.cli.main import COMMANDS
 from daemon.cli.options import ARGUMENTS
-from daemon.jobs.job import NewJob, Obstacle, Pending, Rejected
+from daemon.jobs.job import NewJob, Obstacle, Pending, Rejected, unsigned
 from daemon.jobs.schema import NAME
 from daemon.spool.spool import Spool
 
@@ -95,15 +95,11 @@ def test_status_without_a_daemon(person):
 
 
 def test_status_counts_the_jobs_of_the_services_day(person, ledger, service):
-    """By when the service made them: a job of yesterday that was signed today does not count."""
-    job = prepare(ledger, service, person, "HD150")
+    """By when the service made them: one of yesterday does not count, whatever happened today."""
+    prepare(ledger, service, person, "HD150")
+    older = prepare(ledger, service, person, "HD151")
     midnight = time.time() // 86400 * 86400  # of UTC
-    older = replace(job.state, job_id="OLDER", submitted_at=midnight - 1)
-    new = NewJob(
-        device_id="HD151", file_system="NTFS", name="o.yml", sha256="o", state=older,
-        since=time.time(),
-    )  # fmt: skip
-    ledger.add([new])
+    ledger.reopen(older, replace(unsigned(older.state), submitted_at=midnight - 1), b"")
     with person.config.open("a") as config:
         config.write("daily_limit: 6\n")
 

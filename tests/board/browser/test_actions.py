@@ -87,6 +87,8 @@ def test_papers_are_opened_and_printed(plug, service, daemon, board, tmp_path, s
     expect(row).to_contain_text("sticker not printed")
     expect(row.get_by_role("button", name="Print again")).to_be_focused()
     is_accessible(page)
+    press(row, f"Why not printed: {device_id}")
+    expect(page.get_by_role("dialog")).to_contain_text("it ended with 3: jam")
 
 
 @SCHEMES

@@ -1,6 +1,7 @@
 // Shows a view. A card that stays is changed, not replaced, so that the focus stays where it is.
 import { button, say, show as tell } from "./actions.js";
 import { byId, drawing, make, symbol } from "./dom.js";
+import * as papers from "./papers.js";
 
 const cards = new Map(); // key -> {element, text, status}
 const LONG = 150; // characters of what is to be done next, about four lines of a card
@@ -80,13 +81,13 @@ function one(card, isReadOnly) {
     make("h2", { id, dir: "auto", title: card.title }, card.title),
     ...(card.status === "free" ? [] : [make("p", { class: "word" }, symbol(card.status), card.word)]),
     ...whatNext(card),
-    ...(card.papers.length ? [make("ul", { class: "papers", "aria-label": `Papers of ${card.title}` }, ...card.papers.map(paper))] : []),
+    ...papers.list(card),
     ...(isReadOnly || !card.actions.length ? [] : [make("div", { class: "actions" }, ...card.actions.map((action) => button(action, card)))]));
   refocus(element, focus);
-  const papers = card.papers.map(printed).join(". ");
+  const printed = card.papers.map(papers.said).join(". ");
   if (isFilled && known?.status !== card.status && card.status !== "free") say(`${card.bay ? `${card.bay}, ` : ""}${card.title}: ${card.word}`);
-  else if (known && papers && known.papers !== papers) say(`${card.title}: ${papers}`);
-  cards.set(card.key, { element, text, status: card.status, papers });
+  else if (known && printed && known.printed !== printed) say(`${card.title}: ${printed}`);
+  cards.set(card.key, { element, text, status: card.status, printed });
   return element;
 }
 
@@ -104,16 +105,6 @@ function refocus(element, label) {
 function leave(element) {
   if (element.contains(document.activeElement)) byId("cards").focus();
   element.remove();
-}
-
-// What became of a paper that is printed.
-function printed({ paper, state, printedAt, why }) {
-  if (state === "waits") return `${paper} waits for its printer`;
-  return state === "failed" ? `${paper} not printed: ${why}` : `${paper} printed at ${new Date(printedAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false })}`;
-}
-
-function paper(one) {
-  return make("li", { class: one.state }, printed(one));
 }
 
 // A long text is cut for the eye; all of it is one key away, and on the wall the beginning must do.
@@ -148,7 +139,7 @@ function timeline({ timeline: jobs, timelineTotal, readOnly }) {
   const head = make("thead", {}, make("tr", {}, ...["drive", "JobId", "stage", "progress", "days left", ""].map((name) => make("th", { scope: "col" }, name || make("span", { class: "hidden" }, "what can be done")))));
   const rows = jobs.map((job) => make("tr", { class: job.late || job.unshipped ? "late" : null },
     make("th", { scope: "row" }, job.deviceId), make("td", {}, job.jobId),
-    make("td", {}, [SAID[job.stage], job.carrier, job.progress && job.stage !== "made" ? job.progress : "", ...job.papers.filter(({ state }) => state === "failed").map(({ paper }) => `${paper} not printed`)].filter(Boolean).join(", ")),
+    make("td", {}, [SAID[job.stage], job.carrier, job.progress && job.stage !== "made" ? job.progress : ""].filter(Boolean).join(", "), ...papers.unprinted(job)),
     make("td", {}, make("progress", { max: "5", value: String(STAGES.indexOf(job.stage) + 1), "aria-label": `${job.deviceId}: stage ${STAGES.indexOf(job.stage) + 1} of 5, ${SAID[job.stage]}` })),
     make("td", {}, job.daysLeft === null ? "" : `${job.late ? "SHIP NOW: " : ""}${job.daysLeft} days`),
     make("td", { class: "actions" }, ...(readOnly ? [] : job.actions.map((action) => button(action, job))))));

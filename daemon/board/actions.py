@@ -19,7 +19,9 @@ from starlette.responses import JSONResponse, Response
 from daemon.board.access.guard import Visitor
 from daemon.board.access.problem import Problem
 from daemon.board.dropped import DroppedHere
-from daemon.board.papers import Papers, separated
+from daemon.board.papers import Papers, as_page, separated
+from daemon.board.view import Action
+from daemon.board.watching import Hub
 from daemon.config.loading import Config
 from daemon.desk import manifests, orders
 from daemon.desk.job_actions import JobActions
@@ -40,7 +42,8 @@ KEPT = 1000  # characters of a log line's details
 class Actions:
     """Answers the requests that change something.
 
-    `ring` has a new view made; `executor` runs what waits for a disk or the daemon.
+    `ring` has a new view made; `executor` runs what waits for a disk or the daemon; `hub` has the
+    view that is shown.
     """
 
     def __init__(
@@ -51,9 +54,10 @@ class Actions:
         ring: Callable[[], None],
         executor: Executor,
         clocks: Clocks,
+        hub: Hub,
     ) -> None:
         self._config, self._dropped, self._papers = config, dropped, papers
-        self._ring, self._executor, self._clocks = ring, executor, clocks
+        self._ring, self._executor, self._clocks, self._hub = ring, executor, clocks, hub
 
     async def check(self, request: Request) -> Response:
         """Check a manifest; drops nothing."""
@@ -106,6 +110,34 @@ class Actions:
         await self._run(orders.retry, self._config(), device_id)
         return JSONResponse({"deviceId": device_id})
 
+    async def use_as_it_is(self, request: Request) -> Response:
+        """Have a drive used that is not empty, if what is on it is what was shown."""
+        device_id = await self._decided(request, "as-it-is")
+        answer = await self._run(orders.retry_as_it_is, self._config(), device_id)
+        return _carried_out(answer)
+
+    async def confirm_drive(self, request: Request) -> Response:
+        """Take a drive for the one that its job was made for, if the difference was shown."""
+        device_id = await self._decided(request, "same-drive")
+        confirm = partial(orders.retry, self._config(), device_id, same_drive=True)
+        await self._run(confirm)
+        return JSONResponse({"deviceId": device_id})
+
+    async def _decided(self, request: Request, action: Action) -> str:
+        """Return the deviceId of a drive that a person has decided about.
+
+        Its card must offer that now, and say what the person was shown.
+        """
+        body = await body_as_json(request)
+        device_id, shown = _text(body, "deviceId"), _text(body, "shown", limit=MAX_JSON)
+        _note(request, printable(device_id))
+        newest = self._hub.newest
+        cards = [one for one in newest.view.cards if one.device_id == device_id] if newest else []
+        if not any(action in one.actions and one.next == shown for one in cards):
+            problem = f"{printable(device_id)} is no longer as it was shown"
+            raise Problem(409, problem, "Read its card again, then decide.")
+        return device_id
+
     async def dismiss(self, request: Request) -> Response:
         """Dismiss the rejections of manifests or deviceIds."""
         words = _words(request, await body_as_json(request))
@@ -129,17 +161,31 @@ class Actions:
         return _carried_out(await self._run(orders.undo_shipment, self._config(), words))
 
     async def paper(self, request: Request) -> Response:
-        """Return where a job's packing slip can be opened, once."""
+        """Return where a job's packing slip or sticker can be opened, once."""
         body = await body_as_json(request)
         job, kind = _text(body, "job"), _text(body, "kind")
         _note(request, f"{printable(kind)} of {printable(job)}")
-        if kind != "slip":
-            raise Problem(422, f"there is no paper {printable(kind)}", "Ask for slip.")
         login = _visitor(request).login
         if login is None:
             raise Problem(401, "there is no login")
-        _, page = await self._run(JobActions(self._config(), _no_client).slip_page, job)
-        return JSONResponse({"url": self._papers.put(separated(page), login)})
+        desk = JobActions(self._config(), _no_client)
+        match kind:
+            case "slip":
+                _, page = await self._run(desk.slip_page, job)
+                paper = separated(page)
+            case "sticker":
+                found, text = await self._run(desk.sticker, job)
+                paper = as_page(f"Sticker {found.job_id} {printable(found.device_id)}", text)
+            case _:
+                hint = "Ask for slip or sticker."
+                raise Problem(422, f"there is no paper {printable(kind)}", hint)
+        return JSONResponse({"url": self._papers.put(paper, login)})
+
+    async def print(self, request: Request) -> Response:
+        """Have the papers of jobs printed once more."""
+        words = _words(request, await body_as_json(request))
+        at = self._clocks.wall()
+        return _carried_out(await self._run(orders.print_papers, self._config(), words, at))
 
     async def _check(self, name: str, data: bytes) -> Checked:
         return await self._run(manifests.check, name, data, manifests.terms(self._config()))
@@ -213,10 +259,12 @@ def _is_word(word: object) -> bool:
     return isinstance(word, str) and 0 < len(word) <= MAX_WORD
 
 
-def _text(body: Mapping[str, Any], name: str, default: str | None = None) -> str:
+def _text(
+    body: Mapping[str, Any], name: str, default: str | None = None, limit: int = MAX_WORD
+) -> str:
     text = body.get(name, default)
-    if not isinstance(text, str) or len(text) > MAX_WORD or (not text and default is None):
-        raise Problem(422, f"expected {name}: a text of up to {MAX_WORD} characters")
+    if not isinstance(text, str) or len(text) > limit or (not text and default is None):
+        raise Problem(422, f"expected {name}: a text of up to {limit} characters")
     return text
 
 

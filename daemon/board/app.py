@@ -18,11 +18,15 @@ GET  /metrics          for Prometheus; also with `Authorization: Bearer` and a t
 
 And with X-CSRF-Token, as application/json, {"words": [JobId or deviceId or name]}:
 POST /api/retry        {"deviceId"}
+POST /api/as-it-is     {"deviceId", "shown"}: use its drive although it is not empty
+POST /api/same-drive   {"deviceId", "shown"}: its drive only has another USB bridge. For both, the
+                       card must offer it, and `shown` is its `next`, which the person has read
 POST /api/dismiss      {"words"}
 POST /api/ship         {"words", "carrier", "tracking"}
 POST /api/undo-shipment  {"words"}
 POST /api/withdraw     {"name", "sha256"}: a manifest that was dropped here
 POST /api/paper        {"job", "kind": "slip" or "sticker"}: {"url"}, good once for a minute
+POST /api/print        {"words"}: the papers of these jobs, as `print` in the configuration has them
 POST /api/check        the raw manifest, application/x-driveprep-manifest, at most 64 KiB, its name
                        percent-encoded in X-File-Name: {"name", "sha256", "deviceId", "faults",
                        "warnings", "text"}; text is what `driveprep check` prints
@@ -100,10 +104,13 @@ class Board:
             "/api/drop": act.drop,
             "/api/withdraw": act.withdraw,
             "/api/retry": act.retry,
+            "/api/as-it-is": act.use_as_it_is,
+            "/api/same-drive": act.confirm_drive,
             "/api/dismiss": act.dismiss,
             "/api/ship": act.ship,
             "/api/undo-shipment": act.undo_shipment,
             "/api/paper": act.paper,
+            "/api/print": act.print,
         }
         inner = Starlette(
             routes=[

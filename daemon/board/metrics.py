@@ -10,7 +10,6 @@ from datetime import datetime
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from daemon.board.bench.collecting import DAILY_LIMIT
 from daemon.board.view import View
 from daemon.jobs import overview
 from daemon.jobs.overview import Figures
@@ -88,8 +87,9 @@ def _of_view(view: View) -> Iterator[Metric]:
         at = datetime.fromisoformat(daemon.last_scan).timestamp()
         yield _gauge("last_scan_timestamp_seconds", "When pending/ was last scanned.", at)
     yield _gauge("drives", "Mounted drives that concern the bench.", float(drives))
-    yield _gauge("jobs_made_today", "Jobs made since midnight.", float(view.counts.made_today))
-    yield _gauge("jobs_daily_limit", "Jobs that an account may make a day.", float(DAILY_LIMIT))
+    yield _gauge("jobs_made_today", "Jobs made since 00:00 UTC.", float(view.counts.made_today))
+    limit = float(view.counts.daily_limit)
+    yield _gauge("jobs_daily_limit", "Jobs that the account may make a day.", limit)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -1,4 +1,4 @@
-"""Papers to print, each opened once in a tab of its own by an address that nobody can guess.
+"""Papers to read or print, each opened once in a tab of its own by an address nobody can guess.
 
 A slip has its style inside; a browser is told here to allow nothing inline, so the style is moved
 to a style sheet of its own.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
+from html import escape
 
 from daemon.board.access.logins import Login
 from daemon.system.clocks import Clock
@@ -16,6 +17,7 @@ from daemon.system.clocks import Clock
 SECONDS = 60.0
 MAX_OPEN = 64  # papers that wait to be opened; the oldest goes first
 STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
+MAX_TEXT = 64 * 1024  # characters of a sticker, which has some hundred
 META = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 # The template escapes every quotation mark of a text, so that this is always an attribute.
 INLINE = re.compile(r'(<[a-z]+ class="[^"]*)" style="([^"]*)"')
@@ -77,6 +79,23 @@ class Papers:
         ticket = self._tickets.get(name)
         is_good = ticket and ticket.key == login.key and self._steady() < ticket.until
         return ticket if is_good else None
+
+
+def as_page(title: str, text: str) -> Paper:
+    """Return a text as a page; on paper it has nothing but the text."""
+    shown = escape(text[:MAX_TEXT])
+    page = (
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        f"<title>{escape(title)}</title></head>"
+        f'<body><main><h1>{escape(title)}</h1><pre dir="auto">{shown}</pre></main></body></html>'
+    )
+    style = (
+        "html { color-scheme: light dark } h1 { font: 1rem sans-serif }"
+        " pre { font: 1.2rem/1.4 monospace; white-space: pre-wrap; overflow-wrap: anywhere }"
+        " @media print { h1 { display: none } body, pre { margin: 0 } @page { margin: 4mm } }"
+    )
+    return Paper(page, style)
 
 
 def separated(html: str) -> Paper:

@@ -71,7 +71,7 @@ async def _serve(settings: Settings, found: Sockets, folder: Path, table: Path |
     origins = Origins(settings().board, *found.place)
     with ThreadPoolExecutor(THREADS, "board") as executor:
         papers = Papers(clocks.steady)
-        actions = Actions(settings, dropped, papers, watcher.ring, executor, clocks)
+        actions = Actions(settings, dropped, papers, watcher.ring, executor, clocks, hub)
         reports = _Reports(settings, clocks, Status(settings.path, table)).all()
         board = Board(hub, logins, origins, papers, reports, actions, executor, clocks)
         control = Control(logins, origins, sockets.inode(found.page), hub.ring)

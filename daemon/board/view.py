@@ -23,11 +23,31 @@ VERSION = 1  # of the JSON; it changes when a field goes or changes its meaning
 #   free       a bay without a drive
 Status = Literal["prepared", "progress", "waiting", "attention", "free"]
 # What the page offers for a job; see docs/board.md for the requests.
-Action = Literal["retry", "dismiss", "ship", "undo-shipment", "slip", "sticker", "withdraw"]
-PAPERS: tuple[Action, ...] = ("slip",)  # that can be printed; there is no sticker yet
+Action = Literal[
+    "retry",
+    "as-it-is",
+    "same-drive",
+    "dismiss",
+    "ship",
+    "undo-shipment",
+    "slip",
+    "sticker",
+    "print",
+    "withdraw",
+]
 Service = Literal["unknown", "reachable", "away"]
 # In this order; a job has passed all stages before its own.
 Stage = Literal["made", "shipped", "received", "loading", "returned"]
+
+
+@dataclass(frozen=True, slots=True)
+class Printing:
+    """Where a paper of a prepared job is on its way to a printer."""
+
+    paper: str  # slip or sticker
+    state: Literal["waits", "printed", "failed"]
+    printed_at: str | None
+    why: str  # it is not printed, and what to do; "" unless it failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +69,16 @@ class Card:
     expires_at: str | None  # the drive must have arrived before
     is_urgent: bool  # late, or not shipped in time
     drive: dict[str, str | int]  # label, serial, model, deviceNode, mountPoint, size: known ones
+    papers: tuple[Printing, ...]  # those that are or were to be printed
     actions: tuple[Action, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The numbers in the headline. Today is the local day of the board's machine."""
+    """The numbers in the headline. Shipments are those of the local day of the board's machine."""
 
-    made_today: int
-    daily_limit: int  # jobs that the service makes for an account and day
+    made_today: int  # jobs of the service's day, which is UTC's
+    daily_limit: int  # jobs that the service makes for the account on a day, as configured
     waiting: int  # manifests that wait, for a drive or anything else; most have no card
     in_progress: int
     prepared: int  # drives here that are safe to remove
@@ -68,9 +89,9 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """Jobs made on one day."""
+    """Jobs made on one day of the service."""
 
-    date: str  # such as 2026-11-12, local
+    date: str  # such as 2026-11-12, UTC
     jobs: int
 
 
@@ -118,6 +139,7 @@ class Followed:
     is_unshipped: bool  # signed a while ago, and no one has said that it left
     carrier: str | None
     tracking: str | None
+    papers: tuple[Printing, ...]
     actions: tuple[Action, ...]
 
 

@@ -144,15 +144,9 @@ def dismiss(config_path: Path, is_all: bool, rejections: tuple[str, ...]) -> Non
 @click.argument("device_id")
 def retry(config_path: Path, same_drive: bool, as_it_is: bool, device_id: str) -> None:
     """Make the daemon try DEVICE_ID again at once."""
-    from daemon.desk.orders import retry as ask_to_retry
+    from daemon.cli import orders
 
-    config = settings(config_path)
-    if as_it_is:
-        from daemon.cli import orders
-
-        orders.allow_as_it_is(config, device_id)
-    ask_to_retry(config, device_id, same_drive=same_drive)
-    click.echo(f"the daemon is asked to try {device_id} again; see `driveprep status`")
+    orders.retry(settings(config_path), device_id, as_it_is=as_it_is, same_drive=same_drive)
 
 
 def _checked(path: Path) -> tuple[Config, str]:

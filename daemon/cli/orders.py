@@ -61,15 +61,16 @@ def dismiss(config: Config, words: tuple[str, ...]) -> None:
         raise DriveprepError(f"there is no rejection of {missing}", hint)
 
 
-def allow_as_it_is(config: Config, device_id: str) -> None:
-    """Have the daemon use a drive that is not empty, for the job that waits for it.
+def retry(config: Config, device_id: str, *, as_it_is: bool, same_drive: bool) -> None:
+    """Have the daemon try again at once; use its drive `as_it_is`, or take it for the `same_drive`.
 
-    Raises DriveprepError if no job waits for that deviceId.
+    Raises DriveprepError, also if no job waits for a drive that is to be used as it is.
     """
-    if (answer := orders.allow_as_it_is(config, device_id)) is not None and not answer["jobs"]:
-        hint = "`driveprep status` shows the jobs."
-        raise DriveprepError(f"no job waits for the drive {printable(device_id)}", hint)
-    _carried_out(answer)
+    if as_it_is:
+        _carried_out(orders.retry_as_it_is(config, device_id))
+    if same_drive or not as_it_is:
+        orders.retry(config, device_id, same_drive=same_drive)
+    click.echo(f"the daemon is asked to try {device_id} again; see `driveprep status`")
 
 
 def _expanded(word: str) -> list[str]:

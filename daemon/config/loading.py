@@ -28,6 +28,7 @@ SPOOL = "/var/lib/driveprep"  # systemd's StateDirectory
 REQUESTS, MAX_REQUESTS = 32, 256
 WORKERS, MAX_WORKERS = 8, 64
 TIMEOUT_SECONDS = 15.0
+DAILY_LIMIT, MAX_DAILY_LIMIT = 50, 100_000  # the guide's "Guidelines and limitations"
 SHIP_WITHIN_DAYS = 3.0
 DAY = 24 * 3600.0  # seconds
 MAX_STATION = 64  # characters; a host name has as many, HOST_NAME_MAX
@@ -46,8 +47,7 @@ EVENTS = (
 KEYS = (
     "endpoint", "credentials", "spool", "devices", "require_mapping", "validate_on_drop",
     "settle", "requests", "workers", "timeout", "eject", "hooks", "ca_bundle", "station",
-    "ship_within", "bays", "only_bays", "require_empty",
-    "print", "board", "pool",
+    "ship_within", "bays", "only_bays", "require_empty", "daily_limit", "print", "board", "pool",
 )  # fmt: skip
 
 
@@ -72,6 +72,7 @@ class Config:
     bays: Mapping[str, str] = field(default_factory=dict)  # udev's ID_PATH -> name
     only_bays: bool = False  # a drive outside of them is never written to
     require_empty: bool = False  # a drive with anything on it waits for a person
+    daily_limit: int = DAILY_LIMIT  # jobs that the service makes for the account on a day
     print: Mapping[str, PrintCommand] = field(default_factory=dict)  # by the kind of paper
     board: board.Board = field(default_factory=board.Board)  # a process of its own
     pool: pool.Pool = field(default_factory=pool.Pool)  # shared by several stations
@@ -116,6 +117,7 @@ def load(path: Path, environment: Mapping[str, str], *, with_credentials: bool =
         bays=_bays(top),
         only_bays=top.flag("only_bays", default=False),
         require_empty=top.flag("require_empty", default=False),
+        daily_limit=_count(top, "daily_limit", DAILY_LIMIT, MAX_DAILY_LIMIT),
         print=printing.commands(top, path.absolute().parent),
         board=_board(top),
         pool=_pool(top),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,13 @@ def commands(top: Fields, folder: Path) -> dict[str, PrintCommand]:
         _report_unknown(sticker)
         found["sticker"] = PrintCommand(_command(sticker), _template(sticker, folder))
     return found
+
+
+def without_commands(commands: Mapping[str, PrintCommand]) -> dict[str, object]:
+    """Return `print` for the copy of a configuration: what is printed, but not how."""
+    hidden = ["not-shown"]
+    as_written = {"slip": hidden, "sticker": {"template": "text", "command": hidden}}
+    return {kind: as_written[kind] for kind in commands}
 
 
 def _command(sticker: Fields) -> tuple[str, ...]:

@@ -138,8 +138,13 @@ class JobActions:
         try:
             manifest = self._manifest(job)
         except PermissionError:
-            return job, relay.slip(self.settings, job.job_id)
+            return job, relay.paper(self.settings, "slip", job.job_id)
         return job, papers.slip(job, job.state, rules.read(manifest, job.name))
+
+    def sticker(self, word: str) -> tuple[Job, str]:
+        """Return a job and its sticker as text, which the daemon makes: it has the template."""
+        job = self._at_service(word)
+        return job, relay.paper(self.settings, "sticker", job.job_id)
 
     def _at_service(self, word: str) -> Job:
         job = self.find(word)

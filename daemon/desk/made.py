@@ -15,6 +15,7 @@ from daemon.documents import spreadsheet
 from daemon.jobs import reader
 from daemon.jobs.deadlines import expires_at
 from daemon.jobs.job import Job, Progress, Shipment, Signed, Submitted, Submitting, ended_as
+from daemon.jobs.reader import made_at
 from daemon.preparation import papers
 from daemon.system.printable import printable, timestamp
 
@@ -43,7 +44,7 @@ def records(settings: Config, since: float | None) -> list[Record]:
     return [
         _record(job_id, job, settings)
         for job_id, job in reader.made(settings.spool)
-        if since is None or _made_at(job) >= since
+        if since is None or made_at(job) >= since
     ]
 
 
@@ -90,7 +91,7 @@ def _record(job_id: str, job: Job, settings: Config) -> Record:
         "jobId": job_id or None,
         "deviceId": job.device_id,
         "state": type(state).__name__,
-        "submittedAt": timestamp(_made_at(job)) if made or isinstance(state, Submitting) else None,
+        "submittedAt": timestamp(made_at(job)) if made or isinstance(state, Submitting) else None,
         "signedAt": timestamp(signed.signed_at) if signed else None,
         "expiresAt": timestamp(expires_at(made)) if made else None,
         "closed": job.is_closed,
@@ -102,14 +103,6 @@ def _record(job_id: str, job: Job, settings: Config) -> Record:
         "shipment": _shipment(job.shipment),
         "papers": _papers(settings.spool, job),
     }
-
-
-def _made_at(job: Job) -> float:
-    """Return when the job was made, in seconds since the epoch; else when its state began."""
-    match job.state:
-        case Submitting(sent_at=at) | Submitted(submitted_at=at) | Signed(submitted_at=at):
-            return at
-    return job.since
 
 
 def _reported(progress: Progress | None) -> Record:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +11,11 @@ from daemon import spool
 from daemon.config.loading import Config
 from daemon.desk import complaints
 from daemon.documents.text import MAX_BYTES
-from daemon.errors import DriveprepError, ManifestError, ManifestRefusedError
+from daemon.errors import DriveprepError, JournalError, ManifestError, ManifestRefusedError
 from daemon.importexport import endpoint
 from daemon.importexport.client import Client
 from daemon.importexport.relay import RelayedClient
+from daemon.jobs import reader
 from daemon.manifest import rules
 from daemon.manifest.acceptance import Terms
 from daemon.manifest.complaints import locate
@@ -23,6 +25,7 @@ from daemon.system import durable
 from daemon.system.printable import printable_lines
 
 LIMIT = MAX_BYTES  # of a manifest
+NOT_COMPARED = "warning: accessKeyId is not compared with the account's while the daemon is stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,19 @@ class Dropped:
 
 
 def terms(config: Config) -> Terms:
-    """Return what makes a manifest wrong for the configured account and service."""
-    return Terms(config.credentials.access_key_id, endpoint.is_trial(config.endpoint))
+    """Return what makes a manifest wrong for the configured account and service.
+
+    Where the public name of the key cannot be read, it is that of the daemon's, if it runs.
+    """
+    known = config.credentials.access_key_id or _of_the_daemon(config)
+    return Terms(known, endpoint.is_trial(config.endpoint))
+
+
+def _of_the_daemon(config: Config) -> str:
+    with suppress(JournalError):  # this user may not see the spool
+        facts = reader.daemon_info(config.spool) or {}
+        return str(facts.get("accessKeyId", ""))
+    return ""
 
 
 def ask_service(manifest: Manifest, client: Client | RelayedClient) -> None:
@@ -69,7 +83,10 @@ def check(name: str, data: bytes, terms: Terms) -> Checked:
         terms.check(manifest)
     except ManifestError as error:
         return Checked(name, digest(data), None, tuple(complaints.lines(error)))
-    return Checked(name, digest(data), manifest, tuple(good(name, manifest)))
+    lines = [*good(name, manifest)]
+    if manifest.access_key_id and not terms.access_key_id:
+        lines.insert(0, NOT_COMPARED)
+    return Checked(name, digest(data), manifest, tuple(lines))
 
 
 def good(name: str, manifest: Manifest) -> Iterator[str]:

@@ -10,6 +10,7 @@ from daemon import spool
 from daemon.config.loading import Config
 from daemon.errors import DriveprepError
 from daemon.jobs import reader
+from daemon.system.printable import printable
 
 ANSWER_SECONDS = 40.0  # for the daemon, which may notice a question by its timer only (30 s)
 
@@ -43,9 +44,17 @@ def dismiss_all(config: Config) -> Answer | None:
     return _give(config, {"order": "dismiss all"})
 
 
-def allow_as_it_is(config: Config, device_id: str) -> Answer | None:
-    """Have it recorded that the drive of the job that waits for it need not be empty."""
-    return _give(config, {"order": "as it is", "deviceId": device_id})
+def retry_as_it_is(config: Config, device_id: str) -> Answer | None:
+    """Have it recorded that the drive of the job that waits for it need not be empty, then retry.
+
+    Raises DriveprepError also if no job waits for that deviceId.
+    """
+    answer = _give(config, {"order": "as it is", "deviceId": device_id})
+    if answer is not None and not answer["jobs"]:
+        hint = "`driveprep status` shows the jobs."
+        raise DriveprepError(f"no job waits for the drive {printable(device_id)}", hint)
+    retry(config, device_id)
+    return answer
 
 
 def retry(config: Config, device_id: str, *, same_drive: bool = False) -> None:

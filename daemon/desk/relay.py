@@ -9,16 +9,19 @@ from daemon.config.loading import Config
 from daemon.desk.orders import ANSWER_SECONDS
 from daemon.errors import DriveprepError
 from daemon.importexport.relay import RelayedClient
+from daemon.jobs import reader
 
 
-def slip(config: Config, job_id: str) -> str:
-    """Return the packing slip of a job as it is filed. Raises DriveprepError."""
-    question = json.dumps({"paper": "slip", "job": job_id}).encode()
+def paper(config: Config, kind: str, job_id: str) -> str:
+    """Return the packing slip of a job as it is filed, or its sticker. Raises DriveprepError."""
+    if reader.daemon_info(config.spool) is None:
+        raise DriveprepError("the driveprep daemon does not run", "systemctl start driveprep")
+    question = json.dumps({"paper": kind, "job": job_id}).encode()
     answer = json.loads(spool.ask(config.spool, question, ANSWER_SECONDS))
-    if "slip" not in answer:
+    if kind not in answer:
         problem = answer.get("problem", "the daemon does not know this question")
         raise DriveprepError(problem, answer.get("hint", "Use the command of its version."))
-    return str(answer["slip"])
+    return str(answer[kind])
 
 
 def client(config: Config) -> RelayedClient:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from daemon import spool
 from daemon.config.loading import Config
+from daemon.desk import quota
 from daemon.drives.drive import Drive, Unmounted, Volume
 from daemon.errors import DriveError
 from daemon.jobs import reader
@@ -60,6 +61,7 @@ def status(settings: Config, mounted: Sequence[Drive]) -> Report:
     return {
         "version": VERSION,
         "daemon": {"running": daemon is not None, **(daemon or {})},
+        "today": _today(settings, now),
         "ignored": ignored(settings.spool / "pending"),
         "jobs": [
             _job(job, settings.spool, is_running=daemon is not None)
@@ -108,6 +110,13 @@ def drives(settings: Config, mounted: Sequence[Drive], present: Sequence[Unmount
             for one in present
         ],
     }
+
+
+def _today(settings: Config, now: float) -> Report:
+    """Return how many jobs were made on the service's day, and how many it makes."""
+    began = quota.day_began(now)
+    made = reader.count_made(settings.spool, began)
+    return {"jobs": made, "limit": settings.daily_limit, "endsAt": timestamp(began + quota.DAY)}
 
 
 def _bays(settings: Config, mounted: Sequence[Drive]) -> dict[str, str]:

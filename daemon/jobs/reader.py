@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from daemon.jobs import schema
-from daemon.jobs.job import Job
+from daemon.jobs.job import Job, Signed, Submitted, Submitting
 from daemon.jobs.schema import CLAIM, COLUMNS, NAME, OLD_COLUMNS, OPEN
 from daemon.jobs.storage import database
 
@@ -49,6 +49,20 @@ def membership(folder: Path) -> str | None:
                 return None
             row = connection.execute("SELECT station FROM membership").fetchone()
             return row[0] if row else None
+
+
+def count_made(folder: Path, since: float) -> int:
+    """Return how many jobs the service has made since then, as far as their JobIds are known."""
+    rows = _rows(folder, "job_id IS NOT NULL AND since >= ?", since)
+    return sum(made_at(job) >= since for _, job in rows)
+
+
+def made_at(job: Job) -> float:
+    """Return when the job was made, in seconds since the epoch; else when its state began."""
+    match job.state:
+        case Submitting(sent_at=at) | Submitted(submitted_at=at) | Signed(submitted_at=at):
+            return at
+    return job.since
 
 
 def last_number(folder: Path) -> int:

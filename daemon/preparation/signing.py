@@ -153,24 +153,19 @@ def check_same_drive(device_id: str, state: Submitted, drive: Drive) -> None:
         for key in differing
     )
     same = f"; {' and '.join(agreeing)} agree" if agreeing else ""
-    raise DriveError(
+    problem = (
         f"job {state.job_id} is for the drive with {values}, but {drive.describe()} is a different"
-        f" one{same}",
-        f"Plug in the drive it was made for, or `driveprep cancel {state.job_id}`."
-        + _how_to_confirm(device_id, agreeing, differing),
-        code="other-drive",
+        f" one{same}"
     )
-
-
-def _how_to_confirm(device_id: str, agreeing: list[str], differing: list[str]) -> str:
-    """The file system is the same and only the USB bridge differs: a person can tell."""
-    if not agreeing or not resemblance.BRIDGE_KEYS.issuperset(differing):
-        return ""
-    name = shlex.quote(printable(device_id))
-    return (
-        " If you have checked that it is the same drive behind another USB bridge or dock:"
-        f" driveprep retry {name} --same-drive"
-    )
+    hint = f"Plug in the drive it was made for, or `driveprep cancel {state.job_id}`."
+    # The file system is the same and only the USB bridge differs: a person can tell.
+    if agreeing and resemblance.BRIDGE_KEYS.issuperset(differing):
+        hint += (
+            " If you have checked that it is the same drive behind another USB bridge or dock:"
+            f" driveprep retry {shlex.quote(printable(device_id))} --same-drive"
+        )
+        raise DriveError(problem, hint, code="other-bridge")
+    raise DriveError(problem, hint, code="other-drive")
 
 
 def confirmed(state: Submitted) -> Submitted:

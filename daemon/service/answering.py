@@ -13,6 +13,7 @@ from daemon.importexport.client import Client
 from daemon.jobs import orders
 from daemon.jobs.journal import Journal
 from daemon.preparation import papers
+from daemon.service.reporting.printing import Papers
 from daemon.service.workers import Workers
 from daemon.spool import questions
 from daemon.spool.spool import Spool
@@ -43,18 +44,20 @@ class Answering:
         """Some of the files with these names in pending/ may be questions."""
         self._asked |= dict.fromkeys(filter(questions.is_question, names))
 
-    def run(self, client: Client) -> None:
+    def run(self, client: Client, printable: Papers) -> None:
         """Start the worker if there is a question and it does not run."""
         if self._asked and KEY not in self._workers.busy():
             asked, self._asked = self._asked, {}
-            self._workers.start(KEY, partial(self._answer, client, asked))
+            self._workers.start(KEY, partial(self._answer, client, printable, asked))
 
-    def _answer(self, client: Client, names: Iterable[str]) -> None:
+    def _answer(self, client: Client, printable: Papers, names: Iterable[str]) -> None:
         try:
             for number, question in self._spool.questions(names):
                 answer = orders.perform(self._journal, question)
                 if answer is None:
-                    answer = papers.perform(self._spool, self._journal, question)
+                    answer = papers.perform(
+                        self._spool, self._journal, question, printable.readable_sticker
+                    )
                 if answer is None:
                     answer = relay.perform(client, question)
                     log.info("the service was asked on behalf of an operator")

@@ -182,6 +182,7 @@ def _preparation(
 ) -> Preparation:
     clock = outside.clocks.wall
     under_way.drive_limit = settings.workers
+    journal.publish(accessKeyId=settings.credentials.access_key_id)
     client = outside.client(settings, outside.clocks)
     poller = StatusPoller(journal, client, clock, partial(papers.filed, spool))
     signer = Signer(journal, outside.drives, under_way, settings.require_empty, pool)

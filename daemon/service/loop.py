@@ -100,8 +100,9 @@ class Loop:
         try:
             ring = self._refresh(due & ~later)
             self._is_behind = not self._scheduler.run(ring, self._scanned_at)
-            self._answering.run(self._scheduler.parts.preparation.client)
-            self._printing.run(self._scheduler.parts.papers)
+            parts = self._scheduler.parts
+            self._answering.run(parts.preparation.client, parts.papers)
+            self._printing.run(parts.papers)
             if self._pooling:
                 self._pooling.run()
         except JournalFullError as error:

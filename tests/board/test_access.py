@@ -28,8 +28,9 @@ from daemon.board.access import sockets
 
 READS = ["/api/view", "/api/status", "/api/waiting?q=x", "/events", "/metrics", "/paper/x"]
 CHANGES = [
-    "/api/check", "/api/drop", "/api/withdraw", "/api/retry", "/api/dismiss", "/api/ship",
-    "/api/undo-shipment", "/api/paper", "/logout",
+    "/api/check", "/api/drop", "/api/withdraw", "/api/retry", "/api/as-it-is", "/api/same-drive",
+    "/api/dismiss", "/api/ship",
+    "/api/undo-shipment", "/api/paper", "/api/print", "/logout",
 ]  # fmt: skip
 
 

@@ -6,7 +6,9 @@ import json
 import time
 from hashlib import sha256
 
+import pytest
 from as_operator import manifest_for
+from board_process import apart
 from loop_drives import wait_until
 
 
@@ -96,6 +98,34 @@ def test_faults_have_the_carets_of_the_command(daemon, page):
     assert "^" in checked["text"]
     assert page.drop("x.yml", data).status == 422
     assert list(daemon.pending.iterdir()) == []
+
+
+OWN, OTHER = b"AKIAIOSFODNN7EXAMPLE", b"AKIAI44QH8DHBEXAMPLE"
+
+
+@pytest.mark.parametrize("key", [OWN, OTHER])
+def test_the_key_of_another_account_is_a_fault(daemon, tmp_path, key):
+    """As for the command, also where the board may not read the configured key's public name."""
+    data = manifest_for("HD001").replace(OWN, key)
+    file = daemon.spool.parent / "x.yml"
+    file.write_bytes(data)
+    done = daemon.command("check", str(file))
+    printed = done.stderr.rstrip("\n") or "\n".join(done.stdout.splitlines()[1:])
+    fault = f"accessKeyId: is {OTHER.decode()}, but config.yml has {OWN.decode()}"
+    assert (fault in printed) == (key == OTHER)
+
+    with apart(daemon, tmp_path / "apart") as board:
+        page = board.log_in()
+        assert OWN.decode() not in board.config.read_text()
+        checked = page.send("/api/check", "x.yml", data).json
+        dropped = page.drop("x.yml", data)
+        daemon.stop()
+        later = page.send("/api/check", "x.yml", data).json
+
+    assert checked["text"] == printed.replace(str(file), "x.yml")
+    assert checked["good"] == (key == OWN)
+    assert dropped.status == (200 if key == OWN else 422)
+    assert later["text"].startswith("warning: accessKeyId is not compared with the account's")
 
 
 def test_a_rejection_is_a_card_and_can_be_dismissed(daemon, page):

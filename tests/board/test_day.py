@@ -30,7 +30,7 @@ def test_from_drop_to_shipment(plug, service, daemon, page):
     card, view = page.card(device_id), page.view()
     assert (card["word"], card["jobId"], card["title"]) == ("Safe to remove", job.job_id, device_id)
     assert "must arrive before" in card["next"]
-    assert card["actions"] == ["slip", "ship"]
+    assert card["actions"] == ["slip", "sticker", "ship"]
     assert view["counts"]["madeToday"] == 1
     assert view["charts"]["days"][-1]["jobs"] == 1
     (duration,) = view["charts"]["durations"]
@@ -47,6 +47,22 @@ def test_from_drop_to_shipment(plug, service, daemon, page):
     assert page.post("/api/undo-shipment", {"words": [job.job_id]}).status == 200
     wait_until("it is here", lambda: page.view()["timeline"][0]["stage"] == "made")
     assert page.view()["counts"]["shippedToday"] == 0
+
+
+def test_the_daily_limit_is_counted_and_said(plug, service, daemon, page):
+    """Towards `daily_limit`, over the service's day; in the metrics, too."""
+    listen = {"listen": page.board.origin.rpartition("/")[2]}
+    daemon.configure(daily_limit=6, board=listen)
+    wait_until("it is read", lambda: page.view()["counts"]["dailyLimit"] == 6)
+    assert page.view()["daemon"]["problems"] == []
+
+    prepared(plug, service, daemon, page, new_device_id())
+
+    assert page.view()["counts"]["madeToday"] == 1
+    said = "5 of today's 6 jobs are left, until 00:00 UTC"
+    assert page.view()["daemon"]["problems"] == [f"Daily limit: {said}."]
+    assert f"DAILY LIMIT: {said}" in daemon.command("status").stderr
+    assert b"driveprep_jobs_daily_limit 6.0" in page.get("/metrics").body
 
 
 def test_a_drive_without_a_manifest_and_one_of_another_file_system(plug, daemon, page):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 
 from person import GUIDE, prepare
 
 from daemon.cli.main import COMMANDS
 from daemon.cli.options import ARGUMENTS
-from daemon.jobs.job import NewJob, Obstacle, Pending, Rejected
+from daemon.jobs.job import NewJob, Obstacle, Pending, Rejected, unsigned
 from daemon.jobs.schema import NAME
 from daemon.spool.spool import Spool
 
@@ -91,6 +92,23 @@ def test_status_without_a_daemon(person):
     assert found["version"] == 1
     assert found["daemon"] == {"running": False}
     assert found["jobs"] == []
+
+
+def test_status_counts_the_jobs_of_the_services_day(person, ledger, service):
+    """By when the service made them: one of yesterday does not count, whatever happened today."""
+    prepare(ledger, service, person, "HD150")
+    older = prepare(ledger, service, person, "HD151")
+    midnight = time.time() // 86400 * 86400  # of UTC
+    ledger.reopen(older, replace(unsigned(older.state), submitted_at=midnight - 1), b"")
+    with person.config.open("a") as config:
+        config.write("daily_limit: 6\n")
+
+    today = json.loads(person.types("status", "--json").stdout)["today"]
+
+    assert (today["jobs"], today["limit"]) == (1, 6)
+    assert today["endsAt"].endswith("T00:00:00Z")
+    said = "DAILY LIMIT: 5 of today's 6 jobs are left, until 00:00 UTC"
+    assert said in person.types("status").stderr
 
 
 def test_status_tells_every_job(person, ledger, service):

@@ -49,6 +49,7 @@ REPORT = {
         JOB,
         {**JOB, "deviceId": "HD2", "jobId": "K7M3X", "state": "Signed", "obstacle": None},
     ],
+    "today": {"jobs": 7, "limit": 50, "endsAt": "2026-11-26T00:00:00Z"},
     "ignored": [{"name": "old~", "reason": "it is an editor's copy"}],
     "drives": [DRIVE],
 }
@@ -155,6 +156,25 @@ def test_what_is_ignored_in_pending_is_said():
 
     assert said in shown(REPORT, 80)
     assert said in tables.problems(REPORT)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (44, ""),
+        (45, "5 of today's 50 jobs are left, until 00:00 UTC"),
+        (49, "1 of today's 50 jobs is left, until 00:00 UTC"),
+        (50, "all 50 jobs of today are made; the service makes more from 00:00 UTC"),
+        (51, "all 50 jobs of today are made; the service makes more from 00:00 UTC"),
+    ],
+)
+def test_the_daily_limit_is_said_when_few_are_left(made, said):
+    """From five on; before that it would only be in the way."""
+    report = {**REPORT, "today": {**REPORT["today"], "jobs": made}}
+
+    found = [line for line in tables.problems(report) if line.startswith("DAILY LIMIT: ")]
+
+    assert found == ([f"DAILY LIMIT: {said}"] if said else [])
 
 
 def test_a_terminal_gets_tables(tmp_path):

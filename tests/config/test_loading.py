@@ -112,7 +112,7 @@ def test_every_key_is_read(folder: Path) -> None:
         "endpoint: http://127.0.0.1:8080/\nspool: /srv/exports\ndevices:\n"
         "  HD001: {serial: WD-1, label: '0123'}\n  S/N 2: {uuid: 5E3A}\n"
         "require_mapping: yes\nvalidate_on_drop: off\nsettle: 0.5\nworkers: 2\ntimeout: 30\n"
-        "requests: 256\nca_bundle: /dev/null\nstation: Bench 1\neject: True\n"
+        "requests: 256\nca_bundle: /dev/null\nstation: Bench 1\neject: True\ndaily_limit: 200\n"
         "hooks:\n  prepared: [/bin/echo, safe to remove]\n",
     )
 
@@ -125,7 +125,7 @@ def test_every_key_is_read(folder: Path) -> None:
     }
     assert (loaded.require_mapping, loaded.validate_on_drop, loaded.eject) == (True, False, True)
     assert (loaded.settle, loaded.workers, loaded.timeout) == (0.5, 2, 30.0)
-    assert loaded.requests == 256
+    assert (loaded.requests, loaded.daily_limit) == (256, 200)
     assert loaded.ca_bundle == "/dev/null"
     assert loaded.hooks == {"prepared": ("/bin/echo", "safe to remove")}
 

@@ -278,3 +278,4 @@ def test_another_drive_is_refused_with_what_differs(other, can_be_confirmed):
     for key, value in other.items():
         assert f"{key} {known[key]} (this one has {value})" in str(caught.value)
     assert ("retry HD001 --same-drive" in caught.value.hint) == can_be_confirmed
+    assert caught.value.code == ("other-bridge" if can_be_confirmed else "other-drive")

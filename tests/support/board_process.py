@@ -253,3 +253,21 @@ def beside(daemon: DaemonProcess, folder: Path, **board: object) -> Iterator[Boa
         process.kill()
         shutil.rmtree(run)
     assert "Traceback" not in process.log, process.log
+
+
+@contextlib.contextmanager
+def apart(daemon: DaemonProcess, folder: Path) -> Iterator[BoardProcess]:
+    """Run a board that reads the public copy of the configuration, as under systemd."""
+    run = Path(tempfile.mkdtemp(prefix="board-"))
+    process = BoardProcess(run / "public.yml", folder, run)
+    done = daemon.command("board", "--public-config", process.config)
+    assert done.returncode == 0, done.stderr
+    settings = json.loads(process.config.read_text())
+    settings["board"] = {"listen": f"127.0.0.1:{process.port}"}
+    process.config.write_text(json.dumps(settings))
+    try:
+        yield process.start()
+    finally:
+        process.kill()
+        shutil.rmtree(run)
+    assert "Traceback" not in process.log, process.log

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from daemon.board.view import PAPERS, Action, Card
+from daemon.board.bench.papers import offered, printing
+from daemon.board.view import Action, Card
 from daemon.config.loading import Config
 from daemon.drives.drive import Drive
 from daemon.drives.recognition import resemblance
@@ -26,10 +27,14 @@ from daemon.system.printable import printable, timestamp
 
 SHOWN_OF_DRIVE = ("label", "serial", "model", "deviceNode", "mountPoint", "size")
 NTFS = "ntfs"
+# What a person can decide about an obstacle, by its code.
+DECISIONS: Mapping[str, tuple[Action, ...]] = {
+    "not-empty": ("as-it-is",), "other-bridge": ("same-drive",),
+}  # fmt: skip
 EMPTY = Card(
     key="", bay=None, status="free", word="Free", title="free", device_id=None, job_id=None,
     manifest=None, next="", since=None, code=None, retry_at=None, expires_at=None,
-    is_urgent=False, drive={}, actions=(),
+    is_urgent=False, drive={}, papers=(), actions=(),
 )  # fmt: skip
 
 
@@ -121,6 +126,7 @@ class Cards:
             manifest=printable(job.name),
             since=timestamp(job.since),
             is_urgent=is_late(job) or is_unshipped(job, self.now - self.config.ship_within),
+            papers=printing(job),
         )
         match state:
             case Rejected():
@@ -156,15 +162,16 @@ class Cards:
         card = replace(
             card, status="prepared", word="Safe to remove", expires_at=timestamp(expires_at(state))
         )
+        papers = offered(self.config.print)
         if job.shipment:
             at = _day(job.shipment.at)
-            return replace(card, next=f"Shipped on {at}.", actions=(*PAPERS, "undo-shipment"))
+            return replace(card, next=f"Shipped on {at}.", actions=(*papers, "undo-shipment"))
         if has_arrived(job):
-            return replace(card, next="The service has received it.", actions=PAPERS)
+            return replace(card, next="The service has received it.", actions=papers)
         urge = "Ship it now: it" if card.is_urgent else "Put its slip in the box and ship it. It"
         if is_late(job):
             card = replace(card, status="attention", word="Ship now")
-        return replace(card, next=f"{urge} must arrive before {end}.", actions=(*PAPERS, "ship"))
+        return replace(card, next=f"{urge} must arrive before {end}.", actions=(*papers, "ship"))
 
     def _blocked(self, card: Card, job: Job, obstacle: Obstacle) -> Card:
         """A job with an obstacle waits by itself if it is tried again, or if its drive is away."""
@@ -177,7 +184,7 @@ class Cards:
             next=reason,
             code=obstacle.code or None,
             retry_at=timestamp(obstacle.retry_at) if obstacle.retry_at else None,
-            actions=(*self._withdrawal(job), "retry") if job.device_id else self._withdrawal(job),
+            actions=self._withdrawal(job) + (_answers(obstacle) if job.device_id else ()),
         )
 
     def _moving(self, card: Card, job: Job, *, is_here: bool) -> Card:
@@ -203,6 +210,10 @@ class Cards:
     def _withdrawal(self, job: Job) -> tuple[Action, ...]:
         is_ours = isinstance(job.state, Pending) and (job.name, job.sha256) in self.dropped_here
         return ("withdraw",) if is_ours else ()
+
+
+def _answers(obstacle: Obstacle) -> tuple[Action, ...]:
+    return ("retry", *DECISIONS.get(obstacle.code, ()))
 
 
 def _newest(jobs: Iterable[Job]) -> dict[str, Job]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from daemon.board.bench.cards import Cards
@@ -13,7 +13,7 @@ from daemon.board.bench.timeline import followed
 from daemon.board.page import charts
 from daemon.board.view import Card, Charts, Counts, Daemon, Day, Duration, Service, View
 from daemon.config.loading import Config
-from daemon.desk import report
+from daemon.desk import quota, report
 from daemon.drives.drive import Drive
 from daemon.drives.inventory import Drives
 from daemon.errors import DriveError, JournalError
@@ -26,7 +26,6 @@ from daemon.system.printable import printable, timestamp
 DAYS = 14
 SIGNED = 50  # jobs in the chart of durations
 MAX_TIMELINE = 100
-DAILY_LIMIT = 50  # jobs an account and day: the guide's "Guidelines and limitations"
 NOTHING = Overview((), 0, 0, 0, (), (), (), None)
 
 
@@ -46,15 +45,16 @@ class Collector:
         journal, facts = NOTHING, None
         try:
             facts = reader.daemon_info(config.spool)
-            since = _midnight(now) - timedelta(days=DAYS - 1)
-            found = overview.read(config.spool, since.timestamp(), names, SIGNED)
+            since = quota.day_began(now) - (DAYS - 1) * quota.DAY
+            found = overview.read(config.spool, since, names, SIGNED)
             journal = found or NOTHING
         except JournalError as error:
             problem = f"{error}. {error.hint}"
         cards = tuple(
             Cards(config, facts is not None, now, dropped_here).make(journal.jobs, mounted)
         )
-        return _view(config, now, cards, journal, _daemon(config, facts), problem)
+        daemon = _daemon(config, facts, _made_today(now, journal))
+        return _view(config, now, cards, journal, daemon, problem)
 
     def _mounted(self) -> tuple[Sequence[Drive], str]:
         try:
@@ -71,24 +71,27 @@ def _view(
     daemon: Daemon,
     problem: str,
 ) -> View:
-    timeline = followed(journal.jobs, now, config.ship_within)
+    timeline = followed(journal.jobs, now, config)
     return View(
         station=printable(config.station),
         at=timestamp(now),
         is_read_only=config.board.is_read_only,
         problem=printable(problem),
         daemon=daemon,
-        counts=_counts(now, cards, journal, len(timeline)),
+        counts=_counts(config, now, cards, journal, len(timeline)),
         cards=cards,
-        charts=_charts(now, journal),
+        charts=_charts(config, now, journal),
         timeline=tuple(timeline[:MAX_TIMELINE]),
         timeline_total=len(timeline),
     )
 
 
-def _daemon(config: Config, facts: dict[str, Any] | None) -> Daemon:
+def _daemon(config: Config, facts: dict[str, Any] | None, made_today: int) -> Daemon:
     known, is_running = facts or {}, facts is not None
     away = str(known.get("service") or "")
+    problems = [*_problems(config, known, is_running=is_running)]
+    if few := quota.warning(made_today, config.daily_limit):
+        problems.append(f"Daily limit: {few}.")
     service: Service = "unknown"
     if is_running and "service" in known:
         service = "away" if away else "reachable"
@@ -97,7 +100,7 @@ def _daemon(config: Config, facts: dict[str, Any] | None) -> Daemon:
         service=service,
         detail=printable(away),
         last_scan=known.get("lastScan"),
-        problems=tuple(_problems(config, known, is_running=is_running)),
+        problems=tuple(problems),
     )
 
 
@@ -111,12 +114,14 @@ def _problems(config: Config, facts: dict[str, Any], *, is_running: bool) -> lis
     return [*found, *(f"{printable(one['name'])} is ignored: {one['reason']}." for one in ignored)]
 
 
-def _counts(now: float, cards: Sequence[Card], journal: Overview, on_their_way: int) -> Counts:
-    midnight = _midnight(now).timestamp()
+def _counts(
+    config: Config, now: float, cards: Sequence[Card], journal: Overview, on_their_way: int
+) -> Counts:
+    midnight = _midnight(now)
     status = [card.status for card in cards]
     return Counts(
-        made_today=sum(at >= midnight for at in journal.made_at),
-        daily_limit=DAILY_LIMIT,
+        made_today=_made_today(now, journal),
+        daily_limit=config.daily_limit,
         waiting=journal.waiting,
         in_progress=status.count("progress"),
         prepared=status.count("prepared"),
@@ -126,10 +131,14 @@ def _counts(now: float, cards: Sequence[Card], journal: Overview, on_their_way: 
     )
 
 
-def _charts(now: float, journal: Overview) -> Charts:
-    midnight = _midnight(now)
-    dates = [(midnight - timedelta(days=ago)).date() for ago in reversed(range(DAYS))]
-    made = [datetime.fromtimestamp(at).astimezone().date() for at in journal.made_at]
+def _made_today(now: float, journal: Overview) -> int:
+    return sum(at >= quota.day_began(now) for at in journal.made_at)
+
+
+def _charts(config: Config, now: float, journal: Overview) -> Charts:
+    today = datetime.fromtimestamp(now, UTC).date()
+    dates = [today - timedelta(days=ago) for ago in reversed(range(DAYS))]
+    made = [datetime.fromtimestamp(at, UTC).date() for at in journal.made_at]
     days = tuple(Day(f"{date}", made.count(date)) for date in dates)
     durations = tuple(filter(None, map(_duration, reversed(journal.signed))))
     seconds = [one.seconds for one in durations]
@@ -138,7 +147,7 @@ def _charts(now: float, journal: Overview) -> Charts:
         durations=durations,
         median=statistics.median(seconds) if seconds else None,
         slowest=max(seconds, default=None),
-        svg=charts.draw(days, durations, DAILY_LIMIT),
+        svg=charts.draw(days, durations, config.daily_limit),
     )
 
 
@@ -152,10 +161,10 @@ def _duration(job: Job) -> Duration | None:
     )
 
 
-def _midnight(now: float) -> datetime:
+def _midnight(now: float) -> float:
     """Return when the local day began."""
     local = datetime.fromtimestamp(now).astimezone()
-    return local.replace(hour=0, minute=0, second=0, microsecond=0)
+    return local.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
 
 
 def for_reader(view: View, *, is_read_only: bool) -> View:

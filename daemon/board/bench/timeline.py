@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from daemon.board.view import PAPERS, Action, Followed, Stage, Step
+from daemon.board.bench.papers import offered, printing
+from daemon.board.view import Action, Followed, Stage, Step
+from daemon.config.loading import Config
 from daemon.jobs.deadlines import expires_at, has_arrived, is_late, is_unshipped
 from daemon.jobs.job import Job, Signed
 from daemon.system.printable import printable, timestamp
@@ -14,10 +16,10 @@ AWAY = frozenset({"AtAWS", "Returned"})  # where a drive is that has arrived
 NOT_STARTED = frozenset({None, "", "Pending"})
 
 
-def followed(jobs: Iterable[Job], now: float, ship_within: float) -> list[Followed]:
+def followed(jobs: Iterable[Job], now: float, config: Config) -> list[Followed]:
     """Return the open jobs whose drives were signed, the most urgent first."""
     found = [
-        (_urgency(job, job.state), _followed(job, job.state, now, ship_within))
+        (_urgency(job, job.state), _followed(job, job.state, now, config))
         for job in jobs
         if isinstance(job.state, Signed) and job.filed and not job.is_closed
     ]
@@ -29,7 +31,7 @@ def _urgency(job: Job, state: Signed) -> tuple[bool, bool, float]:
     return not is_late(job), has_arrived(job), expires_at(state)
 
 
-def _followed(job: Job, state: Signed, now: float, ship_within: float) -> Followed:
+def _followed(job: Job, state: Signed, now: float, config: Config) -> Followed:
     progress, shipment = job.progress, job.shipment
     steps = tuple(_steps(job, state))
     left = int((expires_at(state) - now) // DAY)
@@ -48,10 +50,11 @@ def _followed(job: Job, state: Signed, now: float, ship_within: float) -> Follow
         ),
         days_left=None if has_arrived(job) else max(0, left),
         is_late=is_late(job),
-        is_unshipped=is_unshipped(job, now - ship_within),
+        is_unshipped=is_unshipped(job, now - config.ship_within),
         carrier=_first(shipment and shipment.carrier, progress and progress.carrier),
         tracking=_first(shipment and shipment.tracking, progress and progress.tracking_number),
-        actions=(*PAPERS, *may_ship),
+        papers=printing(job),
+        actions=(*offered(config.print), *may_ship),
     )
 
 

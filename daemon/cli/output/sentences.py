@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from daemon.cli.output.moments import ago, clock_time, day
+from daemon.desk import quota
 from daemon.system.printable import printable
 
 Report = Mapping[str, Any]
@@ -38,6 +39,8 @@ def problems(report: Report) -> Iterator[str]:
         yield f"POLLED: {printable(limit)}"
     if unreadable := daemon.get("unreadable"):
         yield f"CANNOT READ {printable(unreadable)}: correct owner and mode of the file"
+    if few := quota.warning(report["today"]["jobs"], report["today"]["limit"]):
+        yield f"DAILY LIMIT: {few}"
     for one in report["ignored"]:
         yield f"IGNORED in pending/: {printable(one['name'])} ({one['reason']})"
 

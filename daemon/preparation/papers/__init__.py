@@ -1,5 +1,6 @@
 """The papers of a prepared job: what is kept, and what goes into the box."""
 
+from daemon.preparation.papers.asked import perform
 from daemon.preparation.papers.contents import (
     MANIFEST,
     RECEIPT,
@@ -7,7 +8,6 @@ from daemon.preparation.papers.contents import (
     filed,
     files,
     folder,
-    perform,
     place,
     slip,
 )

@@ -9,7 +9,6 @@ from daemon.drives import signature
 from daemon.errors import SpoolError
 from daemon.jobs.deadlines import expires_at
 from daemon.jobs.job import Job, Shipment, Signed, Submitted
-from daemon.jobs.journal import Journal
 from daemon.manifest.rules import Manifest
 from daemon.preparation.papers import packing_slip
 from daemon.preparation.papers.packing_slip import Contact, Slip
@@ -53,30 +52,6 @@ def filed(spool: Spool, job: Job) -> bytes | None:
         return spool.paper(folder(job.job_id, job.device_id), MANIFEST)
     except SpoolError:
         return None
-
-
-def perform(spool: Spool, journal: Journal, question: bytes) -> bytes | None:
-    """Answer a question for a packing slip; None if it is none.
-
-    Those who ask may not read the folder, because its manifest may have passwords.
-    """
-    try:
-        match json.loads(question):
-            case {"paper": "slip", "job": str(word)}:
-                pass
-            case _:
-                return None
-    except (ValueError, RecursionError):
-        return None
-    job = journal.job_of(word)
-    try:
-        data = spool.paper(folder(job.job_id, job.device_id), SLIP) if job and job.job_id else None
-    except SpoolError:
-        data = None
-    if data is None:
-        problem, hint = f"there is no packing slip of {word}", "`driveprep show` shows why."
-        return json.dumps({"problem": problem, "hint": hint}).encode()
-    return json.dumps({"slip": data.decode("utf-8", "replace")}).encode()
 
 
 def slip(job: Job, state: Submitted | Signed, manifest: Manifest) -> str:

@@ -29,6 +29,7 @@ KEY = "/printing"  # of its worker
 FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 10.0, 300.0  # between attempts; they double
 CHECK_SECONDS = 300.0  # between two looks at printers that have nothing to print
 IN_DOUBT = "print-in-doubt"
+READABLE = {"": "text", "zpl": "text"}  # template for a screen, by the one for the printer
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,14 @@ class Papers:
         if kind == "slip":
             return printed.slip(self.spool, job)
         return printed.sticker(self.spool, job, self.commands[kind].template, self.station)
+
+    def readable_sticker(self, job: Job) -> bytes:
+        """Return the sticker for a screen: in words where it is ZPL of ours or not configured.
+
+        Raises PaperError, or SpoolError.
+        """
+        template = self.commands["sticker"].template if "sticker" in self.commands else ""
+        return printed.sticker(self.spool, job, READABLE.get(template, template), self.station)
 
 
 class Printing:

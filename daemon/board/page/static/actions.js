@@ -4,7 +4,7 @@ import { byId, make } from "./dom.js";
 import { dropped } from "./dropping.js";
 
 export const NAMES = {
-  retry: "Try again", dismiss: "Dismiss", ship: "Mark as shipped", "undo-shipment": "Not shipped",
+  retry: "Try again", "as-it-is": "Use as it is", "same-drive": "It is the same drive", dismiss: "Dismiss", ship: "Mark as shipped", "undo-shipment": "Not shipped",
   slip: "Open slip", sticker: "Open sticker", print: "Print again", withdraw: "Withdraw",
 };
 
@@ -19,19 +19,21 @@ export function button(action, job) {
 
 async function act(action, job, pressed) {
   if (action === "ship") return ship(job);
-  pressed.disabled = true;
+  if (DECISIONS[action]) return decide(action, job);
+  if (pressed.ariaDisabled) return;
+  pressed.ariaDisabled = "true"; // a button that is disabled would lose the focus
   try {
-    await DO[action](job);
-    say(`${NAMES[action]}: done for ${job.deviceId || job.manifest}`);
+    done(action, job, await DO[action](job));
   } catch (error) {
     show("It was not done", error.message);
   }
-  pressed.disabled = false;
+  pressed.ariaDisabled = null;
 }
 
 const DO = {
   retry: (job) => ask("/api/retry", { body: { deviceId: job.deviceId } }),
   dismiss: (job) => ask("/api/dismiss", { body: { words: [job.manifest] } }),
+  print: (job) => ask("/api/print", { body: { words: [job.jobId] } }),
   "undo-shipment": (job) => ask("/api/undo-shipment", { body: { words: [job.jobId] } }),
   withdraw: (job) => ask("/api/withdraw", { body: { name: job.manifest, sha256: dropped(job.manifest) } }),
   slip: (job) => open(job, "slip"),
@@ -47,6 +49,39 @@ async function open(job, kind) {
     tab?.close();
     throw error;
   }
+}
+
+// What a person must know before they decide; after it comes what the daemon found.
+const DECISIONS = {
+  "as-it-is": {
+    title: "use its drive although it is not empty",
+    text: "driveprep changes no file that is on it, and adds SIGNATURE; receipt, slip and status list what is on it. The service may erase all of it. Decide this only if no one needs these files.",
+  },
+  "same-drive": {
+    title: "it is the drive that the job was made for",
+    text: "Its file system is the same, but its serial number or WWN is not: another USB bridge or dock reports its own. Confirm it only if you have checked that it is the same drive; SIGNATURE is then written to it.",
+  },
+};
+
+function decide(action, job) {
+  const { title, text } = DECISIONS[action];
+  const problem = make("p", { role: "alert" });
+  const confirm = async () => {
+    try {
+      const answer = await ask(`/api/${action}`, { body: { deviceId: job.deviceId, shown: job.next } });
+      byId("dialog").close();
+      done(action, job, answer);
+    } catch (error) { problem.textContent = error.message; }
+  };
+  const cancel = closer("Cancel");
+  fill(`${job.deviceId}: ${title}`, make("p", {}, text),
+    make("pre", { tabindex: "0", class: "wrapped", "aria-label": "What was found" }, job.next), problem,
+    make("menu", {}, make("button", { type: "button", onclick: confirm }, NAMES[action]), cancel));
+  cancel.focus();
+}
+
+function done(action, job, answer) {
+  say(`${NAMES[action]}: ${answer?.later ? "as soon as the daemon runs, " : "done "}for ${job.deviceId || job.manifest}`);
 }
 
 function ship(job) {

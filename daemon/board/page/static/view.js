@@ -1,6 +1,7 @@
 // Shows a view. A card that stays is changed, not replaced, so that the focus stays where it is.
 import { button, say, show as tell } from "./actions.js";
 import { byId, drawing, make, symbol } from "./dom.js";
+import * as papers from "./papers.js";
 
 const cards = new Map(); // key -> {element, text, status}
 const LONG = 150; // characters of what is to be done next, about four lines of a card
@@ -26,7 +27,7 @@ function title(view) {
 
 function counts({ counts: n }) {
   const rows = [
-    [n.madeToday, `of ${n.dailyLimit} jobs today`], [n.waiting, "waiting"], [n.inProgress, "in progress"],
+    [n.madeToday, `of ${n.dailyLimit} jobs today (UTC)`], [n.waiting, "waiting"], [n.inProgress, "in progress"],
     [n.prepared, "safe to remove"], [n.shippedToday, "shipped today"], [n.attention, n.attention === 1 ? "needs attention" : "need attention", "attention"],
   ];
   byId("counts").replaceChildren(...rows.filter(([number, , kind]) => number || kind !== "attention").map(([number, name, kind]) =>
@@ -61,7 +62,7 @@ function everyCard(view) {
   const columns = Math.max(2, Math.ceil(Math.sqrt(view.cards.length * 1.7)));
   place.style.setProperty("--columns", columns);
   place.style.setProperty("--rows", Math.max(2, Math.ceil(view.cards.length / columns)));
-  for (const [key, { element }] of cards) if (!seen.has(key)) { element.remove(); cards.delete(key); }
+  for (const [key, { element }] of cards) if (!seen.has(key)) { leave(element); cards.delete(key); }
   isFilled = true;
 }
 
@@ -70,7 +71,7 @@ function one(card, isReadOnly) {
   const known = cards.get(card.key);
   if (known?.text === text) return known.element;
   const element = known?.element || make("article", {});
-  const focus = element.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
+  const focus = focused(element);
   element.className = `card ${card.status}${card.urgent ? " urgent" : ""}`;
   element.dataset.words = [card.title, card.deviceId, card.jobId, card.manifest, card.bay, card.word, ...Object.values(card.drive)].filter(Boolean).join("\n").toLowerCase();
   const id = `card-${card.key.replace(/[^A-Za-z0-9]/g, "_")}-${hash(card.key)}`;
@@ -80,11 +81,30 @@ function one(card, isReadOnly) {
     make("h2", { id, dir: "auto", title: card.title }, card.title),
     ...(card.status === "free" ? [] : [make("p", { class: "word" }, symbol(card.status), card.word)]),
     ...whatNext(card),
+    ...papers.list(card),
     ...(isReadOnly || !card.actions.length ? [] : [make("div", { class: "actions" }, ...card.actions.map((action) => button(action, card)))]));
-  if (focus) [...element.querySelectorAll("button")].find((found) => found.getAttribute("aria-label") === focus)?.focus();
+  refocus(element, focus);
+  const printed = card.papers.map(papers.said).join(". ");
   if (isFilled && known?.status !== card.status && card.status !== "free") say(`${card.bay ? `${card.bay}, ` : ""}${card.title}: ${card.word}`);
-  cards.set(card.key, { element, text, status: card.status });
+  else if (known && printed && known.printed !== printed) say(`${card.title}: ${printed}`);
+  cards.set(card.key, { element, text, status: card.status, printed });
   return element;
+}
+
+function focused(element) {
+  return element.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
+}
+
+// The focus stays on its button; where that is gone it goes to another one, or to all cards.
+function refocus(element, label) {
+  if (!label) return;
+  const buttons = [...element.querySelectorAll("button")];
+  (buttons.find((one) => one.getAttribute("aria-label") === label) || buttons[0] || byId("cards")).focus();
+}
+
+function leave(element) {
+  if (element.contains(document.activeElement)) byId("cards").focus();
+  element.remove();
 }
 
 // A long text is cut for the eye; all of it is one key away, and on the wall the beginning must do.
@@ -119,9 +139,11 @@ function timeline({ timeline: jobs, timelineTotal, readOnly }) {
   const head = make("thead", {}, make("tr", {}, ...["drive", "JobId", "stage", "progress", "days left", ""].map((name) => make("th", { scope: "col" }, name || make("span", { class: "hidden" }, "what can be done")))));
   const rows = jobs.map((job) => make("tr", { class: job.late || job.unshipped ? "late" : null },
     make("th", { scope: "row" }, job.deviceId), make("td", {}, job.jobId),
-    make("td", {}, [SAID[job.stage], job.carrier, job.progress && job.stage !== "made" ? job.progress : ""].filter(Boolean).join(", ")),
+    make("td", {}, [SAID[job.stage], job.carrier, job.progress && job.stage !== "made" ? job.progress : ""].filter(Boolean).join(", "), ...papers.unprinted(job)),
     make("td", {}, make("progress", { max: "5", value: String(STAGES.indexOf(job.stage) + 1), "aria-label": `${job.deviceId}: stage ${STAGES.indexOf(job.stage) + 1} of 5, ${SAID[job.stage]}` })),
     make("td", {}, job.daysLeft === null ? "" : `${job.late ? "SHIP NOW: " : ""}${job.daysLeft} days`),
     make("td", { class: "actions" }, ...(readOnly ? [] : job.actions.map((action) => button(action, job))))));
-  byId("way").replaceChildren(head, make("tbody", {}, ...rows));
+  const place = byId("way"), focus = focused(place);
+  place.replaceChildren(head, make("tbody", {}, ...rows));
+  refocus(place, focus);
 }

@@ -43,6 +43,7 @@ EVENTS = (
     "terminal",
     "unshipped",
     "service",
+    "pool",
 )
 KEYS = (
     "endpoint", "credentials", "spool", "devices", "require_mapping", "validate_on_drop",

@@ -41,6 +41,7 @@ class Station:
         self._lock = threading.Lock()
         self._confirmed: dict[str, float] = {}  # claims that were ours at that time, steady
         self._unsent: set[str] = set()  # claims under which this process has sent nothing yet
+        self._ready: dict[str, Claim] = {}  # of these, those whose request may leave at any time
 
     def claim(self, claim: Claim, previous: str) -> str:
         """Commit a claim and return its id, or raise: then nothing may be sent.
@@ -61,12 +62,14 @@ class Station:
         begun = time.monotonic()
         self._see(self._connections.run(work))
         self._confirmed[claim.id] = begun
+        self._ready[claim.id] = claim
         return claim.id
 
     def sent(self, claim_id: str) -> None:
         """The journal has recorded that the CreateJob of a claim leaves now."""
         with self._lock:
             self._unsent.discard(claim_id)
+            self._ready.pop(claim_id, None)
 
     def check(self, device_id: str, claim_id: str) -> None:
         """Raise PoolError if another station holds the claim now. Silent if that is not known.
@@ -171,9 +174,14 @@ class Station:
         self._write(lambda cursor: claims.restate(cursor, self.member, held))
 
     def say(self, held: Iterable[Held]) -> None:
-        """Say what this station holds, after the database has lost commits. Safe to repeat."""
-        rows = list(held)
-        member = self._connections.run(lambda cursor: reopening.say(cursor, self.member, rows))
+        """Say what this station holds, after the database has lost commits. Safe to repeat.
+
+        A worker may have its claim, and be about to record and send: that is said, too.
+        """
+        member, said = self.member, {one.claim.id: one for one in held}
+        for claim_id, claim in self._ready.copy().items():
+            said.setdefault(claim_id, Held(claim, member.station, member.name, 1))
+        member = self._connections.run(lambda cursor: reopening.say(cursor, member, said.values()))
         self._see(member.facts)
 
     def close(self) -> None:

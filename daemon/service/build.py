@@ -85,12 +85,16 @@ def build(
     clocks = outside.clocks
     under_way = UnderWay(clocks.steady)
     workers = Workers(lambda: bell.ring(Ring.WORK), clocks.steady, outside.thread)
-    pool, pooling = shared(settings, journal, spool, workers, bell, clocks.steady)
-    witnesses = Witnesses(journal, spool, under_way, clocks.wall, pool)
-    preparation = partial(_preparation, journal, spool, outside, under_way, witnesses, pool)
-    outcomes = partial(_outcomes, journal, HookQueue(outside.path), outside, Presence())
-
-    reloadable = partial(_reloadable, preparation, outcomes, spool, outside)
+    pool, pooling = shared(
+        settings,
+        journal,
+        spool,
+        workers,
+        bell,
+        clocks.steady,
+        lambda error: scheduler.parts.outcomes.pool(error),  # noqa: PLW0108 - those of then
+    )
+    reloadable = _exchanged(journal, spool, outside, under_way, pool)
     survey = Survey(outside.drives)
     scheduler = Scheduler(journal, survey, workers, reloadable(settings), clocks.steady)
     pending = _pending(bell, spool, journal, under_way, clocks, scheduler)
@@ -111,6 +115,16 @@ def build(
         on_timer,
         clocks,
     )
+
+
+def _exchanged(
+    journal: Journal, spool: Spool, outside: Outside, under_way: UnderWay, pool: Pool
+) -> Callable[[Config], Reloadable]:
+    """Return what makes the parts that are exchanged when the configuration changes."""
+    witnesses = Witnesses(journal, spool, under_way, outside.clocks.wall, pool)
+    preparation = partial(_preparation, journal, spool, outside, under_way, witnesses, pool)
+    outcomes = partial(_outcomes, journal, HookQueue(outside.path), outside, Presence(), Presence())
+    return partial(_reloadable, preparation, outcomes, spool, outside)
 
 
 def _printing(journal: Journal, workers: Workers, clocks: Clocks, scheduler: Scheduler) -> Printing:
@@ -203,7 +217,12 @@ def _preparation(
 
 
 def _outcomes(
-    journal: Journal, hooks: HookQueue, outside: Outside, presence: Presence, settings: Config
+    journal: Journal,
+    hooks: HookQueue,
+    outside: Outside,
+    service: Presence,
+    pool: Presence,
+    settings: Config,
 ) -> Outcomes:
     environment = programs.environment(outside.path)
     ejecting = partial(eject, inventory=outside.drives, environment=environment)
@@ -212,11 +231,11 @@ def _outcomes(
         if command := settings.hooks.get(event):
             hooks.run(command, event, job, papers.place(settings.spool, job))
 
-    def on_service(state: str, reason: str) -> None:
-        if command := settings.hooks.get("service"):
-            hooks.run_for_service(command, state, reason)
+    def on_change(event: str, state: str, reason: str) -> None:
+        if command := settings.hooks.get(event):
+            hooks.run_for(command, event, state, reason)
 
     retry = Retry(outside.jitter)
     ejects = ejecting if settings.eject else None
     wall, within = outside.clocks.wall, settings.ship_within
-    return Outcomes(journal, wall, retry, hook, ejects, within, presence, on_service)
+    return Outcomes(journal, wall, retry, hook, ejects, within, service, on_change, pool)

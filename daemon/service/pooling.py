@@ -144,8 +144,12 @@ def shared(
     workers: Workers,
     bell: Bell,
     steady: Callable[[], float],
+    report: Callable[[PoolError | None], None],
 ) -> tuple[Pool, Pooling | None]:
-    """Return the pool, and what keeps the journal in agreement with it, if there is one."""
+    """Return the pool, and what keeps the journal in agreement with it, if there is one.
+
+    `report` is told why the pool allows no claim; None: it does.
+    """
     text = journal.membership()
     if not settings.pool.address or text is None:
         is_alone = not settings.pool.address and text is None
@@ -156,9 +160,6 @@ def shared(
 
     def remember(member: Membership) -> None:
         journal.record_membership(member.dump())
-
-    def report(error: PoolError | None) -> None:
-        journal.publish(pool=f"{error}. {error.hint}" if error else "")
 
     connections = Connections(settings.pool.address, settings.pool.password_file)
     station = Station(connections, membership.load(text), remember)

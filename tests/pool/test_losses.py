@@ -187,3 +187,18 @@ def test_the_newest_generation_holds_a_claim(server, tmp_path):
     assert [one.generation for one in second.look()] == [3]
     assert first.look() == []
     assert not made(first, old[0].claim)
+
+
+def test_a_claim_whose_request_may_leave_at_any_time_is_said(server, tmp_path):
+    """Its worker has the claim, and has not recorded yet that the request leaves."""
+    first, second = joined(server, "bench-1"), joined(server, "bench-2")
+    server.dump(tmp_path / "dump")
+    one = claim("HD001")
+    first.claim(one, "")
+    server.restore(tmp_path / "dump")
+
+    first.say([])
+    second.say([])
+
+    (held,) = first.look()
+    assert (held.claim.device_id, held.claim.signed_at) == ("HD001", one.signed_at)

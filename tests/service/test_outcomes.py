@@ -193,7 +193,7 @@ def test_the_service_is_away_once_and_back_once(ledger):
         lambda: NOW,
         Retry(),
         lambda event, job: None,
-        service_hook=lambda change, reason: changes.append((change, reason)),
+        change_hook=lambda _event, change, reason: changes.append((change, reason)),
     )
     away = UnreachableError("no route", "Check the network.")
     for error in (None, TryLaterError("slow down"), away, away, DriveError("x"), None, None, away):

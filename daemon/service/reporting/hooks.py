@@ -44,9 +44,9 @@ class HookQueue:
         """
         self._add(command, event, _fields(job) | {"PAPERS": papers})
 
-    def run_for_service(self, command: Sequence[str], change: str, reason: str) -> None:
-        """Have `command` run, as `run` does, because the service is away or back; do not wait."""
-        self._add(command, "service", {"SERVICE": change, "REASON": reason})
+    def run_for(self, command: Sequence[str], event: str, change: str, reason: str) -> None:
+        """Have `command` run, as `run` does, because service or pool is away or back."""
+        self._add(command, event, {event.upper(): change, "REASON": reason})
 
     def _add(self, command: Sequence[str], event: str, fields: dict[str, str]) -> None:
         environment = {"PATH": self.path, "DRIVEPREP_EVENT": event}

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from daemon.errors import DriveAbsentError, DriveError, DriveprepError, ServiceError
+from daemon.errors import DriveAbsentError, DriveError, DriveprepError, PoolError, ServiceError
 from daemon.jobs.job import Caution, Identities, Job, Obstacle, Pending, Signed, about
 from daemon.jobs.journal import Journal
 from daemon.service.reporting.presence import BACK, Presence
@@ -34,8 +34,9 @@ class Outcomes:
     eject: Callable[[Identities], str] | None = None
     ship_within: float = math.inf  # seconds after a drive is signed
     presence: Presence = field(default_factory=Presence)
-    # Runs the command for the event `service` with AWAY or BACK, and why.
-    service_hook: Callable[[str, str], None] = lambda _change, _reason: None
+    # Runs the command for the event `service` or `pool` with AWAY or BACK, and why.
+    change_hook: Callable[[str, str, str], None] = lambda _event, _change, _reason: None
+    pool_presence: Presence = field(default_factory=Presence)
 
     def blocked(self, job: Job, error: DriveprepError) -> None:
         """Record what keeps a job from its next step."""
@@ -61,7 +62,17 @@ class Outcomes:
         self.journal.publish(service=printable(text)[:MAX_SHOWN])
         if change := self.presence.change(error):
             log.log(logging.INFO if change == BACK else logging.WARNING, "service is %s", change)
-            self.service_hook(change, text)
+            self.change_hook("service", change, text)
+
+    def pool(self, error: PoolError | None) -> None:
+        """Publish for `status` why the pool allows no claim; None: it does."""
+        text = f"{error}. {error.hint}" if error else ""
+        self.journal.publish(pool=printable(text)[:MAX_SHOWN])
+        if change := self.pool_presence.turn(is_away=error is not None):
+            log.log(
+                logging.INFO if change == BACK else logging.WARNING, "pool is %s %s", change, text
+            )
+            self.change_hook("pool", change, text)
 
     def unprinted(self, job: Job, obstacle: Obstacle) -> None:
         """Report why a paper of a job is not printed."""

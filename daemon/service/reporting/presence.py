@@ -1,4 +1,4 @@
-"""Whether the service answers: what is reported once when that changes."""
+"""Whether the service, or the pool, answers: what is reported once when that changes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ class Presence:
         A refusal is an answer. An error that is not the service's own says nothing.
         """
         is_away = isinstance(error, UnreachableError | InDoubtError)
-        if error and not is_away:
-            return ""
+        return "" if error and not is_away else self.turn(is_away=is_away)
+
+    def turn(self, *, is_away: bool) -> str:
+        """Return AWAY or BACK if that has changed; else ""."""
         with self._lock:
             was_away, self._is_away = self._is_away, is_away
         if was_away == is_away:

@@ -21,6 +21,7 @@ class Worklist:
 
     def __init__(self, jobs: Iterable[Job] = ()) -> None:
         self._lock = threading.RLock()
+        self.changes = 0  # how often a job was put here or removed
         self._jobs: dict[int, Job] = {}
         self._by_name: dict[str, Numbers] = {}
         self._by_device: dict[str, Numbers] = {}
@@ -41,6 +42,7 @@ class Worklist:
             self.remove(job)
             return
         with self._lock:
+            self.changes += 1
             before = self._jobs.get(job.number)
             self._jobs[job.number] = job
             self._fresh[job.number] = None
@@ -53,6 +55,7 @@ class Worklist:
     def remove(self, job: Job) -> None:
         """Remove a job that was filed or withdrawn. Safe to repeat."""
         with self._lock:
+            self.changes += 1
             if self._jobs.pop(job.number, None):
                 self._sort(job)
                 self._index(job)

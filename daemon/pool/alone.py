@@ -8,6 +8,8 @@ from daemon.pool.values import Claim
 class Alone:
     """A `Pool` without a database. Loads nothing and waits for nothing."""
 
+    is_shared = False
+
     def claim(self, claim: Claim, previous: str) -> str:
         """Return "": there is no one else."""
         del claim, previous

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from daemon.errors import PoolError
+from daemon.pool import waiting
 from daemon.pool.connection import Cursor
 from daemon.pool.membership import Membership
 from daemon.pool.values import Claim, Held
@@ -29,6 +30,8 @@ def claim(cursor: Cursor, member: Membership, wanted: Claim, unsent: Iterable[st
     was made. Raises PoolError for any other claim.
     """
     held = of_device(cursor, wanted.device_id)
+    if held is None or held.claim.id != wanted.id:
+        waiting.take_out(cursor, member, wanted)
     if held is None:
         cursor.execute(
             f"INSERT INTO driveprep.claim ({FIELDS}, station)"

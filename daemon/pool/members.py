@@ -20,6 +20,10 @@ _TAKE_STATION = """
 UPDATE driveprep.station SET generation = generation + 1, successor = %s
 WHERE id = %s AND successor IS NULL
 """
+_TAKE_MANIFESTS = """
+UPDATE driveprep.manifest SET station = %s, previous = NULL, is_delivered = false, is_here = false
+WHERE station = %s
+"""
 _TAKE_CLAIMS = """
 UPDATE driveprep.{table} SET station = %s, generation = generation + 1
 WHERE station = %s AND NOT is_closed AND (%s::text IS NULL OR device_id = %s)
@@ -110,6 +114,7 @@ def take_over(
         cursor.execute(_TAKE_STATION, [member.station, other.id])
         if not cursor.rowcount:
             raise PoolError(f"{name} was already taken over by {other.successor}")
+        cursor.execute(_TAKE_MANIFESTS, [member.station, other.id])
     taken = 0
     for table in ("claim", "said"):
         query = _TAKE_CLAIMS.format(table=table)

@@ -50,6 +50,20 @@ CREATE TABLE driveprep.claim (
 -- A device carries one SIGNATURE, so at most one of its jobs is open at the service.
 CREATE UNIQUE INDEX one_open_claim ON driveprep.claim (device_id) WHERE NOT is_closed;
 CREATE INDEX claims_of_station ON driveprep.claim (station) WHERE NOT is_closed;
+-- Manifests that wait, each at one station: where it was dropped, or where its drive is.
+CREATE TABLE driveprep.manifest (
+    sha256          text PRIMARY KEY,           -- as dropped
+    device_id       text NOT NULL,
+    name            text NOT NULL,
+    text            bytea NOT NULL,
+    station         uuid NOT NULL REFERENCES driveprep.station,
+    previous        uuid REFERENCES driveprep.station, -- which still has its file
+    is_delivered    boolean NOT NULL DEFAULT true,     -- its file is in pending/ of the station
+    is_here         boolean NOT NULL DEFAULT false     -- its drive is there, too
+);
+CREATE INDEX manifests_of_device ON driveprep.manifest (device_id);
+CREATE INDEX manifests_of_station ON driveprep.manifest (station);
+CREATE INDEX manifests_moved ON driveprep.manifest (previous) WHERE previous IS NOT NULL;
 -- What members say that they hold, while the pool is closed after commits were lost.
 CREATE TABLE driveprep.said (LIKE driveprep.claim INCLUDING DEFAULTS);
 ALTER TABLE driveprep.said ADD PRIMARY KEY (station, id);
@@ -186,10 +200,13 @@ def check_member(cursor: Cursor, member: Membership) -> None:
         )
 
 
-def leave(cursor: Cursor, found: Facts) -> Facts:
-    """End a transaction that has written; return what the database is then."""
+def leave(cursor: Cursor, found: Facts, member: Membership | None = None) -> Facts:
+    """End a transaction that has written; return what the database is then.
+
+    All stations are told, by a NOTIFY with the id of the one that has written.
+    """
     (revision,) = cursor.execute(_WRITTEN).fetchone()
-    cursor.execute(f"NOTIFY {CHANNEL}")
+    cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, member.station if member else ""])
     return Facts(
         found.system, found.timeline, found.database, found.pool, True, revision, found.epoch
     )

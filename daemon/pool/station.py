@@ -8,13 +8,15 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from daemon.errors import PoolAwayError, PoolError
 from daemon.pool import claims, members, reopening, schema
 from daemon.pool.connection import Connections, Cursor
 from daemon.pool.membership import Facts, Membership
 from daemon.pool.values import Claim, Held
+
+T = TypeVar("T")
 
 FRESH_SECONDS = 10.0  # so long a claim that was seen as ours is not looked up again
 
@@ -26,6 +28,8 @@ class Station:
     used. `has_changed` is told that the journal has news for the pool. All
     calls raise PoolAwayError or PoolError.
     """
+
+    is_shared = True
 
     def __init__(
         self,
@@ -57,7 +61,7 @@ class Station:
         def work(cursor: Cursor) -> Facts:
             facts = schema.enter(cursor, self.member)
             claims.claim(cursor, self.member, claim, unsent)
-            return schema.leave(cursor, facts)
+            return schema.leave(cursor, facts, self.member)
 
         begun = time.monotonic()
         self._see(self._connections.run(work))
@@ -165,6 +169,25 @@ class Station:
         self._see(found)
         return held
 
+    def ask(self, work: Callable[..., T], *values: object) -> T:
+        """Return what `work` reads, for this member and these values, in one transaction."""
+        return self._connections.run(lambda cursor: work(cursor, self.member, *values))
+
+    def change(self, work: Callable[..., T], *values: object) -> T:
+        """Return what `work` returns, in one transaction that changes rows. Safe to repeat.
+
+        Only while the pool is open.
+        """
+
+        def run(cursor: Cursor) -> tuple[Facts, T]:
+            facts = schema.enter(cursor, self.member)
+            result = work(cursor, self.member, *values)
+            return schema.leave(cursor, facts, self.member), result
+
+        facts, result = self._connections.run(run)
+        self._see(facts)
+        return result
+
     def holder(self, device_id: str) -> Held | None:
         """Return the open claim of a deviceId, whoever holds it."""
         return self._connections.run(lambda cursor: claims.of_device(cursor, device_id))
@@ -194,7 +217,7 @@ class Station:
         def run(cursor: Cursor) -> bool:
             facts, _ = schema.facts(cursor, lock=True)
             if not facts.lost_since(self.member.facts) and work(cursor):
-                schema.leave(cursor, facts)
+                schema.leave(cursor, facts, self.member)
                 return True
             return False
 

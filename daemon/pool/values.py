@@ -42,6 +42,8 @@ class Pool(Protocol):
     database does not answer, and PoolError when it forbids the step.
     """
 
+    is_shared: bool  # with other stations
+
     def claim(self, claim: Claim, previous: str) -> str:
         """Commit a claim and return its id, or raise: then nothing may be sent.
 

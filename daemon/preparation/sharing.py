@@ -11,7 +11,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon.errors import PoolError, StaleJobError
@@ -34,8 +33,11 @@ from daemon.jobs.job import (
 from daemon.jobs.journal import Journal
 from daemon.pool.membership import Membership
 from daemon.pool.values import Claim, Held
+from daemon.preparation import exchange
+from daemon.preparation.exchange import Exchange
 from daemon.preparation.reconciliation import CLOCK_SKEW_SECONDS
 from daemon.spool.filing import digest
+from daemon.spool.spool import Spool
 
 if TYPE_CHECKING:
     from daemon.pool.station import Station
@@ -67,7 +69,8 @@ class Sharing:
 
     journal: Journal
     station: Station
-    pending: Path  # where manifests are dropped
+    spool: Spool
+    exchange: Exchange
 
     def agree(self) -> bool:
         """Do what can be done now; return whether another turn is needed soon. Safe to repeat.
@@ -80,7 +83,8 @@ class Sharing:
             with suppress(StaleJobError):  # a worker is faster: the next turn sees it as it is
                 self._settle(job, held.pop(job.device_id, None))
         unknown = [one for one in held.values() if not self.station.is_unsent(one.claim.id)]
-        return sum(self._take_in(one) for one in unknown) > 0
+        is_again = sum(self._take_in(one) for one in unknown) > 0
+        return self.exchange.agree() or is_again
 
     def _look(self) -> list[Held]:
         try:
@@ -193,11 +197,8 @@ class Sharing:
 
     def _drop(self, held: Held) -> None:
         """Drop its manifest here; the job that is made of it is then the one in doubt."""
-        name = f"{held.claim.id[:8]}-{held.claim.name}"
-        if held.claim.text and not (self.pending / name).exists():
-            partial = self.pending / f".{name}.part"
-            partial.write_bytes(held.claim.text)
-            partial.rename(self.pending / name)
+        if held.claim.text:
+            exchange.drop(self.spool, held.station_name, held.claim.name, held.claim.text)
             log.warning("manifest %s taken over from the pool", held.claim.name)
 
     # What this station says when the database has lost commits.

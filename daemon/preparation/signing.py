@@ -122,8 +122,9 @@ class Signer:
         raise DriveError(
             f"{drive.describe()} already has a SIGNATURE"
             + (f" of job {printable(job_id)}" if job_id else ""),
-            f"If it is not needed, remove {drive.mount_point}/{signature.FILE_NAME} by hand;"
-            " mount options can hide it from `ls`.",
+            f"If it is not needed{' at any station' * self.pool.is_shared}, remove"
+            f" {drive.mount_point}/{signature.FILE_NAME} by hand; mount options can hide it from"
+            " `ls`.",
             code="foreign-signature",
         )
 

@@ -13,6 +13,7 @@ from functools import partial
 from daemon.config.loading import Config
 from daemon.drives.eject import eject
 from daemon.drives.inventory import Drives
+from daemon.errors import PoolError
 from daemon.importexport.client import Client
 from daemon.jobs.job import Job, Obstacle
 from daemon.jobs.journal import Journal
@@ -85,20 +86,15 @@ def build(
     clocks = outside.clocks
     under_way = UnderWay(clocks.steady)
     workers = Workers(lambda: bell.ring(Ring.WORK), clocks.steady, outside.thread)
-    pool, pooling = shared(
-        settings,
-        journal,
-        spool,
-        workers,
-        bell,
-        clocks.steady,
-        lambda error: scheduler.parts.outcomes.pool(error),  # noqa: PLW0108 - those of then
-    )
+
+    def report(error: PoolError | None) -> None:
+        scheduler.parts.outcomes.pool(error)
+
+    pool, pooling = shared(settings, journal, spool, workers, bell, clocks.steady, report)
     reloadable = _exchanged(journal, spool, outside, under_way, pool)
     survey = Survey(outside.drives)
     scheduler = Scheduler(journal, survey, workers, reloadable(settings), clocks.steady)
     pending = _pending(bell, spool, journal, under_way, clocks, scheduler)
-    answers = Answering(spool, journal, workers, clocks.wall)
     printing = _printing(journal, workers, clocks, scheduler)
     return Loop(
         bell,
@@ -108,7 +104,7 @@ def build(
         survey,
         scheduler,
         workers,
-        answers,
+        Answering(spool, journal, workers, clocks.wall),
         printing,
         pooling,
         partial(_reload, settings, load, reloadable),

@@ -104,7 +104,9 @@ class Loop:
             self._answering.run(parts.preparation.client, parts.papers)
             self._printing.run(parts.papers)
             if self._pooling:
-                self._pooling.run()
+                jobs = self._journal.worklist
+                unasked = self._survey.unasked(parts.recognition, jobs)
+                self._pooling.run(unasked, jobs.changes)
         except JournalFullError as error:
             return due | self._wait_for_room(error)
         self._notify_systemd()

@@ -56,6 +56,7 @@ class Pooling:
         self._is_due = True
         self._next_at = steady()
         self._was_away = False
+        self._changes = -1
 
     def start(self) -> None:
         """Begin to listen for news of the pool. Only once."""
@@ -70,8 +71,16 @@ class Pooling:
         self._is_due = True
         self._bell.ring(Ring.WORK)
 
-    def run(self) -> None:
-        """Start the worker if it is time and none is at work."""
+    def run(self, unasked: frozenset[str], changes: int) -> None:
+        """Start the worker if it is time and none is at work.
+
+        `unasked` are the deviceIds of drives that are here and for which no manifest waits, and
+        `changes` tells whether the jobs are as they were.
+        """
+        if unasked - self._sharing.exchange.unasked or changes != self._changes:
+            self._is_due = True
+        self._changes = changes
+        self._sharing.exchange.unasked = unasked
         if (self._is_due or self._steady() >= self._next_at) and KEY not in self._workers.busy():
             self._is_due = False
             self._next_at = self._steady() + SCAN_SECONDS
@@ -156,6 +165,7 @@ def shared(
         return Alone() if is_alone else Unjoined(is_configured=text is None), None
     from daemon.pool.connection import Connections  # noqa: PLC0415 - a station alone needs neither
     from daemon.pool.station import Station  # noqa: PLC0415
+    from daemon.preparation.exchange import Exchange  # noqa: PLC0415
     from daemon.preparation.sharing import Sharing  # noqa: PLC0415
 
     def remember(member: Membership) -> None:
@@ -163,7 +173,7 @@ def shared(
 
     connections = Connections(settings.pool.address, settings.pool.password_file)
     station = Station(connections, membership.load(text), remember)
-    sharing = Sharing(journal, station, spool.pending)
+    sharing = Sharing(journal, station, spool, Exchange(journal, station, spool))
     pooling = Pooling(sharing, connections, workers, bell, steady, report)
     station.has_changed = pooling.news
     return station, pooling

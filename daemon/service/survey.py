@@ -51,6 +51,11 @@ class Survey:
         """The mounted drives of the last scan."""
         return self._drives
 
+    def unasked(self, recognition: Recognition, jobs: Worklist) -> frozenset[str]:
+        """Return the deviceIds of mounted drives for which no manifest waits here."""
+        here = frozenset[str]().union(*map(recognition.device_ids, self._drives))
+        return here.difference(jobs.names)
+
     def pairing(self, jobs: Worklist, recognition: Recognition) -> Pairing:
         """Return the jobs together with the drives of the last scan."""
         return Pairing(jobs.names, self._drives, self._present, recognition)

@@ -80,7 +80,7 @@ def until_it_has(daemon, device_id, key, value):
 
 
 def test_the_same_manifest_at_two_stations_is_one_job(station, service, plug):
-    """Both see the drive. One makes the job; the other says which one does."""
+    """Both see the drive. One makes the job; the other files its manifest as a duplicate."""
     device_id = new_device_id()
     first, second = station("bench-1").start(), station("bench-2").start()
     drive = plug(device_id)
@@ -93,7 +93,8 @@ def test_the_same_manifest_at_two_stations_is_one_job(station, service, plug):
     prepared_once(service, winner, drive.mount_point, device_id)
 
     name = "bench-1" if winner is first else "bench-2"
-    loser.obstacle(device_id, f"station {name}")
+    reason = loser.rejected(f"{device_id}.yml")
+    assert f"the same manifest was dropped at station {name}" in reason
     assert len(jobs_for(service, device_id)) == 1
 
 
@@ -182,3 +183,57 @@ def test_without_the_database_no_job_is_made(station, service, plug, cluster):
         cluster.start()
 
     prepared_once(service, daemon, drive.mount_point, device_id)
+
+
+def test_a_manifest_follows_its_drive(station, service, plug):
+    """Dropped at a station that cannot use the drive, it is prepared where the drive is."""
+    device_id = new_device_id()
+    office = station("office", require_mapping=True).start()
+    bench = station("bench-1").start()
+    data = manifest_for(device_id)
+    office.drop(device_id, data)
+    office.until("it waits", lambda: office.job(device_id).get("state") == "Pending")
+
+    drive = plug(device_id)
+    drive.mount()
+
+    prepared_once(service, bench, drive.mount_point, device_id, data)
+    office.until("its file has gone", lambda: not (office.pending / f"{device_id}.yml").exists())
+    office.until("its job has gone", lambda: not office.job(device_id))
+
+
+def test_a_manifest_is_dropped_at_two_stations(station, service, plug):
+    """The second one is a duplicate, filed with its reason; the first is prepared."""
+    device_id = new_device_id()
+    office = station("office", require_mapping=True).start()
+    bench = station("bench-1").start()
+    bench.drop(device_id)
+    bench.until("it waits", lambda: bench.job(device_id).get("state") == "Pending")
+    office.drop(device_id)
+
+    reason = office.rejected(f"{device_id}.yml")
+    assert "the same manifest was dropped at station bench-1" in reason
+    drive = plug(device_id)
+    drive.mount()
+    prepared_once(service, bench, drive.mount_point, device_id)
+
+
+def test_an_edit_and_a_withdrawal_before_the_drive_comes(station, service, plug, cluster):
+    """What waits in the pool is what waits in the folder."""
+    device_id = new_device_id()
+    office = station("office", require_mapping=True).start()
+    bench = station("bench-1").start()
+    path = office.drop(device_id)
+    query = "SELECT text FROM driveprep.manifest"
+    wait_until("it is published", lambda: cluster.ask(query) == [(manifest_for(device_id),)])
+    edited = manifest_for(device_id, logBucket="edited")
+    office.drop(device_id, edited)
+    wait_until("the edit, too", lambda: cluster.ask(query) == [(edited,)])
+
+    path.unlink()
+
+    wait_until("it is withdrawn", lambda: cluster.ask(query) == [])
+    drive = plug(device_id)
+    drive.mount()
+    bench.drop(device_id)
+    prepared_once(service, bench, drive.mount_point, device_id)

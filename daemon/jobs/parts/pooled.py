@@ -29,6 +29,11 @@ class Pooled(Access):
         """Return the jobs that the service has, or may have, and has not finished."""
         return self._jobs(OPEN)
 
+    def has_made(self, sha256: str) -> bool:
+        """Return whether the service has, or had, a job that was made of these bytes."""
+        query = "SELECT 1 FROM job WHERE sha256 = ? AND job_id IS NOT NULL LIMIT 1"
+        return bool(self._rows(query, sha256))
+
     def claimed(self) -> list[Job]:
         """Return the jobs of which the pool may not know everything yet, oldest first."""
         return self._jobs("claim <> ''")

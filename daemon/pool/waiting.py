@@ -1,0 +1,150 @@
+"""Manifests that wait: each belongs to one station, and moves to the one that has its drive."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from daemon.errors import PoolError
+from daemon.pool.connection import Cursor
+from daemon.pool.membership import Membership
+from daemon.pool.values import Claim
+
+_OFFER = """
+INSERT INTO driveprep.manifest (sha256, device_id, name, text, station, is_here)
+VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (sha256) DO UPDATE SET is_here = excluded.is_here
+WHERE manifest.station = excluded.station
+"""
+# The same manifest at another station, waiting or on its way.
+_DUPLICATES = """
+SELECT m.sha256, s.name FROM driveprep.manifest m JOIN driveprep.station s ON s.id = m.station
+WHERE m.station <> %s AND m.previous IS DISTINCT FROM %s AND m.sha256 = ANY(%s)
+UNION SELECT c.sha256, s.name FROM driveprep.claim c JOIN driveprep.station s ON s.id = c.station
+WHERE c.station <> %s AND NOT c.is_closed AND c.sha256 = ANY(%s)
+"""
+_FETCH = """
+UPDATE driveprep.manifest m SET station = %s, previous = m.station, is_delivered = false,
+    is_here = true
+WHERE device_id = ANY(%s) AND station <> %s AND NOT is_here AND previous IS NULL AND NOT EXISTS (
+    SELECT FROM driveprep.claim c WHERE c.device_id = m.device_id AND NOT c.is_closed)
+"""
+_FIELDS = "SELECT sha256, device_id, name, text, is_here FROM driveprep.manifest"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A manifest that waits for its drive."""
+
+    sha256: str  # as dropped
+    device_id: str
+    name: str  # of its file
+    text: bytes
+    is_here: bool = False  # its drive is where the manifest is
+
+
+def offer(cursor: Cursor, member: Membership, found: Iterable[Waiting]) -> dict[str, str]:
+    """Publish what waits at a station. Safe to repeat.
+
+    Returns those that another station has, too, by SHA-256, with its name.
+    """
+    found = list(found)
+    for one in found:
+        values = (one.sha256, one.device_id, one.name, one.text, member.station, one.is_here)
+        cursor.execute(_OFFER, values)
+    shas, me = [one.sha256 for one in found], member.station
+    return dict(cursor.execute(_DUPLICATES, [me, me, shas, me, shas]).fetchall())
+
+
+def withdraw(cursor: Cursor, member: Membership, shas: Collection[str]) -> bool:
+    """Take back what no longer waits at a station; return whether there was any. Idempotent."""
+    cursor.execute(
+        "DELETE FROM driveprep.manifest WHERE station = %s AND is_delivered AND sha256 = ANY(%s)",
+        [member.station, list(shas)],
+    )
+    return bool(cursor.rowcount)
+
+
+def of_station(cursor: Cursor, member: Membership) -> dict[str, bool]:
+    """Return what waits at a station: by SHA-256, whether its drive is there."""
+    query = "SELECT sha256, is_here FROM driveprep.manifest WHERE station = %s AND is_delivered"
+    return dict(cursor.execute(query, [member.station]).fetchall())
+
+
+def is_elsewhere(cursor: Cursor, member: Membership, device_ids: Collection[str]) -> bool:
+    """Return whether a manifest for one of these deviceIds could be moved here."""
+    row = cursor.execute(
+        "SELECT EXISTS (SELECT FROM driveprep.manifest WHERE device_id = ANY(%s)"
+        " AND station <> %s AND NOT is_here AND previous IS NULL)",
+        [list(device_ids), member.station],
+    ).fetchone()
+    return bool(row[0])
+
+
+def fetch(cursor: Cursor, member: Membership, device_ids: Collection[str]) -> bool:
+    """Have the manifests of drives that are at this station moved here; return whether any was.
+
+    Not those whose drive is where they are, or that are being submitted.
+    """
+    cursor.execute(_FETCH, [member.station, list(device_ids), member.station])
+    return bool(cursor.rowcount)
+
+
+def undelivered(cursor: Cursor, member: Membership) -> list[Waiting]:
+    """Return those that were moved here, and whose files are not in pending/ yet."""
+    query = f"{_FIELDS} WHERE station = %s AND NOT is_delivered"
+    return [_waiting(row) for row in cursor.execute(query, [member.station]).fetchall()]
+
+
+def delivered(cursor: Cursor, member: Membership, sha256: str) -> bool:
+    """Record that a manifest's file is in pending/. Idempotent."""
+    cursor.execute(
+        "UPDATE driveprep.manifest SET is_delivered = true WHERE station = %s AND sha256 = %s",
+        [member.station, sha256],
+    )
+    return bool(cursor.rowcount)
+
+
+def moved(cursor: Cursor, member: Membership) -> dict[str, str]:
+    """Return those that other stations have taken from here: by SHA-256, their names."""
+    query = (
+        "SELECT m.sha256, s.name FROM driveprep.manifest m JOIN driveprep.station s"
+        " ON s.id = m.station WHERE m.previous = %s"
+    )
+    return dict(cursor.execute(query, [member.station]).fetchall())
+
+
+def let_go(cursor: Cursor, member: Membership, sha256: str) -> bool:
+    """Record that a manifest that was moved is not here any more. Idempotent."""
+    cursor.execute(
+        "UPDATE driveprep.manifest SET previous = NULL WHERE previous = %s AND sha256 = %s",
+        [member.station, sha256],
+    )
+    return bool(cursor.rowcount)
+
+
+def take_out(cursor: Cursor, member: Membership, claim: Claim) -> None:
+    """End the waiting of a manifest that is being claimed.
+
+    Raises PoolError if it waits at another station, or that one has another for the same deviceId.
+    """
+    query = (
+        "SELECT m.sha256, s.name FROM driveprep.manifest m JOIN driveprep.station s"
+        " ON s.id = m.station WHERE m.device_id = %s AND m.station <> %s"
+    )
+    for sha256, name in cursor.execute(query, [claim.device_id, member.station]).fetchall():
+        is_same = sha256 == claim.sha256
+        raise PoolError(
+            f"{'this' if is_same else 'another'} manifest for {claim.device_id} waits at station"
+            f" {name}",
+            "It follows its drive: nothing is to be done."
+            if is_same
+            else "Leave one of them in pending/; a device carries one SIGNATURE.",
+            code="pool-moved" if is_same else "pool-several",
+        )
+    cursor.execute("DELETE FROM driveprep.manifest WHERE sha256 = %s", [claim.sha256])
+
+
+def _waiting(row: tuple[Any, ...]) -> Waiting:
+    sha256, device_id, name, text, is_here = row
+    return Waiting(sha256, device_id, name, bytes(text), is_here)

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from daemon.errors import PoolError
-from daemon.pool import waiting
+from daemon.pool import sightings, waiting
 from daemon.pool.connection import Cursor
 from daemon.pool.membership import Membership
+from daemon.pool.sightings import Differs
 from daemon.pool.values import Claim, Held
 
 FIELDS = (
@@ -23,15 +24,19 @@ WHERE NOT c.is_closed AND
 """
 
 
-def claim(cursor: Cursor, member: Membership, wanted: Claim, unsent: Iterable[str]) -> None:
+def claim(
+    cursor: Cursor, member: Membership, wanted: Claim, unsent: Iterable[str], differs: Differs
+) -> None:
     """Claim a deviceId for one CreateJob. Safe to repeat with the same claim.
 
     A claim of this station is replaced only if its id is one of `unsent`: ids under which nothing
-    was made. Raises PoolError for any other claim.
+    was made. Raises PoolError for any other claim, and if another station has another drive for the
+    deviceId or another manifest.
     """
     held = of_device(cursor, wanted.device_id)
     if held is None or held.claim.id != wanted.id:
         waiting.take_out(cursor, member, wanted)
+        sightings.check(cursor, member, wanted, differs)
     if held is None:
         cursor.execute(
             f"INSERT INTO driveprep.claim ({FIELDS}, station)"

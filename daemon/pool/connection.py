@@ -26,7 +26,11 @@ DEADLINE_SECONDS = 5.0  # of connecting, and of one transaction
 AT_ONCE = 4  # connections of a station, without the one that listens
 KEPT = 2  # of these stay open
 CHANNEL = "driveprep"
-LIMITS = "SET LOCAL statement_timeout = 5000; SET LOCAL lock_timeout = 5000"  # milliseconds
+# Milliseconds. A station that is frozen in the middle of a transaction holds up no one for long.
+LIMITS = (
+    "SET LOCAL statement_timeout = 4500; SET LOCAL lock_timeout = 4500;"
+    " SET LOCAL idle_in_transaction_session_timeout = 2000"
+)
 # A server that is alive but rejects what was asked; others cannot be asked now.
 FORBIDDEN = ("28", "3D", "42", "3F")  # SQLSTATE: authentication, no such database, rights, schema
 CONNECTED = {

@@ -21,7 +21,7 @@ UPDATE driveprep.station SET generation = generation + 1, successor = %s
 WHERE id = %s AND successor IS NULL
 """
 _TAKE_MANIFESTS = """
-UPDATE driveprep.manifest SET station = %s, previous = NULL, is_delivered = false, is_here = false
+UPDATE driveprep.manifest SET station = %s, previous = NULL, is_delivered = false
 WHERE station = %s
 """
 _TAKE_CLAIMS = """

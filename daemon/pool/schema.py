@@ -59,11 +59,19 @@ CREATE TABLE driveprep.manifest (
     station         uuid NOT NULL REFERENCES driveprep.station,
     previous        uuid REFERENCES driveprep.station, -- which still has its file
     is_delivered    boolean NOT NULL DEFAULT true,     -- its file is in pending/ of the station
-    is_here         boolean NOT NULL DEFAULT false     -- its drive is there, too
+    is_over         boolean NOT NULL DEFAULT false     -- it waits no more; for `previous`
 );
 CREATE INDEX manifests_of_device ON driveprep.manifest (device_id);
 CREATE INDEX manifests_of_station ON driveprep.manifest (station);
 CREATE INDEX manifests_moved ON driveprep.manifest (previous) WHERE previous IS NOT NULL;
+-- The drives that stations see, by each deviceId that they answer to there.
+CREATE TABLE driveprep.sighting (
+    station         uuid NOT NULL REFERENCES driveprep.station,
+    device_id       text NOT NULL,
+    drive           jsonb NOT NULL,
+    PRIMARY KEY (station, device_id)
+);
+CREATE INDEX sightings_of_device ON driveprep.sighting (device_id);
 -- What members say that they hold, while the pool is closed after commits were lost.
 CREATE TABLE driveprep.said (LIKE driveprep.claim INCLUDING DEFAULTS);
 ALTER TABLE driveprep.said ADD PRIMARY KEY (station, id);

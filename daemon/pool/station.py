@@ -14,6 +14,7 @@ from daemon.errors import PoolAwayError, PoolError
 from daemon.pool import claims, members, reopening, schema
 from daemon.pool.connection import Connections, Cursor
 from daemon.pool.membership import Facts, Membership
+from daemon.pool.sightings import Differs
 from daemon.pool.values import Claim, Held
 
 T = TypeVar("T")
@@ -37,7 +38,9 @@ class Station:
         member: Membership,
         remember: Callable[[Membership], None],
         has_changed: Callable[[], None] = lambda: None,
+        differs: Differs = lambda _one, _other: False,
     ) -> None:
+        self._differs = differs  # whether identities are those of two drives
         self.member = member
         self.has_changed = has_changed  # the journal has news for the pool
         self._connections = connections
@@ -60,7 +63,7 @@ class Station:
 
         def work(cursor: Cursor) -> Facts:
             facts = schema.enter(cursor, self.member)
-            claims.claim(cursor, self.member, claim, unsent)
+            claims.claim(cursor, self.member, claim, unsent, self._differs)
             return schema.leave(cursor, facts, self.member)
 
         begun = time.monotonic()

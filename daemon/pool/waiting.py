@@ -12,24 +12,29 @@ from daemon.pool.membership import Membership
 from daemon.pool.values import Claim
 
 _OFFER = """
-INSERT INTO driveprep.manifest (sha256, device_id, name, text, station, is_here)
-VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (sha256) DO UPDATE SET is_here = excluded.is_here
-WHERE manifest.station = excluded.station
+INSERT INTO driveprep.manifest (sha256, device_id, name, text, station)
+VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 """
 # The same manifest at another station, waiting or on its way.
 _DUPLICATES = """
 SELECT m.sha256, s.name FROM driveprep.manifest m JOIN driveprep.station s ON s.id = m.station
-WHERE m.station <> %s AND m.previous IS DISTINCT FROM %s AND m.sha256 = ANY(%s)
+WHERE m.station <> %s AND m.previous IS DISTINCT FROM %s AND m.sha256 = ANY(%s) AND NOT m.is_over
 UNION SELECT c.sha256, s.name FROM driveprep.claim c JOIN driveprep.station s ON s.id = c.station
 WHERE c.station <> %s AND NOT c.is_closed AND c.sha256 = ANY(%s)
 """
-_FETCH = """
-UPDATE driveprep.manifest m SET station = %s, previous = m.station, is_delivered = false,
-    is_here = true
-WHERE device_id = ANY(%s) AND station <> %s AND NOT is_here AND previous IS NULL AND NOT EXISTS (
-    SELECT FROM driveprep.claim c WHERE c.device_id = m.device_id AND NOT c.is_closed)
+# Not those whose station sees a drive for them, nor those that are being submitted.
+_ELSEWHERE = """
+device_id = ANY(%s) AND station <> %s AND previous IS NULL AND NOT EXISTS (
+    SELECT FROM driveprep.sighting g WHERE g.station = m.station AND g.device_id = m.device_id
+) AND NOT EXISTS (
+    SELECT FROM driveprep.claim c WHERE c.device_id = m.device_id AND NOT c.is_closed
+)
 """
-_FIELDS = "SELECT sha256, device_id, name, text, is_here FROM driveprep.manifest"
+_FETCH = f"""
+UPDATE driveprep.manifest m SET station = %s, previous = m.station, is_delivered = false
+WHERE {_ELSEWHERE}
+"""
+_FIELDS = "SELECT sha256, device_id, name, text FROM driveprep.manifest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,6 @@ class Waiting:
     device_id: str
     name: str  # of its file
     text: bytes
-    is_here: bool = False  # its drive is where the manifest is
 
 
 def offer(cursor: Cursor, member: Membership, found: Iterable[Waiting]) -> dict[str, str]:
@@ -50,7 +54,7 @@ def offer(cursor: Cursor, member: Membership, found: Iterable[Waiting]) -> dict[
     """
     found = list(found)
     for one in found:
-        values = (one.sha256, one.device_id, one.name, one.text, member.station, one.is_here)
+        values = (one.sha256, one.device_id, one.name, one.text, member.station)
         cursor.execute(_OFFER, values)
     shas, me = [one.sha256 for one in found], member.station
     return dict(cursor.execute(_DUPLICATES, [me, me, shas, me, shas]).fetchall())
@@ -58,41 +62,48 @@ def offer(cursor: Cursor, member: Membership, found: Iterable[Waiting]) -> dict[
 
 def withdraw(cursor: Cursor, member: Membership, shas: Collection[str]) -> bool:
     """Take back what no longer waits at a station; return whether there was any. Idempotent."""
-    cursor.execute(
-        "DELETE FROM driveprep.manifest WHERE station = %s AND is_delivered AND sha256 = ANY(%s)",
-        [member.station, list(shas)],
+    query = (
+        "SELECT sha256 FROM driveprep.manifest WHERE station = %s AND is_delivered"
+        " AND sha256 = ANY(%s)"
     )
-    return bool(cursor.rowcount)
+    rows = cursor.execute(query, [member.station, list(shas)]).fetchall()
+    _end(cursor, [sha256 for (sha256,) in rows])
+    return bool(rows)
 
 
-def of_station(cursor: Cursor, member: Membership) -> dict[str, bool]:
-    """Return what waits at a station: by SHA-256, whether its drive is there."""
-    query = "SELECT sha256, is_here FROM driveprep.manifest WHERE station = %s AND is_delivered"
-    return dict(cursor.execute(query, [member.station]).fetchall())
+def _end(cursor: Cursor, shas: list[str]) -> None:
+    """A manifest that moved is kept until the station before knows: it removes its file then."""
+    for query in (
+        "UPDATE driveprep.manifest SET is_over = true WHERE sha256 = ANY(%s)",
+        "DELETE FROM driveprep.manifest WHERE sha256 = ANY(%s) AND previous IS NULL",
+    ):
+        cursor.execute(query, [shas])
+
+
+def of_station(cursor: Cursor, member: Membership) -> set[str]:
+    """Return the SHA-256 of each manifest that waits at a station."""
+    query = (
+        "SELECT sha256 FROM driveprep.manifest WHERE station = %s AND is_delivered AND NOT is_over"
+    )
+    return {sha256 for (sha256,) in cursor.execute(query, [member.station]).fetchall()}
 
 
 def is_elsewhere(cursor: Cursor, member: Membership, device_ids: Collection[str]) -> bool:
     """Return whether a manifest for one of these deviceIds could be moved here."""
-    row = cursor.execute(
-        "SELECT EXISTS (SELECT FROM driveprep.manifest WHERE device_id = ANY(%s)"
-        " AND station <> %s AND NOT is_here AND previous IS NULL)",
-        [list(device_ids), member.station],
-    ).fetchone()
+    query = f"SELECT EXISTS (SELECT FROM driveprep.manifest m WHERE {_ELSEWHERE})"
+    row = cursor.execute(query, [list(device_ids), member.station]).fetchone()
     return bool(row[0])
 
 
 def fetch(cursor: Cursor, member: Membership, device_ids: Collection[str]) -> bool:
-    """Have the manifests of drives that are at this station moved here; return whether any was.
-
-    Not those whose drive is where they are, or that are being submitted.
-    """
+    """Have the manifests of drives that are at this station moved here; return whether any was."""
     cursor.execute(_FETCH, [member.station, list(device_ids), member.station])
     return bool(cursor.rowcount)
 
 
 def undelivered(cursor: Cursor, member: Membership) -> list[Waiting]:
     """Return those that were moved here, and whose files are not in pending/ yet."""
-    query = f"{_FIELDS} WHERE station = %s AND NOT is_delivered"
+    query = f"{_FIELDS} WHERE station = %s AND NOT is_delivered AND NOT is_over"
     return [_waiting(row) for row in cursor.execute(query, [member.station]).fetchall()]
 
 
@@ -120,7 +131,9 @@ def let_go(cursor: Cursor, member: Membership, sha256: str) -> bool:
         "UPDATE driveprep.manifest SET previous = NULL WHERE previous = %s AND sha256 = %s",
         [member.station, sha256],
     )
-    return bool(cursor.rowcount)
+    is_changed = bool(cursor.rowcount)
+    cursor.execute("DELETE FROM driveprep.manifest WHERE sha256 = %s AND is_over", [sha256])
+    return is_changed
 
 
 def take_out(cursor: Cursor, member: Membership, claim: Claim) -> None:
@@ -130,7 +143,7 @@ def take_out(cursor: Cursor, member: Membership, claim: Claim) -> None:
     """
     query = (
         "SELECT m.sha256, s.name FROM driveprep.manifest m JOIN driveprep.station s"
-        " ON s.id = m.station WHERE m.device_id = %s AND m.station <> %s"
+        " ON s.id = m.station WHERE m.device_id = %s AND m.station <> %s AND NOT m.is_over"
     )
     for sha256, name in cursor.execute(query, [claim.device_id, member.station]).fetchall():
         is_same = sha256 == claim.sha256
@@ -142,9 +155,9 @@ def take_out(cursor: Cursor, member: Membership, claim: Claim) -> None:
             else "Leave one of them in pending/; a device carries one SIGNATURE.",
             code="pool-moved" if is_same else "pool-several",
         )
-    cursor.execute("DELETE FROM driveprep.manifest WHERE sha256 = %s", [claim.sha256])
+    _end(cursor, [claim.sha256])
 
 
 def _waiting(row: tuple[Any, ...]) -> Waiting:
-    sha256, device_id, name, text, is_here = row
-    return Waiting(sha256, device_id, name, bytes(text), is_here)
+    sha256, device_id, name, text = row
+    return Waiting(sha256, device_id, name, bytes(text))

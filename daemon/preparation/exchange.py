@@ -7,14 +7,15 @@ that all else is as without a pool. Nothing here makes a job.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from daemon.errors import StaleJobError
-from daemon.jobs.job import Job, Pending, Rejected
+from daemon.jobs.job import Identities, Job, Pending, Rejected
 from daemon.jobs.journal import Journal
-from daemon.pool import waiting
+from daemon.pool import sightings, waiting
 from daemon.pool.membership import Facts
 from daemon.pool.waiting import Waiting
 from daemon.spool import dropping
@@ -43,9 +44,10 @@ class Exchange:
     journal: Journal
     station: Station
     spool: Spool
-    # The deviceIds of drives that are here and for which no manifest waits here.
-    unasked: frozenset[str] = frozenset()
-    _published: dict[str, bool] = field(default_factory=dict)  # by SHA-256: is its drive here?
+    # The drives that are here, by each deviceId that they answer to.
+    seen: Mapping[str, Identities] = field(default_factory=dict)
+    _told: Mapping[str, Identities] = field(default_factory=dict)  # what the pool knows of them
+    _published: set[str] = field(default_factory=set)  # SHA-256 of what the pool knows to wait here
     _seen: Facts | None = None
 
     def agree(self) -> bool:
@@ -60,41 +62,41 @@ class Exchange:
         if has_news:
             self._let_go()
         self._publish()
-        if self._is_wanted():
-            self.station.change(waiting.fetch, self.unasked)
+        if self.seen != self._told:
+            seen = self.seen
+            self.station.change(sightings.see, seen)
+            self._told = seen
+        unasked = self.seen.keys() - self.journal.worklist.names.keys()
+        if self._is_elsewhere(unasked):
+            self.station.change(waiting.fetch, unasked)
             has_news = True
         is_dropped = has_news and self._take_in()
         self._seen = self.station.member.facts
         return is_dropped
 
-    def _is_wanted(self) -> bool:
+    def _is_elsewhere(self, unasked: Collection[str]) -> bool:
         """Return whether a drive that is here has its manifest at another station."""
-        return bool(self.unasked) and self.station.ask(waiting.is_elsewhere, self.unasked)
+        return bool(unasked) and self.station.ask(waiting.is_elsewhere, unasked)
 
     def _publish(self) -> None:
         """Tell the pool what waits here now, and what does not any more."""
         here = {job.sha256: job for job in self.journal.worklist.jobs() if _waits(job)}
-        new = {
-            sha256: job
-            for sha256, job in here.items()
-            if self._published.get(sha256) is not _has_drive(job)
-        }
-        if gone := self._published.keys() - here.keys():
+        if gone := self._published - here.keys():
             self.station.change(waiting.withdraw, gone)
-            self._published = {key: self._published[key] for key in self._published.keys() - gone}
-        if new:
-            found = [one for one in map(self._waiting, new.values()) if one]
+            self._published -= gone
+        if new := here.keys() - self._published:
+            found = [one for one in (self._waiting(here[sha256]) for sha256 in new) if one]
             twice = self.station.change(waiting.offer, found)
-            self._published |= {one.sha256: one.is_here for one in found}
+            self._published |= {one.sha256 for one in found}
             for sha256, name in twice.items():
-                self._reject(new[sha256], name)
+                self._reject(here[sha256], name)
 
     def _waiting(self, job: Job) -> Waiting | None:
         try:
             text = self.spool.read(job.name)
         except OSError:  # it is being withdrawn
             return None
-        return Waiting(job.sha256, job.device_id, job.name, text, _has_drive(job))
+        return Waiting(job.sha256, job.device_id, job.name, text)
 
     def _reject(self, job: Job, name: str) -> None:
         reason = (
@@ -102,7 +104,7 @@ class Exchange:
         )
         with suppress(StaleJobError):
             self.journal.record(job, Rejected(reason))
-        self._published.pop(job.sha256, None)
+        self._published.discard(job.sha256)
 
     def _let_go(self) -> None:
         """Remove the files of manifests that another station has taken."""
@@ -111,7 +113,7 @@ class Exchange:
                 if isinstance(job.state, Pending):
                     self.spool.remove(job.name, sha256)
                     log.info("manifest %s has moved to station %s", job.name, printable(name))
-            self._published.pop(sha256, None)
+            self._published.discard(sha256)
             self.station.change(waiting.let_go, sha256)
 
     def _take_in(self) -> bool:
@@ -122,15 +124,10 @@ class Exchange:
                 drop(self.spool, self.station.member.name, one.name, one.text)
                 log.info("manifest %s has come from the pool: its drive is here", one.name)
             self.station.change(waiting.delivered, one.sha256)
-            self._published[one.sha256] = True
+            self._published.add(one.sha256)
         return bool(found)
 
 
 def _waits(job: Job) -> bool:
     is_whole = bool(job.device_id and job.sha256)
     return is_whole and isinstance(job.state, Pending) and not job.filed
-
-
-def _has_drive(job: Job) -> bool:
-    """Return whether its drive is here, but something else is in the way."""
-    return job.obstacle is not None and not job.obstacle.is_absence

@@ -78,8 +78,9 @@ class Sharing:
         Raises PoolAwayError if the database does not answer, PoolError if it is closed, or if this
         station was taken over: its jobs are then left to the other one.
         """
+        jobs = self.journal.claimed()  # before the claims: a job that moves on is stale then
         held = {one.claim.device_id: one for one in self._look()}
-        for job in self.journal.claimed():
+        for job in jobs:
             with suppress(StaleJobError):  # a worker is faster: the next turn sees it as it is
                 self._settle(job, held.pop(job.device_id, None))
         unknown = [one for one in held.values() if not self.station.is_unsent(one.claim.id)]
@@ -101,6 +102,8 @@ class Sharing:
     # A job of the journal, and the open claim that this station has for its deviceId, if any.
 
     def _settle(self, job: Job, held: Held | None) -> None:
+        if held and self.station.is_unsent(held.claim.id):
+            return  # a worker has just claimed it, and sends nothing before that is journaled
         if held is None or held.claim.id != job.claim:
             self._settle_other(job, held or self.station.holder(job.device_id))
         elif isinstance(job.state, Pending | Rejected) and not held.job_id:
@@ -159,10 +162,12 @@ class Sharing:
         """Make it a job of the journal; return whether another turn is needed for that."""
         if held.job_id and (known := self.journal.job_with(held.job_id)):
             self.journal.record_claim(known, held.claim.id, held.generation)
-            return True
+            return known.claim != held.claim.id
         if held.job_id and not held.claim.text:
             return self._follow(held)
         for job in self.journal.worklist.of_device(held.claim.device_id):
+            if job.claim == held.claim.id:
+                return False  # a worker has claimed it just now
             if job.sha256 == digest(held.claim.text) and not job.job_id:
                 with suppress(StaleJobError):
                     self._doubt(job, held)

@@ -104,9 +104,8 @@ class Loop:
             self._answering.run(parts.preparation.client, parts.papers)
             self._printing.run(parts.papers)
             if self._pooling:
-                jobs = self._journal.worklist
-                unasked = self._survey.unasked(parts.recognition, jobs)
-                self._pooling.run(unasked, jobs.changes)
+                seen = self._survey.seen(parts.recognition)
+                self._pooling.run(seen, self._journal.worklist.changes)
         except JournalFullError as error:
             return due | self._wait_for_room(error)
         self._notify_systemd()

@@ -6,12 +6,14 @@ import logging
 import os
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from daemon.config.loading import Config
+from daemon.drives.recognition import resemblance
 from daemon.errors import PoolError
+from daemon.jobs.job import Identities
 from daemon.jobs.journal import Journal
 from daemon.pool import membership
 from daemon.pool.alone import Alone
@@ -71,16 +73,16 @@ class Pooling:
         self._is_due = True
         self._bell.ring(Ring.WORK)
 
-    def run(self, unasked: frozenset[str], changes: int) -> None:
+    def run(self, seen: Mapping[str, Identities], changes: int) -> None:
         """Start the worker if it is time and none is at work.
 
-        `unasked` are the deviceIds of drives that are here and for which no manifest waits, and
-        `changes` tells whether the jobs are as they were.
+        `seen` are the drives that are here, by each deviceId that they answer to; `changes` tells
+        whether the jobs are as they were.
         """
-        if unasked - self._sharing.exchange.unasked or changes != self._changes:
+        if seen != self._sharing.exchange.seen or changes != self._changes:
             self._is_due = True
         self._changes = changes
-        self._sharing.exchange.unasked = unasked
+        self._sharing.exchange.seen = seen
         if (self._is_due or self._steady() >= self._next_at) and KEY not in self._workers.busy():
             self._is_due = False
             self._next_at = self._steady() + SCAN_SECONDS
@@ -146,6 +148,10 @@ class Listener:
                 self._news()
 
 
+def _differs(one: Identities, other: Identities) -> bool:
+    return bool(resemblance.compare(one, other)[1])
+
+
 def shared(
     settings: Config,
     journal: Journal,
@@ -172,7 +178,7 @@ def shared(
         journal.record_membership(member.dump())
 
     connections = Connections(settings.pool.address, settings.pool.password_file)
-    station = Station(connections, membership.load(text), remember)
+    station = Station(connections, membership.load(text), remember, differs=_differs)
     sharing = Sharing(journal, station, spool, Exchange(journal, station, spool))
     pooling = Pooling(sharing, connections, workers, bell, steady, report)
     station.has_changed = pooling.news

@@ -8,6 +8,7 @@ from daemon.drives.drive import Drive, Unmounted
 from daemon.drives.inventory import Drives
 from daemon.drives.recognition import Recognition, absence
 from daemon.drives.recognition.resemblance import Spellings
+from daemon.jobs.job import Identities
 from daemon.jobs.worklist import Worklist
 from daemon.preparation.pairing import Pairing
 from daemon.service.bell import Ring
@@ -51,10 +52,13 @@ class Survey:
         """The mounted drives of the last scan."""
         return self._drives
 
-    def unasked(self, recognition: Recognition, jobs: Worklist) -> frozenset[str]:
-        """Return the deviceIds of mounted drives for which no manifest waits here."""
-        here = frozenset[str]().union(*map(recognition.device_ids, self._drives))
-        return here.difference(jobs.names)
+    def seen(self, recognition: Recognition) -> dict[str, Identities]:
+        """Return the identities of the mounted drives, by each deviceId that they answer to."""
+        return {
+            device_id: drive.identities()
+            for drive in self._drives
+            for device_id in recognition.device_ids(drive)
+        }
 
     def pairing(self, jobs: Worklist, recognition: Recognition) -> Pairing:
         """Return the jobs together with the drives of the last scan."""

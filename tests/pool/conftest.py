@@ -2,16 +2,21 @@
 
 import shutil
 import tempfile
+import time
 import uuid
 from pathlib import Path
 
 import postgres
 import pytest
+from daemon_process import DaemonProcess
+from loop_drives import plug, real_drives_work
 
+from daemon.importexport.emulator import Emulator
 from daemon.pool import members
 from daemon.pool.connection import Connections
 from daemon.pool.station import Station
 
+__all__ = ["plug", "real_drives_work"]
 ENDPOINT, KEY = "http://127.0.0.1:8470", "AKIAIOSFODNN7EXAMPLE"
 
 
@@ -61,3 +66,55 @@ def join(database):
     yield new
     for station in made:
         station.close()
+
+
+class ServiceClock:
+    """The service's clock, which can be moved on."""
+
+    def __init__(self):
+        self.ahead = 0.0
+
+    def __call__(self):
+        return time.time() + self.ahead
+
+
+@pytest.fixture
+def clock():
+    """The service's clock."""
+    return ServiceClock()
+
+
+@pytest.fixture
+def service(clock):
+    """The service."""
+    with Emulator(quota=10_000, clock=clock) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def station(tmp_path, service, cluster):
+    """Makes a station of the one pool, with its daemon stopped."""
+    cluster.ask("DROP SCHEMA IF EXISTS driveprep CASCADE")
+    made = []
+
+    def new(name, endpoint=service.endpoint, **settings):
+        pool = {"address": cluster.url}
+        daemon = DaemonProcess(
+            tmp_path / name, endpoint, pool=pool, station=name, timeout=2, **settings
+        )
+        if not made:
+            assert_done(daemon.command("pool", "init"))
+        made.append(daemon)
+        assert_done(daemon.command("pool", "join", name))
+        return daemon
+
+    yield new
+    for daemon in made:
+        if daemon.is_running:
+            daemon.kill()
+        assert "Traceback" not in daemon.log, daemon.log
+
+
+def assert_done(done):
+    """A command has succeeded."""
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -2,71 +2,24 @@
 
 import os
 import signal
-import time
 
 import pytest
-from as_operator import jobs_for, manifest_for, new_device_id, prepared_once, signature_of
-from daemon_process import DaemonProcess
-from loop_drives import plug, real_drives_work, wait_until
+from as_operator import (
+    give_own_uuid,
+    jobs_for,
+    manifest_for,
+    new_device_id,
+    prepared_once,
+    signature_of,
+    unmount,
+    uuid_of,
+)
+from conftest import assert_done
+from loop_drives import wait_until
 from wire import Wire
-
-from daemon.importexport.emulator import Emulator
 
 pytestmark = pytest.mark.xdist_group("pool")
 WINDOW = 15 * 60.0
-__all__ = ["plug", "real_drives_work"]
-
-
-class ServiceClock:
-    """The service's clock, which can be moved on."""
-
-    def __init__(self):
-        self.ahead = 0.0
-
-    def __call__(self):
-        return time.time() + self.ahead
-
-
-@pytest.fixture
-def clock():
-    """The service's clock."""
-    return ServiceClock()
-
-
-@pytest.fixture
-def service(clock):
-    """The service."""
-    with Emulator(quota=10_000, clock=clock) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def station(tmp_path, service, cluster):
-    """Makes a station of the one pool, with its daemon stopped."""
-    cluster.ask("DROP SCHEMA IF EXISTS driveprep CASCADE")
-    made = []
-
-    def new(name, endpoint=service.endpoint, **settings):
-        pool = {"address": cluster.url}
-        daemon = DaemonProcess(
-            tmp_path / name, endpoint, pool=pool, station=name, timeout=2, **settings
-        )
-        if not made:
-            assert_done(daemon.command("pool", "init"))
-        made.append(daemon)
-        assert_done(daemon.command("pool", "join", name))
-        return daemon
-
-    yield new
-    for daemon in made:
-        if daemon.is_running:
-            daemon.kill()
-        assert "Traceback" not in daemon.log, daemon.log
-
-
-def assert_done(done):
-    """A command has succeeded."""
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def until_it_has(daemon, device_id, key, value):
@@ -160,7 +113,11 @@ def test_a_station_that_was_frozen_and_thaws_after_the_take_over(station, servic
 
     os.kill(first.pid, signal.SIGCONT)
 
-    first.obstacle(device_id, "station bench-2")
+    own = f"{device_id}: "
+    first.until(
+        "it says so",
+        lambda: any(own in one and "bench-2" in one for one in first.log.splitlines()),
+    )
     assert first.papers(device_id) == []
     (made,) = jobs_for(service, device_id)
     assert (drive.mount_point / "SIGNATURE").read_bytes() == signature_of(made)
@@ -237,3 +194,30 @@ def test_an_edit_and_a_withdrawal_before_the_drive_comes(station, service, plug,
     drive.mount()
     bench.drop(device_id)
     prepared_once(service, bench, drive.mount_point, device_id)
+
+
+def test_two_drives_for_one_device_at_two_stations(station, service, plug, cluster):
+    """Neither is signed, as on one station, until one of them is gone."""
+    device_id = new_device_id()
+    drives = [plug(new_device_id()), plug(new_device_id())]
+    for drive in drives:
+        give_own_uuid(drive)
+        drive.mount()
+    first, second = (
+        station(
+            f"bench-{number}",
+            require_mapping=True,
+            devices={device_id: {"uuid": uuid_of(drive)}},
+        ).start()
+        for number, drive in enumerate(drives, 1)
+    )
+    query = "SELECT count(*) FROM driveprep.sighting WHERE device_id = %s"
+    wait_until("both are seen", lambda: cluster.ask(query, device_id) == [(2,)])
+
+    first.drop(device_id)
+    first.obstacle(device_id, "station bench-2 has another drive", uuid_of(drives[1]))
+    assert jobs_for(service, device_id) == []
+
+    unmount(drives[1])
+    prepared_once(service, first, drives[0].mount_point, device_id)
+    assert second.papers(device_id) == []

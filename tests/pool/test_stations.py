@@ -221,3 +221,15 @@ def test_two_drives_for_one_device_at_two_stations(station, service, plug, clust
     unmount(drives[1])
     prepared_once(service, first, drives[0].mount_point, device_id)
     assert second.papers(device_id) == []
+
+
+def test_the_doctor_looks_at_the_pool(station, cluster):
+    """Joined and open is in order; a database that is away is a problem."""
+    daemon = station("bench-1")
+    assert "ok  pool:" in daemon.command("doctor").stdout
+
+    cluster.stop()
+    try:
+        assert "problem  pool:" in daemon.command("doctor").stdout
+    finally:
+        cluster.start()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from daemon.cli.doctor import endpoint, machine, sandbox, state
+from daemon.cli.doctor import endpoint, machine, sandbox, shared, state
 from daemon.cli.doctor.finding import Finding, Verdict
 
 __all__ = ["Finding", "Verdict", "examine"]
@@ -25,6 +25,7 @@ def examine(path: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
     yield from findings
     if settings:
         yield from state.spool(settings)
+        yield from shared.pool(settings)
     table = sandbox.table(settings) if settings else None
     yield from sandbox.mount_roots(table)
     yield from sandbox.drives(table)

@@ -132,8 +132,3 @@ def every(cursor: Cursor) -> list[Member]:
         Member(station, name, seen, successor or "", epoch, claims, doubt)
         for station, name, seen, successor, epoch, claims, doubt in rows
     ]
-
-
-def seen(cursor: Cursor, member: Membership) -> None:
-    """Note that the station is there."""
-    cursor.execute("UPDATE driveprep.station SET seen_at = now() WHERE id = %s", [member.station])

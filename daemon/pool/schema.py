@@ -104,7 +104,7 @@ WHERE successor IS NULL AND seen_at < pg_postmaster_start_time()
     AND now() < pg_postmaster_start_time() + %s::interval
 ORDER BY name
 """
-_STATION = "SELECT generation, successor FROM driveprep.station WHERE id = %s"
+_SEEN = "UPDATE driveprep.station SET seen_at = now() WHERE id = %s RETURNING generation, successor"
 
 
 def facts(cursor: Cursor, *, lock: bool) -> tuple[Facts, bool]:
@@ -192,8 +192,8 @@ def _check_restart(cursor: Cursor) -> None:
 
 
 def check_member(cursor: Cursor, member: Membership) -> None:
-    """Raise PoolError if the station was taken over, or has left the pool."""
-    row = cursor.execute(_STATION, [member.station]).fetchone()
+    """Note that the station is there. Raises PoolError if it was taken over, or has left."""
+    row = cursor.execute(_SEEN, [member.station]).fetchone()
     if row is None:
         raise PoolError(
             f"this station ({member.name}) is not in the pool any more",

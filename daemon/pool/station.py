@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from daemon.errors import PoolAwayError, PoolError
-from daemon.pool import claims, members, reopening, schema
+from daemon.pool import claims, reopening, schema
 from daemon.pool.connection import Connections, Cursor
 from daemon.pool.membership import Facts, Membership
 from daemon.pool.sightings import Differs
@@ -47,6 +47,7 @@ class Station:
         self._remember = remember
         self._lock = threading.Lock()
         self._confirmed: dict[str, float] = {}  # claims that were ours at that time, steady
+        self._looked: tuple[Facts, list[Held]] | None = None  # what was seen last
         self._unsent: set[str] = set()  # claims under which this process has sent nothing yet
         self._ready: dict[str, Claim] = {}  # of these, those whose request may leave at any time
 
@@ -154,7 +155,7 @@ class Station:
         return ""
 
     def look(self) -> list[Held]:
-        """Be seen, and return this station's open claims.
+        """Be seen, and return this station's open claims, read again only after a change.
 
         Raises PoolError if the database has lost commits (code pool-closed), or the station was
         taken over.
@@ -162,13 +163,14 @@ class Station:
 
         def work(cursor: Cursor) -> tuple[Facts, list[Held]]:
             found, is_open = schema.facts(cursor, lock=False)
-            members.seen(cursor, self.member)
             if found.lost_since(self.member.facts) or not is_open:
                 raise PoolError("the pool is closed", code="pool-closed")
             schema.check_member(cursor, self.member)
+            if (seen := self._looked) and seen[0] == found:
+                return seen
             return found, claims.of_station(cursor, self.member.station)
 
-        found, held = self._connections.run(work)
+        self._looked = found, held = self._connections.run(work)
         self._see(found)
         return held
 

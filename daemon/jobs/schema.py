@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 from daemon.jobs.job import (
     Artifact,
     Caution,
     Job,
+    NewJob,
     Obstacle,
     Paper,
     Pending,
@@ -143,6 +145,27 @@ def job(row: Iterable[Any]) -> Job:  # sqlite3 has no types for columns
     )
 
 
+def insert(database: sqlite3.Connection, job: NewJob) -> Job:
+    """Add a row for a new job; return the job with its number."""
+    cursor = database.execute(
+        "INSERT INTO job (device_id, file_system, name, sha256, state, fields, since,"
+        " access_key_id, cautions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (job.device_id, job.file_system, job.name, job.sha256)
+        + (*columns(job.state), job.since, job.access_key_id, dump_cautions(job.cautions)),
+    )
+    return Job(
+        cursor.lastrowid or 0,
+        job.device_id,
+        job.file_system,
+        job.name,
+        job.sha256,
+        job.state,
+        job.since,
+        access_key_id=job.access_key_id,
+        cautions=job.cautions,
+    )
+
+
 def columns(state: State) -> tuple[str, str]:
     """Return what the columns `state` and `fields` hold."""
     return type(state).__name__, _json(state)
@@ -150,7 +173,7 @@ def columns(state: State) -> tuple[str, str]:
 
 def dump_cautions(cautions: Iterable[Caution]) -> str | None:
     """Return what the column `cautions` holds."""
-    return json.dumps([asdict(one) for one in cautions]) if cautions else None
+    return json.dumps([_flat(one) for one in cautions]) if cautions else None
 
 
 def dump_papers(papers: Iterable[Paper]) -> str:
@@ -169,8 +192,15 @@ def _paper(one: dict[str, Any]) -> Paper:
 
 
 def _json(values: State | Obstacle) -> str:
-    flat = {one.name: getattr(values, one.name) for one in fields(values)}
-    return json.dumps(flat, default=asdict)  # asdict() would copy all of it, which takes longer
+    return _encode(_flat(values))
+
+
+def _flat(values: State | Obstacle | Caution) -> dict[str, Any]:
+    """Return the fields by name; asdict() would copy all of it, which takes longer."""
+    return {name: getattr(values, name) for name in values.__slots__}
+
+
+_encode = json.JSONEncoder(default=asdict).encode
 
 
 def _state(name: str, fields: dict[str, Any]) -> State:

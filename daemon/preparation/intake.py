@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
 from daemon.errors import NO_ADDRESS, ManifestError, SpoolError, StaleJobError
 from daemon.jobs.job import MANIFEST, Caution, Job, NewJob, Pending, Rejected, State, about
 from daemon.jobs.journal import Journal
-from daemon.manifest.acceptance import to_fill_in
+from daemon.manifest.acceptance import is_to_fill_in
 from daemon.manifest.rules import Manifest
 from daemon.preparation.arrivals import Arrivals, Until
 from daemon.preparation.texts import Texts
@@ -158,21 +158,32 @@ class Intake:
 
     def _add(self, dropped: Iterable[_Dropped]) -> None:
         """Record a job for each file that has none."""
+        new = [one for one in dropped if not self._has_job(one)]
+        same: dict[str, list[Job | NewJob]] = {one.sha256: [] for one in new}
+        for job in self._journal.jobs_of(same) if same else ():
+            same[job.sha256].append(job)
         new_jobs: list[NewJob] = []
-        waiting: dict[str, str] = {}  # sha256 -> the name of a file that becomes a job now
-        for one in dropped:
-            jobs = self._worklist.of_name(one.found.name)
-            same = next((job for job in jobs if job.sha256 == one.sha256), None)
-            if same is None:
-                if one.manifest is not None:  # else its job was filed meanwhile
-                    new_jobs.append(self._new_job(one.found, one.sha256, one.manifest, waiting))
-            elif isinstance(same.state, Pending):
-                with suppress(StaleJobError):  # it was taken further
-                    self._journal.record(same, Pending(one.found.stamp, same.state.validated))
-            else:
-                self.arrivals.compared(one.found)
+        for one in new:
+            if one.manifest is not None:  # else its job was filed meanwhile
+                made = self._new_job(one.found, one.sha256, one.manifest, same[one.sha256])
+                new_jobs.append(made)
+                if isinstance(made.state, Pending):
+                    same[one.sha256].append(made)
         for job in self._journal.add(new_jobs) if new_jobs else ():
             self._report(job)
+
+    def _has_job(self, one: _Dropped) -> bool:
+        """Return whether the worklist has its job, which is then told of its present stamp."""
+        jobs = self._worklist.of_name(one.found.name)
+        same = next((job for job in jobs if job.sha256 == one.sha256), None)
+        if same is None:
+            return False
+        if isinstance(same.state, Pending):
+            with suppress(StaleJobError):  # it was taken further
+                self._journal.record(same, Pending(one.found.stamp, same.state.validated))
+        else:
+            self.arrivals.compared(one.found)
+        return True
 
     def _read(self, found: Found) -> bytes | None:
         """Return a file's bytes; None if it is not a regular file.
@@ -199,7 +210,11 @@ class Intake:
         self._unreadable[name] = reason
 
     def _new_job(
-        self, found: Found, sha256: str, read: Manifest | ManifestError, waiting: dict[str, str]
+        self,
+        found: Found,
+        sha256: str,
+        read: Manifest | ManifestError,
+        same_bytes: Iterable[Job | NewJob],
     ) -> NewJob:
         device_id = file_system = access_key_id = ""
         state: State
@@ -208,11 +223,10 @@ class Intake:
         else:
             device_id, file_system = read.device_id, read.file_system
             access_key_id = read.access_key_id or ""
-            if reason := self._already(sha256, waiting):
+            if reason := self._already(same_bytes):
                 state = Rejected(reason)
             else:
                 state = Pending(found.stamp)
-                waiting[sha256] = found.name
                 _log_accepted(read)
         return NewJob(
             device_id=device_id,
@@ -225,16 +239,17 @@ class Intake:
             cautions=_cautions(read) if isinstance(state, Pending) else (),
         )
 
-    def _already(self, sha256: str, waiting: Mapping[str, str]) -> str:
+    def _already(self, same_bytes: Iterable[Job | NewJob]) -> str:
         """Return why the same bytes need no second job; an empty text if they need one."""
-        names = [waiting[sha256]] if sha256 in waiting else []
-        for job in self._journal.jobs_of(sha256):
-            if job.job_id:
-                return f"already prepared as {job.job_id}; no new job was made"
-            if not isinstance(job.state, Pending):
-                return f"the same manifest is being submitted as {printable(job.name)}"
-            if self._waits(job):
+        names = []
+        for job in same_bytes:
+            is_pending = isinstance(job.state, Pending)
+            if isinstance(job, NewJob) or (is_pending and self._waits(job)):
                 names.append(job.name)
+            elif job.job_id:
+                return f"already prepared as {job.job_id}; no new job was made"
+            elif not is_pending:
+                return f"the same manifest is being submitted as {printable(job.name)}"
         return f"the same manifest already waits as {printable(names[0])}" if names else ""
 
     def _waits(self, job: Job) -> bool:
@@ -263,9 +278,8 @@ def _sha256(data: bytes | None) -> str:
 
 def _cautions(read: Manifest | ManifestError) -> tuple[Caution, ...]:
     warnings = read.warnings if isinstance(read, Manifest) else ()
-    address = to_fill_in(read) if isinstance(read, Manifest) else []
     shown = [
-        Caution(NO_ADDRESS if one in address else MANIFEST, str(one))
+        Caution(NO_ADDRESS if is_to_fill_in(one) else MANIFEST, str(one))
         for one in warnings[:MAX_EXPLAINED]
     ]
     if (more := len(warnings) - MAX_EXPLAINED) > 0:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import yaml
 
-from daemon.documents import syntax
+from daemon.documents import lines, syntax
 from daemon.documents.nodes import Mapping, Node, Scalar, Sequence
 from daemon.documents.redaction import dotted
 from daemon.documents.text import START, UNPRINTABLE, Mark, Text, decode, refusal
@@ -28,6 +28,8 @@ def read(data: bytes, name: str, *, guide_spelling: bool = False) -> Mapping:
     guide. Raises DocumentError with all faults, up to the first syntax error.
     """
     text = decode(data, name)
+    if guide_spelling and (root := lines.read(text)):
+        return root
     reading = _read_guide(text) if guide_spelling else _Reading.of(text)
     if isinstance(reading.root, Mapping) and not reading.faults:
         return reading.root

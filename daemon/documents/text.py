@@ -95,7 +95,11 @@ class Text:
             column = len(self.lines[number])
         elif self.spaces and column > self.spaces.get(number, column):
             column -= 1
-        return number + 1, column + 1, "" if number in self.secret else self.lines[number]
+        return number + 1, column + 1, self.shown(number)
+
+    def shown(self, number: int) -> str:
+        """Return a line; "" if it may be secret."""
+        return "" if number in self.secret else self.lines[number]
 
     def comment(self, end: Mark) -> str:
         """Return the comment that follows on the line, if any: "#" and the rest."""

@@ -37,7 +37,7 @@ from daemon.jobs.parts.foresight import Foresight
 from daemon.jobs.parts.manifests import Manifests
 from daemon.jobs.parts.print_queue import PrintQueue, with_papers
 from daemon.jobs.parts.witnessed import Witnessed
-from daemon.jobs.schema import CLAIM, COLUMNS, FRESH, MIGRATIONS, NAME, OPEN, TABLES, VERSION
+from daemon.jobs.schema import CLAIM, FRESH, MIGRATIONS, NAME, OPEN, TABLES, VERSION
 from daemon.jobs.storage import database
 from daemon.jobs.storage.database import CHECKED_BYTES, Form
 from daemon.jobs.storage.texts import Texts
@@ -65,7 +65,7 @@ class Journal(FollowUp, Foresight, Manifests, PrintQueue, Witnessed):
             with database.translated(self._path):
                 self._database = database.open_for_writing(self._path, FORM, is_new=is_new)
                 self._tidy_up(self._database)
-                self.worklist = Worklist(self._jobs("filed = 0"))
+                self.worklist = Worklist(schema.select(self._database, "filed = 0"))
             status = self._path.stat()
             self._inode, self._is_checked = status.st_ino, status.st_size <= CHECKED_BYTES
             self.publish()
@@ -224,8 +224,8 @@ class Journal(FollowUp, Foresight, Manifests, PrintQueue, Witnessed):
         return next(iter(self._jobs("job_id = ?", job_id)), None)
 
     def _jobs(self, which: str, *values: object) -> list[Job]:
-        query = f"SELECT {COLUMNS} FROM job WHERE {which} ORDER BY number"
-        return [schema.job(row) for row in self._rows(query, *values)]
+        with self._lock, database.translated(self._path):
+            return [*schema.select(self._database, which, *values)]
 
     def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock, database.translated(self._path):

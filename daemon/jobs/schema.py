@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -123,7 +123,7 @@ def job(row: Iterable[Any]) -> Job:  # sqlite3 has no types for columns
     """Return the job in a row of COLUMNS, also of a journal that is not migrated yet."""
     number, device_id, file_system, name, sha256, *rest = row
     state, own, since, filed, obstacle, progress, eject, shipment, dismissed, *rest = rest
-    access_key_id, cautions, as_it_is, papers = rest
+    access_key_id, warned, as_it_is, papers = rest
     return Job(
         number,
         device_id,
@@ -139,10 +139,16 @@ def job(row: Iterable[Any]) -> Job:  # sqlite3 has no types for columns
         Shipment(**json.loads(shipment)) if shipment else None,
         bool(dismissed),
         access_key_id,
-        tuple(Caution(**one) for one in _parsed(cautions)) if cautions else (),
+        cautions(warned),
         bool(as_it_is),
         tuple(map(_paper, json.loads(papers))) if papers else (),
     )
+
+
+def select(database: sqlite3.Connection, which: str, *values: object) -> Iterator[Job]:
+    """Yield the jobs for which an SQL condition is true, oldest first."""
+    query = f"SELECT {COLUMNS} FROM job WHERE {which} ORDER BY number"
+    yield from map(job, database.execute(query, values))
 
 
 def insert(database: sqlite3.Connection, job: NewJob) -> Job:
@@ -169,6 +175,11 @@ def insert(database: sqlite3.Connection, job: NewJob) -> Job:
 def columns(state: State) -> tuple[str, str]:
     """Return what the columns `state` and `fields` hold."""
     return type(state).__name__, _json(state)
+
+
+def cautions(column: str | None) -> tuple[Caution, ...]:
+    """Return what the column `cautions` says."""
+    return tuple(Caution(**one) for one in _parsed(column)) if column else ()
 
 
 def dump_cautions(cautions: Iterable[Caution]) -> str | None:

@@ -15,8 +15,8 @@ _NO_CONTENT = re.compile(r" *(?:#[ -~]*)?")
 # So few columns nest less deep than syntax.MAX_DEPTH. Quoted texts have no escapes here.
 _LINE = re.compile(
     r" {0,16}(?P<dash>- )?(?P<key>[A-Za-z][A-Za-z0-9]{1,99}):(?: *(?P<value>"
-    r"[A-Za-z0-9](?:[A-Za-z0-9 ./_@()+,-]*[A-Za-z0-9./_@()+,-])?"
-    r"""|'[ -&(-~]*'|"[ !#-\[\]-~]*"))?"""
+    r"\w(?:[\w ./@()+,-]*[\w./@()+,-])?"
+    r"""|'[ -&(-~\w]*'|"[ !#-\[\]-~\w]*"))?"""
 )
 
 

@@ -23,7 +23,8 @@ operations:
   - exportBucket: other
 returnAddress:
   name: Ann Bell (2nd floor)
-  city: San Jose, CA
+  city: "Z\xc3\xbcrich"
+  street1: \xc5\x81\xc3\xb3d\xc5\xba 5, \xe6\x9d\xb1\xe4\xba\xac
 """
 GUIDE = b"""\
 manifestVersion:2.0

@@ -122,8 +122,7 @@ def show(report: Mapping[str, object], *, is_json: bool) -> None:
     if not sys.stdout.isatty():
         for line in tables.problems(report):
             click.echo(line, err=True)
-        for line in tables.lines(report):
-            click.echo(line)
+        click.echo("".join(f"{line}\n" for line in tables.lines(report)), nl=False)
         return
     from rich.console import Console  # noqa: PLC0415 - see above
 

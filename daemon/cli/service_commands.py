@@ -36,12 +36,18 @@ def run(config_path: Path, verbose: bool) -> None:
 @click.option("--watch", is_flag=True, help="Keep refreshing until Ctrl-C.")
 def status(config_path: Path, as_json: bool, watch: bool) -> None:
     """Show every job and drive: what is happening, or why nothing is."""
+    import gc
+
     from daemon.desk import report
     from daemon.drives.inventory import Drives
 
     config, inventory = settings(config_path), Drives()
     if not watch:
-        show(report.status(config, inventory.mounted()), is_json=as_json)
+        gc.disable()  # what ten thousand jobs are made into has no cycles, and it ends at once
+        try:
+            show(report.status(config, inventory.mounted()), is_json=as_json)
+        finally:
+            gc.enable()
         return
     import time
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 
 import yaml
 
-from daemon.documents import syntax
+from daemon.documents import lines, syntax
 from daemon.documents.nodes import Mapping, Node, Scalar, Sequence
 from daemon.documents.redaction import dotted
-from daemon.documents.text import UNPRINTABLE, Mark, Position, Text, decode, refusal
+from daemon.documents.text import START, UNPRINTABLE, Mark, Text, decode, refusal
 from daemon.errors import Fault
 
 MAX_FAULTS = 100  # no one reads more of them
@@ -28,6 +28,8 @@ def read(data: bytes, name: str, *, guide_spelling: bool = False) -> Mapping:
     guide. Raises DocumentError with all faults, up to the first syntax error.
     """
     text = decode(data, name)
+    if guide_spelling and (root := lines.read(text)):
+        return root
     reading = _read_guide(text) if guide_spelling else _Reading.of(text)
     if isinstance(reading.root, Mapping) and not reading.faults:
         return reading.root
@@ -103,31 +105,31 @@ class _Reading:
         except (ValueError, OverflowError):  # chr() in PyYAML's own parser: "\UFFFFFFFF"
             self.is_broken = True
             problem = "a backslash and U are followed by what is not a character"
-            self._report(Position(0, 0), problem, "use single quotes")
+            self._report(START, problem, "use single quotes")
         if not self.faults and not isinstance(self.root, Mapping):
             self._report_root()
 
     def _walk(self) -> None:
         documents = 0
-        for event in yaml.parse(self._text.for_yaml(), Loader=_LOADER):
+        for event in iter(_LOADER(self._text.for_yaml()).get_event, None):
             if isinstance(event, yaml.NodeEvent):
-                self._take(event, _mark(event.start_mark))
+                self._take(event, event.start_mark or START)
             elif isinstance(event, yaml.CollectionEndEvent):
                 done = self._open.pop()
                 self._add(done.closed(self._text.place(done.mark)), done.mark)
             elif isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
-            if self._must_end(event, documents):
+            is_too_deep = len(self._open) > syntax.MAX_DEPTH
+            if documents > 1 or is_too_deep or len(self.faults) >= MAX_FAULTS:
+                self._report_end(event.start_mark or START, documents, is_too_deep=is_too_deep)
                 return
 
-    def _must_end(self, event: yaml.Event, documents: int) -> bool:
+    def _report_end(self, mark: Mark, documents: int, *, is_too_deep: bool) -> None:
+        """Report why nothing more is read, unless it is for the faults found before."""
         if documents > 1:
-            mark = _mark(event.start_mark)
             self._report(mark, "a second document starts here", "write one file for each")
-        if len(self._open) > syntax.MAX_DEPTH:
-            mark = _mark(event.start_mark)
+        if is_too_deep:
             self._report(mark, syntax.TOO_DEEP.problem, syntax.TOO_DEEP.remedy)
-        return documents > 1 or len(self._open) > syntax.MAX_DEPTH or len(self.faults) >= MAX_FAULTS
 
     def _take(self, event: yaml.NodeEvent, mark: Mark) -> None:
         if event.anchor is not None or getattr(event, "tag", None) is not None:
@@ -151,20 +153,17 @@ class _Reading:
             self._report(mark, problem, syntax.QUOTE_IT)
 
     def _scalar(self, event: yaml.ScalarEvent, mark: Mark) -> Scalar:
-        is_plain = not event.style
         # The text itself has none: only an escape can make one.
         if event.style == '"' and (found := UNPRINTABLE.search(event.value)):
             problem = f"contains U+{ord(found[0]):04X}, an invisible character"
             self._report(mark, problem, "write the value without it")
-        end = _mark(event.end_mark)
-        comment = self._comment(end) if is_plain else ""
-        behind = self._text.place(end)[:2]
-        return Scalar(event.value, *self._text.place(mark), is_plain, comment, behind)
-
-    def _comment(self, end: Mark) -> str:
-        line = self._text.copied(end.line)
-        rest = line[end.column :].lstrip() if "#" in line else ""
-        return rest if rest.startswith("#") else ""
+        end, is_plain = event.end_mark or START, not event.style
+        comment = self._text.comment(end) if is_plain and self._text.has_comments else ""
+        line, column, source = self._text.place(mark)
+        behind = line, column + end.column - mark.column
+        if end.line != mark.line:
+            behind = self._text.place(end)[:2]
+        return Scalar(event.value, line, column, source, is_plain, comment, behind)
 
     def _add(self, node: Node, mark: Mark) -> None:
         if not self._open:
@@ -212,8 +211,3 @@ class _Reading:
         if self.root is not None and not is_empty:
             line, column, source = self.root.line, self.root.column, self.root.source
         self.faults.append(Fault(self._text.name, line, column, "", problem, remedy, source))
-
-
-def _mark(mark: Mark | None) -> Mark:
-    """Return the mark. Only PyYAML's type stubs allow None; its parsers always give a mark."""
-    return mark or Position(0, 0)

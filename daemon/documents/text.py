@@ -56,6 +56,10 @@ class Position(NamedTuple):
     column: int
 
 
+# Only PyYAML's type stubs allow None in place of a mark; its parsers always give one.
+START = Position(0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """The lines of a file, and where its copy for YAML has an additional space."""
@@ -64,6 +68,7 @@ class Text:
     lines: tuple[str, ...] = field(repr=False)
     spaces: Mapping[int, int] = field(default_factory=dict)  # line -> column, counted from 0
     secret: frozenset[int] = field(default_factory=frozenset)  # lines that are never shown
+    has_comments: bool = True  # it may have some
 
     def for_yaml(self) -> str:
         """Return the copy that YAML reads."""
@@ -80,15 +85,27 @@ class Text:
 
     def with_spaces(self, spaces: Mapping[int, int]) -> Text:
         """Return the same file with another copy for YAML."""
-        return Text(self.name, self.lines, spaces, self.secret)
+        return Text(self.name, self.lines, spaces, self.secret, self.has_comments)
 
     def place(self, mark: Mark) -> tuple[int, int, str]:
         """Return line and column, from 1, and the line itself unless it may be secret."""
-        if mark.line >= len(self.lines):  # YAML's end of text is the line after the last
-            last = len(self.lines) - 1
-            return last + 1, len(self.lines[last]) + 1, self._shown(last)
-        added = mark.column > self.spaces.get(mark.line, mark.column)
-        return mark.line + 1, mark.column + 1 - added, self._shown(mark.line)
+        number, column = mark.line, mark.column
+        if number >= len(self.lines):  # YAML's end of text is the line after the last
+            number = len(self.lines) - 1
+            column = len(self.lines[number])
+        elif self.spaces and column > self.spaces.get(number, column):
+            column -= 1
+        return number + 1, column + 1, self.shown(number)
+
+    def shown(self, number: int) -> str:
+        """Return a line; "" if it may be secret."""
+        return "" if number in self.secret else self.lines[number]
+
+    def comment(self, end: Mark) -> str:
+        """Return the comment that follows on the line, if any: "#" and the rest."""
+        line = self.copied(end.line)
+        rest = line[end.column :].lstrip() if "#" in line else ""
+        return rest if rest.startswith("#") else ""
 
     def fault(self, mark: Mark, key: str, problem: str, remedy: str) -> Fault:
         """Return a fault at a mark in the copy."""
@@ -99,9 +116,6 @@ class Text:
         """Return where a space is missing after a key, if each line that looks like one is one."""
         matches = ((number, _GUIDE_KEY.match(line)) for number, line in enumerate(self.lines))
         return {number: match.end() for number, match in matches if match}
-
-    def _shown(self, number: int) -> str:
-        return "" if number in self.secret else self.lines[number]
 
 
 def decode(data: bytes, name: str) -> Text:
@@ -119,7 +133,7 @@ def decode(data: bytes, name: str) -> Text:
     may_hide = not text.isascii() or UNPRINTABLE.search(text)
     if may_hide and (found := list(islice(_invisible(lines), MAX_UNSEEN))):
         raise refusal(_unprintable(name, number, match) for number, match in found)
-    return Text(name, lines, secret=secret_lines(lines))
+    return Text(name, lines, secret=secret_lines(lines), has_comments="#" in text)
 
 
 def refusal(faults: Iterable[Fault], kind: type[DocumentError] = DocumentError) -> DocumentError:

@@ -1,4 +1,8 @@
-"""The states of a job, and the journal that records them."""
+"""The states of a job, and the journal that records them.
+
+`journal.Journal`, its one writer, belongs to this interface, too; it is loaded only where it is
+imported.
+"""
 
 from daemon.jobs.job import (
     Job,
@@ -12,12 +16,10 @@ from daemon.jobs.job import (
     Submitted,
     Submitting,
 )
-from daemon.jobs.journal import Journal
 from daemon.jobs.reader import daemon_info, find, recent
 
 __all__ = [
     "Job",
-    "Journal",
     "NewJob",
     "Obstacle",
     "Pending",

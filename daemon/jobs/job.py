@@ -162,7 +162,7 @@ class Caution:
     """What may go wrong with a job, known before it does. It keeps the job from no step."""
 
     code: str  # stays the same when the text is reworded
-    text: str
+    text: str  # "" in the worklist, where it is `is_own`
     hint: str = ""
 
     @property
@@ -224,11 +224,6 @@ class Job:
     claim: str = ""  # in the pool, of its last CreateJob; "": none, or the pool knows all of it
     generation: int = 0  # of the claim
     papers: tuple[Paper, ...] = ()  # that are or were to be printed
-
-    @property
-    def own_cautions(self) -> tuple[Caution, ...]:
-        """Return what its manifest itself warns of."""
-        return tuple(one for one in self.cautions if one.is_own)
 
     @property
     def is_off_the_list(self) -> bool:

@@ -14,7 +14,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from daemon.jobs.parts.manifests import Manifests
 from daemon.jobs.parts.pooled import Pooled
 from daemon.jobs.parts.print_queue import PrintQueue, with_papers
 from daemon.jobs.parts.witnessed import Witnessed
-from daemon.jobs.schema import CLAIM, COLUMNS, FRESH, MIGRATIONS, NAME, OPEN, TABLES, VERSION
+from daemon.jobs.schema import CLAIM, FRESH, MIGRATIONS, NAME, OPEN, TABLES, VERSION
 from daemon.jobs.storage import database
 from daemon.jobs.storage.database import CHECKED_BYTES, Form
 from daemon.jobs.storage.texts import Texts
@@ -66,7 +66,7 @@ class Journal(FollowUp, Foresight, Manifests, Pooled, PrintQueue, Witnessed):
             with database.translated(self._path):
                 self._database = database.open_for_writing(self._path, FORM, is_new=is_new)
                 self._tidy_up(self._database)
-                self.worklist = Worklist(self._jobs("filed = 0"))
+                self.worklist = Worklist(schema.select(self._database, "filed = 0"))
             status = self._path.stat()
             self._inode, self._is_checked = status.st_ino, status.st_size <= CHECKED_BYTES
             self.publish()
@@ -103,18 +103,8 @@ class Journal(FollowUp, Foresight, Manifests, Pooled, PrintQueue, Witnessed):
 
     def add(self, jobs: Iterable[NewJob]) -> list[Job]:
         """Record new jobs, all or none; return them with their numbers."""
-        added = []
         with self._commit() as database:
-            for job in jobs:
-                (number,) = database.execute(
-                    "INSERT INTO job (device_id, file_system, name, sha256, state, fields, since,"
-                    " access_key_id, cautions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number",
-                    (job.device_id, job.file_system, job.name, job.sha256)
-                    + (*schema.columns(job.state), job.since, job.access_key_id)
-                    + (schema.dump_cautions(job.cautions),),
-                ).fetchone()
-                same = {one.name: getattr(job, one.name) for one in fields(job)}
-                added.append(Job(number, **same))
+            added = [schema.insert(database, job) for job in jobs]
         self._remember(*added)
         return added
 
@@ -160,13 +150,12 @@ class Journal(FollowUp, Foresight, Manifests, Pooled, PrintQueue, Witnessed):
     def record_obstacles(self, obstacles: Iterable[tuple[Job, Obstacle | None]]) -> None:
         """Record, all or none, what blocks jobs (None: nothing any more)."""
         with self._lock:
-            changed = []
+            held = [(self.worklist.get(job.number), obstacle) for job, obstacle in obstacles]
+            changed = [replace(job, obstacle=obstacle) for job, obstacle in held if job]
             with self._commit() as database:
-                for job, obstacle in obstacles:
-                    if held := self.worklist.get(job.number):
-                        query = "UPDATE job SET obstacle = ? WHERE number = ?"
-                        database.execute(query, (schema.dump(obstacle), job.number))
-                        changed.append(replace(held, obstacle=obstacle))
+                query = "UPDATE job SET obstacle = ? WHERE number = ?"
+                for job in changed:
+                    database.execute(query, (schema.dump(job.obstacle), job.number))
             self._remember(*changed)
 
     def mark_filed(self, job: Job, prints: Collection[str] = ()) -> Job:
@@ -230,17 +219,18 @@ class Journal(FollowUp, Foresight, Manifests, Pooled, PrintQueue, Witnessed):
         """Return the one job of a deviceId that may be open at the service."""
         return next(iter(self._jobs(f"device_id = ? AND {OPEN}", device_id)), None)
 
-    def jobs_of(self, sha256: str) -> list[Job]:
-        """Return the pending and open jobs that were made from the very same bytes."""
-        return self._jobs(f"sha256 = ? AND (state = 'Pending' OR {OPEN})", sha256)
+    def jobs_of(self, digests: Iterable[str]) -> list[Job]:
+        """Return the pending and open jobs that were made from bytes with these SHA-256."""
+        among = "sha256 IN (SELECT value FROM json_each(?))"
+        return self._jobs(f"{among} AND (state = 'Pending' OR {OPEN})", json.dumps([*digests]))
 
     def job_with(self, job_id: str) -> Job | None:
         """Return the job with that JobId."""
         return next(iter(self._jobs("job_id = ?", job_id)), None)
 
     def _jobs(self, which: str, *values: object) -> list[Job]:
-        query = f"SELECT {COLUMNS} FROM job WHERE {which} ORDER BY number"
-        return [schema.job(row) for row in self._rows(query, *values)]
+        with self._lock, database.translated(self._path):
+            return [*schema.select(self._database, which, *values)]
 
     def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock, database.translated(self._path):

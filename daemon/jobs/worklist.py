@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import lru_cache
 from itertools import islice
 
 from daemon.errors import NO_ADDRESS, OTHER_ACCOUNT
-from daemon.jobs.job import Job, Pending, Submitted
+from daemon.jobs.job import Caution, Job, Pending, Submitted
 
 Numbers = tuple[int, ...]
 
 
 class Worklist:
-    """Follows the journal, which puts each job here after its commit. Safe in several threads."""
+    """Follows the journal, which puts each job here after its commit. Safe in several threads.
+
+    The texts of what manifests warn of are not kept here: they can be most of a job.
+    """
 
     def __init__(self, jobs: Iterable[Job] = ()) -> None:
         self._lock = threading.RLock()
@@ -44,7 +49,7 @@ class Worklist:
         with self._lock:
             self.changes += 1
             before = self._jobs.get(job.number)
-            self._jobs[job.number] = job
+            self._jobs[job.number] = _brief(job)
             self._fresh[job.number] = None
             self._sort(job)
             if before is None:
@@ -167,6 +172,17 @@ class Worklist:
             self._names[device_id] = pending
         else:
             self._names.pop(device_id, None)
+
+
+def _brief(job: Job) -> Job:
+    own = _without_texts(tuple(one.code for one in job.cautions if one.is_own))
+    others = [one for one in job.cautions if not one.is_own]
+    return replace(job, cautions=(*own, *others) if others else own) if job.cautions else job
+
+
+@lru_cache(maxsize=64)  # one for all jobs of one template
+def _without_texts(codes: tuple[str, ...]) -> tuple[Caution, ...]:
+    return tuple(Caution(code, "") for code in codes)
 
 
 def _can_be_validated(job: Job) -> bool:

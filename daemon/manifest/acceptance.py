@@ -26,7 +26,7 @@ class Terms:
 
         The service would return the drive to the address in the manifest.
         """
-        address = () if self.is_trial else to_fill_in(manifest)
+        address = () if self.is_trial else filter(is_to_fill_in, manifest.warnings)
         faults = [*self._key(manifest), *address]
         if faults:
             error = refusal(faults)
@@ -45,7 +45,6 @@ class Terms:
                 yield Fault(manifest.name, *where, key.text, problem, remedy, value.source)
 
 
-def to_fill_in(manifest: Manifest) -> list[Fault]:
-    """Return the warnings of placeholders in the address to which the drive is returned."""
-    found = (one for one in manifest.warnings if one.key.startswith(ADDRESS))
-    return [one for one in found if one.problem in PLACEHOLDERS]
+def is_to_fill_in(warning: Fault) -> bool:
+    """Return whether it is of a placeholder in the address to which the drive is returned."""
+    return warning.key.startswith(ADDRESS) and warning.problem in PLACEHOLDERS

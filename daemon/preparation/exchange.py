@@ -109,7 +109,7 @@ class Exchange:
     def _let_go(self) -> None:
         """Remove the files of manifests that another station has taken."""
         for sha256, name in self.station.ask(waiting.moved).items():
-            for job in self.journal.jobs_of(sha256):
+            for job in self.journal.jobs_of([sha256]):
                 if isinstance(job.state, Pending):
                     self.spool.remove(job.name, sha256)
                     log.info("manifest %s has moved to station %s", job.name, printable(name))
@@ -120,7 +120,7 @@ class Exchange:
         """Drop the manifests that have moved here; return whether there were any."""
         found = self.station.ask(waiting.undelivered)
         for one in found:
-            if not self.journal.jobs_of(one.sha256) and not self.journal.has_made(one.sha256):
+            if not self.journal.jobs_of([one.sha256]) and not self.journal.has_made(one.sha256):
                 drop(self.spool, self.station.member.name, one.name, one.text)
                 log.info("manifest %s has come from the pool: its drive is here", one.name)
             self.station.change(waiting.delivered, one.sha256)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from daemon.errors import NO_ADDRESS, ManifestError, SpoolError, StaleJobError
-from daemon.jobs.job import MANIFEST, Caution, Job, NewJob, Pending, Rejected, State, about
+from daemon.errors import NO_ADDRESS, Fault, ManifestError, SpoolError, StaleJobError
+from daemon.jobs.job import MANIFEST, Caution, Job, NewJob, Pending, Rejected, about
 from daemon.jobs.journal import Journal
-from daemon.manifest.acceptance import to_fill_in
+from daemon.manifest.acceptance import is_to_fill_in
 from daemon.manifest.rules import Manifest
 from daemon.preparation.arrivals import Arrivals, Until
 from daemon.preparation.texts import Texts
@@ -39,11 +39,12 @@ CHANGED = "manifest %s changed, checking it again"
 
 @dataclass(frozen=True, slots=True)
 class _Dropped:
-    """A file as it was just read."""
+    """A file as it was just read; its nodes are not kept, of which many would cost memory."""
 
     found: Found
     sha256: str  # "" if it is not a readable regular file
-    manifest: Manifest | ManifestError | None  # None: a job was made of the same bytes
+    job: NewJob | None = None  # None: a job was made of the same bytes
+    warnings: tuple[Fault, ...] = ()  # of its manifest
 
 
 class _UnreadableError(Exception):
@@ -138,16 +139,17 @@ class Intake:
     def _parsed(self, found: Found, data: bytes | None) -> _Dropped:
         sha256 = _sha256(data)
         if any(job.sha256 == sha256 for job in self._worklist.of_name(found.name)):
-            return _Dropped(found, sha256, None)
+            return _Dropped(found, sha256)
         name = printable(found.name)
         try:
             if data is None:
                 raise ManifestError(f"{name} is not a readable regular file")
             manifest = self._under_way.manifest(data, name)
             self._texts().terms.check(manifest)
-            return _Dropped(found, sha256, manifest)
         except ManifestError as error:
-            return _Dropped(found, sha256, error)
+            return _Dropped(found, sha256, self._new_job(found, sha256, error))
+        job = self._new_job(found, sha256, manifest)
+        return _Dropped(found, sha256, job, manifest.warnings)
 
     def _withdraw(self, jobs: list[Job], message: str) -> None:
         if jobs:
@@ -158,21 +160,32 @@ class Intake:
 
     def _add(self, dropped: Iterable[_Dropped]) -> None:
         """Record a job for each file that has none."""
+        new = [one for one in dropped if not self._has_job(one)]
+        same: dict[str, list[Job | NewJob]] = {one.sha256: [] for one in new}
+        for known in self._journal.jobs_of(same) if same else ():
+            same[known.sha256].append(known)
         new_jobs: list[NewJob] = []
-        waiting: dict[str, str] = {}  # sha256 -> the name of a file that becomes a job now
-        for one in dropped:
-            jobs = self._worklist.of_name(one.found.name)
-            same = next((job for job in jobs if job.sha256 == one.sha256), None)
-            if same is None:
-                if one.manifest is not None:  # else its job was filed meanwhile
-                    new_jobs.append(self._new_job(one.found, one.sha256, one.manifest, waiting))
-            elif isinstance(same.state, Pending):
-                with suppress(StaleJobError):  # it was taken further
-                    self._journal.record(same, Pending(one.found.stamp, same.state.validated))
-            else:
-                self.arrivals.compared(one.found)
-        for job in self._journal.add(new_jobs) if new_jobs else ():
-            self._report(job)
+        for one in new:
+            if one.job is not None:  # else its job was filed meanwhile
+                job = self._judged(one.job, one.warnings, same[one.sha256])
+                new_jobs.append(job)
+                if isinstance(job.state, Pending):
+                    same[one.sha256].append(job)
+        for made in self._journal.add(new_jobs) if new_jobs else ():
+            self._report(made)
+
+    def _has_job(self, one: _Dropped) -> bool:
+        """Return whether the worklist has its job, which is then told of its present stamp."""
+        jobs = self._worklist.of_name(one.found.name)
+        same = next((job for job in jobs if job.sha256 == one.sha256), None)
+        if same is None:
+            return False
+        if isinstance(same.state, Pending):
+            with suppress(StaleJobError):  # it was taken further
+                self._journal.record(same, Pending(one.found.stamp, same.state.validated))
+        else:
+            self.arrivals.compared(one.found)
+        return True
 
     def _read(self, found: Found) -> bytes | None:
         """Return a file's bytes; None if it is not a regular file.
@@ -198,43 +211,48 @@ class Intake:
             log.warning("%s; it stays there, and is read again after each change", reason)
         self._unreadable[name] = reason
 
-    def _new_job(
-        self, found: Found, sha256: str, read: Manifest | ManifestError, waiting: dict[str, str]
-    ) -> NewJob:
-        device_id = file_system = access_key_id = ""
-        state: State
+    def _new_job(self, found: Found, sha256: str, read: Manifest | ManifestError) -> NewJob:
         if isinstance(read, ManifestError):
-            state = Rejected(explain(read))
-        else:
-            device_id, file_system = read.device_id, read.file_system
-            access_key_id = read.access_key_id or ""
-            if reason := self._already(sha256, waiting):
-                state = Rejected(reason)
-            else:
-                state = Pending(found.stamp)
-                waiting[sha256] = found.name
-                _log_accepted(read)
+            return NewJob(
+                device_id="",
+                file_system="",
+                name=found.name,
+                sha256=sha256,
+                state=Rejected(explain(read)),
+                since=self._clock(),
+            )
         return NewJob(
-            device_id=device_id,
-            file_system=file_system,
+            device_id=read.device_id,
+            file_system=read.file_system,
             name=found.name,
             sha256=sha256,
-            state=state,
+            state=Pending(found.stamp),
             since=self._clock(),
-            access_key_id=access_key_id,
-            cautions=_cautions(read) if isinstance(state, Pending) else (),
+            access_key_id=read.access_key_id or "",
+            cautions=_cautions(read.warnings),
         )
 
-    def _already(self, sha256: str, waiting: Mapping[str, str]) -> str:
+    def _judged(
+        self, job: NewJob, warnings: Sequence[Fault], same_bytes: Iterable[Job | NewJob]
+    ) -> NewJob:
+        """Return the job, rejected if its bytes need no second one."""
+        if isinstance(job.state, Pending):
+            if reason := self._already(same_bytes):
+                return replace(job, state=Rejected(reason), cautions=())
+            _log_accepted(job, warnings)
+        return job
+
+    def _already(self, same_bytes: Iterable[Job | NewJob]) -> str:
         """Return why the same bytes need no second job; an empty text if they need one."""
-        names = [waiting[sha256]] if sha256 in waiting else []
-        for job in self._journal.jobs_of(sha256):
-            if job.job_id:
-                return f"already prepared as {job.job_id}; no new job was made"
-            if not isinstance(job.state, Pending):
-                return f"the same manifest is being submitted as {printable(job.name)}"
-            if self._waits(job):
+        names = []
+        for job in same_bytes:
+            is_pending = isinstance(job.state, Pending)
+            if isinstance(job, NewJob) or (is_pending and self._waits(job)):
                 names.append(job.name)
+            elif job.job_id:
+                return f"already prepared as {job.job_id}; no new job was made"
+            elif not is_pending:
+                return f"the same manifest is being submitted as {printable(job.name)}"
         return f"the same manifest already waits as {printable(names[0])}" if names else ""
 
     def _waits(self, job: Job) -> bool:
@@ -261,11 +279,9 @@ def _sha256(data: bytes | None) -> str:
     return digest(data) if data is not None else ""
 
 
-def _cautions(read: Manifest | ManifestError) -> tuple[Caution, ...]:
-    warnings = read.warnings if isinstance(read, Manifest) else ()
-    address = to_fill_in(read) if isinstance(read, Manifest) else []
+def _cautions(warnings: Sequence[Fault]) -> tuple[Caution, ...]:
     shown = [
-        Caution(NO_ADDRESS if one in address else MANIFEST, str(one))
+        Caution(NO_ADDRESS if is_to_fill_in(one) else MANIFEST, str(one))
         for one in warnings[:MAX_EXPLAINED]
     ]
     if (more := len(warnings) - MAX_EXPLAINED) > 0:
@@ -273,10 +289,10 @@ def _cautions(read: Manifest | ManifestError) -> tuple[Caution, ...]:
     return tuple(shown)
 
 
-def _log_accepted(read: Manifest) -> None:
-    extra = {"device_id": read.device_id}
-    log.info("manifest %s accepted", read.name, extra=extra)
-    if read.warnings:
-        others = len(read.warnings) - 1
+def _log_accepted(job: NewJob, warnings: Sequence[Fault]) -> None:
+    extra = {"device_id": job.device_id}
+    log.info("manifest %s accepted", printable(job.name), extra=extra)
+    if warnings:
+        others = len(warnings) - 1
         more = f" (and {others} more: `driveprep check` shows them)" if others else ""
-        log.warning("%s%s", read.warnings[0], more, extra=extra)
+        log.warning("%s%s", warnings[0], more, extra=extra)

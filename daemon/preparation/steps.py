@@ -283,8 +283,8 @@ class Preparation:
 
     def _answered(self, job: Job) -> Job:
         """The service has answered for this job: what it had against it before is past."""
-        own = job.own_cautions
-        return job if own == job.cautions else self.journal.record_cautions(job, own)
+        is_told = not all(one.is_own for one in job.cautions)
+        return self.journal.record_cautions(job, []) if is_told else job
 
 
 def _pending_again() -> Pending:

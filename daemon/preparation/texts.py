@@ -42,10 +42,11 @@ class Texts:
             self._check_address(job)
 
     def _check_address(self, job: Job) -> None:
-        found = [one for one in job.cautions if one.code == NO_ADDRESS]
-        if found and not self.terms.is_trial:
+        is_lacking = any(one.code == NO_ADDRESS for one in job.cautions)
+        if is_lacking and not self.terms.is_trial:
+            texts = [one.text for one in self.journal.cautions(job) if one.code == NO_ADDRESS]
             raise ManifestError(
-                f"the drive would be returned to nobody: {found[0].text}",
+                f"the drive would be returned to nobody: {''.join(texts[:1])}",
                 hint="Drop the manifest again with the whole address.",
                 code=NO_ADDRESS,
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import time
 
 
 def printable(text: str) -> str:
@@ -26,4 +26,4 @@ def printable_lines(text: str) -> str:
 
 def timestamp(seconds: float) -> str:
     """Seconds since the epoch as the service writes times: UTC, to the second."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

@@ -34,6 +34,17 @@ def manifest(device_id: str) -> str:
     )
 
 
+def spelt(number: int, device_id: str) -> str:
+    """One of many manifests: in YAML, in the guide's spelling, and so that it needs the parser."""
+    text = manifest(device_id)
+    operations = "operations:\n  - exportBucket: bucket\n"
+    return (
+        text,
+        text.replace(": ", ":"),
+        text.replace(operations, "operations: [{exportBucket: bucket}]\n"),
+    )[number % 3]
+
+
 class Drive:
     """An NTFS image on a loop device, mounted when told, gone at the end."""
 

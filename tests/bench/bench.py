@@ -31,6 +31,7 @@ from bed import (
     process,
     service,
     shared,
+    spelt,
     spread,
     udevd,
     until,
@@ -205,7 +206,7 @@ def burst(folder: Path) -> Iterator[tuple[str, str, str]]:
 
 @row
 def many(folder: Path) -> Iterator[tuple[str, str, str]]:
-    """1, 10,000 and 100,000 waiting manifests."""
+    """1, 10,000 and 100,000 waiting manifests, in three spellings."""
     figures: dict[int, dict[str, float]] = {}
     for count in (1, 10_000, 100_000):
         with ExitStack() as stack:
@@ -215,7 +216,7 @@ def many(folder: Path) -> Iterator[tuple[str, str, str]]:
             pending = daemon.spool / "pending"
             pending.mkdir(parents=True)
             for number in range(count):
-                (pending / f"m{number}.yml").write_text(manifest(f"many{number}"))
+                (pending / f"m{number}.yml").write_text(spelt(number, f"many{number}"))
             for start in ("cold", "warm"):
                 began = time.monotonic()
                 daemon.start()

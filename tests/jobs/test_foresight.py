@@ -1,6 +1,7 @@
 """What a person has decided, and what may go wrong: recorded for one job, and for no other."""
 
 from contextlib import closing
+from dataclasses import replace
 
 from daemon.jobs.job import Caution, NewJob, Pending, Submitting
 from daemon.jobs.journal import Journal
@@ -57,3 +58,22 @@ def test_what_may_go_wrong_outlasts_a_start(tmp_path):
         journal.withdraw([job])
         assert journal.record_cautions(job, []) is job
         assert journal.unfiled() == []
+
+
+def test_texts_of_a_manifests_own_warnings_are_only_on_disk(tmp_path):
+    """Ten of them for each of 100,000 manifests are most of the memory. What it said stays."""
+    own = Caution("manifest", "a.yml:5:11: logBucket: is the guide's placeholder")
+    other = Caution("unreachable", "cannot reach it", "Wait.")
+    with closing(Journal(tmp_path, lambda: NOW)) as journal:
+        (job,) = journal.add([replace(WAITING, cautions=(own,))])
+        assert job.cautions == (own,)
+        assert journal.worklist.get(job.number).cautions == (Caution("manifest", ""),)
+
+        assert journal.record_cautions(job, [other]).cautions == (own, other)
+
+    with closing(Journal(tmp_path, lambda: NOW)) as journal:
+        (job,) = journal.unfiled()
+        assert job.cautions == (Caution("manifest", ""), other)
+        assert journal.cautions(job) == (own, other)
+        journal.record_cautions(job, [])
+        assert journal.cautions(job) == (own,)

@@ -339,17 +339,17 @@ def test_one_job_for_a_job_id(ledger):
 def test_jobs_of_the_same_bytes(ledger):
     """The same bytes are known from the drop until the service is done with the job."""
     (job,) = ledger.add([new()])
-    assert ledger.jobs_of("ab12") == [job]
+    assert ledger.jobs_of(["ab12"]) == [job]
 
     for state in (SENDING, submitted(), signed()):
         job = ledger.record(job, state)
-        assert ledger.jobs_of("ab12") == [job]
-    assert ledger.jobs_of("cd34") == []
+        assert ledger.jobs_of(["ab12"]) == [job]
+    assert ledger.jobs_of(["cd34"]) == []
 
     job = ledger.mark_filed(job)
-    assert ledger.jobs_of("ab12") == [job]
+    assert ledger.jobs_of(["ab12"]) == [job]
     job = ledger.record_progress(job, DONE)
-    assert ledger.jobs_of("ab12") == []
+    assert ledger.jobs_of(["ab12"]) == []
     assert ledger.job_with("K7M3X") == job
     assert ledger.job_with("J2345") is None
 

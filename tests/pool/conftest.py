@@ -1,120 +1,15 @@
-"""A PostgreSQL and two stations that share it."""
+"""The fixtures of the tests with several stations."""
 
-import shutil
-import tempfile
-import time
-import uuid
-from pathlib import Path
-
-import postgres
-import pytest
-from daemon_process import DaemonProcess
 from loop_drives import plug, real_drives_work
+from stations import clock, cluster, database, join, service, station
 
-from daemon.importexport.emulator import Emulator
-from daemon.pool import members
-from daemon.pool.connection import Connections
-from daemon.pool.station import Station
-
-__all__ = ["plug", "real_drives_work"]
-ENDPOINT, KEY = "http://127.0.0.1:8470", "AKIAIOSFODNN7EXAMPLE"
-
-
-@pytest.fixture(scope="session")
-def cluster():
-    """A running server, for all tests of this process."""
-    folder = Path(tempfile.mkdtemp(prefix="driveprep-pg-", dir="/tmp"))  # a socket's path is short
-    server = postgres.Postgres(folder / "1").make() if not folder.chmod(0o755) else None
-    yield server
-    server.stop("immediate")
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def database(cluster):
-    """The server with an empty pool."""
-    cluster.ask("DROP SCHEMA IF EXISTS driveprep CASCADE")
-    with_it(cluster, lambda cursor: members.found(cursor, str(uuid.uuid4()), ENDPOINT, KEY))
-    return cluster
-
-
-def with_it(server, work):
-    """What work returns in one transaction."""
-    connections = Connections(server.url)
-    try:
-        return connections.run(work)
-    finally:
-        connections.close()
-
-
-@pytest.fixture
-def join(database):
-    """Makes a station of that name."""
-    made = []
-
-    def new(name):
-        connections = Connections(database.url)
-        member = connections.run(
-            lambda cursor: members.join(cursor, str(uuid.uuid4()), name, ENDPOINT, KEY)
-        )
-        memory = [member]
-        station = Station(connections, member, memory.append)
-        station.memory = memory
-        made.append(station)
-        return station
-
-    yield new
-    for station in made:
-        station.close()
-
-
-class ServiceClock:
-    """The service's clock, which can be moved on."""
-
-    def __init__(self):
-        self.ahead = 0.0
-
-    def __call__(self):
-        return time.time() + self.ahead
-
-
-@pytest.fixture
-def clock():
-    """The service's clock."""
-    return ServiceClock()
-
-
-@pytest.fixture
-def service(clock):
-    """The service."""
-    with Emulator(quota=10_000, clock=clock) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def station(tmp_path, service, cluster):
-    """Makes a station of the one pool, with its daemon stopped."""
-    cluster.ask("DROP SCHEMA IF EXISTS driveprep CASCADE")
-    made = []
-
-    def new(name, endpoint=service.endpoint, **settings):
-        pool = {"address": cluster.url}
-        daemon = DaemonProcess(
-            tmp_path / name, endpoint, pool=pool, station=name, timeout=2, **settings
-        )
-        if not made:
-            assert_done(daemon.command("pool", "init"))
-        made.append(daemon)
-        assert_done(daemon.command("pool", "join", name))
-        return daemon
-
-    yield new
-    for daemon in made:
-        if daemon.is_running:
-            daemon.kill()
-        assert "Traceback" not in daemon.log, daemon.log
-
-
-def assert_done(done):
-    """A command has succeeded."""
-    assert done.returncode == 0, done.stdout + done.stderr
+__all__ = [
+    "clock",
+    "cluster",
+    "database",
+    "join",
+    "plug",
+    "real_drives_work",
+    "service",
+    "station",
+]

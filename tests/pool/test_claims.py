@@ -3,32 +3,15 @@
 import os
 import signal
 import time
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
 import pytest
+from stations import NOW, claim, made
 
 from daemon.errors import PoolAwayError, PoolError
 from daemon.pool.connection import DEADLINE_SECONDS
-from daemon.pool.values import Claim
-
-NOW = 2_000_000_000.0
-
-
-def claim(device_id="HD001", **other):
-    """A claim with an id of its own."""
-    values = {"name": f"{device_id}.yml", "sha256": "0" * 64, "file_system": "NTFS"}
-    values |= {"text": b"deviceId: HD001\n", "signed_at": NOW, "endpoint": "http://127.0.0.1:8470"}
-    values |= {"access_key_id": "AKIA", "drive": {"serial": "WX11", "size": 4}, **other}
-    return Claim(str(uuid.uuid4()), device_id, **values)
-
-
-def made(station, one, job_id="J0001", **other):
-    """Publish that the service has made a job."""
-    flags = {"is_signed": False, "is_filed": False, "is_closed": False} | other
-    return station.publish(one.id, job_id, {"state": "Submitted"}, **flags)
 
 
 def test_one_station_claims_a_device(join):

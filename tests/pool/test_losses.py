@@ -7,9 +7,8 @@ from pathlib import Path
 
 import postgres
 import pytest
-from conftest import ENDPOINT, KEY, with_it
 from loop_drives import wait_until
-from test_claims import claim, made
+from stations import ENDPOINT, KEY, claim, made, with_it
 
 from daemon.errors import PoolError
 from daemon.pool import members

@@ -14,8 +14,8 @@ from as_operator import (
     unmount,
     uuid_of,
 )
-from conftest import assert_done
 from loop_drives import wait_until
+from stations import assert_done
 from wire import Wire
 
 pytestmark = pytest.mark.xdist_group("pool")

@@ -29,6 +29,14 @@ SIGNED = Signed(
     drive=DRIVE,
     signed_at=NOW,
 )
+WAITING = NewJob(
+    device_id="HD001",
+    file_system="NTFS",
+    name="HD001.yml",
+    sha256="a",
+    state=Pending("1"),
+    since=NOW,
+)
 
 
 @pytest.fixture
@@ -48,18 +56,7 @@ def ledger(tmp_path):
 @pytest.fixture
 def job(ledger):
     """A job that waits for its drive."""
-    return ledger.add(
-        [
-            NewJob(
-                device_id="HD001",
-                file_system="NTFS",
-                name="HD001.yml",
-                sha256="a",
-                state=Pending("1"),
-                since=NOW,
-            )
-        ]
-    )[0]
+    return ledger.add([WAITING])[0]
 
 
 def after(ledger, told, *, ejects=False):
@@ -110,17 +107,16 @@ def test_a_reworded_obstacle_is_not_news(ledger, job, told):
     assert len(told) == 1
 
 
-def test_what_the_service_said_last_is_warned_of(ledger, job, told):
+def test_what_the_service_said_last_is_warned_of(ledger, told):
     """Once each, beside what the manifest itself warns of; what it said before is past."""
     own = Caution("manifest", "a.yml:5:11: logBucket: is the guide's placeholder")
-    ledger.record_cautions(job, [own])
+    (job,) = ledger.add([replace(WAITING, cautions=(own,))])
     away = UnreachableError("cannot reach it", "Wait.")
     refused = CredentialsRefusedError("the secret is wrong", "Correct it.", "BadSecret")
     for error in (away, away, refused, refused):
         after(ledger, told).warn(job, error)
 
-    now = ledger.worklist.get(job.number)
-    assert now.cautions == (own, Caution("BadSecret", "the secret is wrong", "Correct it."))
+    assert ledger.cautions(job) == (own, Caution("BadSecret", "the secret is wrong", "Correct it."))
     assert [(event, one.obstacle.reason, one.obstacle.hint) for event, one in told] == [
         ("warning", "cannot reach it", "Wait."),
         ("warning", "the secret is wrong", "Correct it."),

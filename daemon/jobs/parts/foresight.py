@@ -13,12 +13,21 @@ from daemon.jobs.parts.access import Access
 class Foresight(Access):
     """The part of the journal for what may go wrong, and what a person has decided about it."""
 
-    def record_cautions(self, job: Job, cautions: Iterable[Caution]) -> Job:
-        """Record what may go wrong with a job now, unless it is filed; return it as it now is."""
+    def cautions(self, job: Job) -> tuple[Caution, ...]:
+        """Return what may go wrong with a job, with the texts that the worklist does without."""
+        rows = self._rows("SELECT cautions FROM job WHERE number = ?", job.number)
+        return schema.cautions(rows[0][0]) if rows else ()
+
+    def record_cautions(self, job: Job, others: Iterable[Caution]) -> Job:
+        """Record what the service has against a job now, unless it is filed.
+
+        What its manifest itself warns of stays. Returns the job as it now is.
+        """
         with self._lock:
             if (held := self.worklist.get(job.number)) is None:
                 return job
-            after = replace(held, cautions=tuple(cautions))
+            own = [one for one in self.cautions(held) if one.is_own]
+            after = replace(held, cautions=(*own, *others))
             with self._commit() as database:
                 query = "UPDATE job SET cautions = ? WHERE number = ?"
                 database.execute(query, (schema.dump_cautions(after.cautions), job.number))

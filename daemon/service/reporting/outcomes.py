@@ -92,7 +92,7 @@ class Outcomes:
         job = self.journal.worklist.get(job.number) or job
         caution = Caution(error.code, str(error), error.hint)
         if all(one.code != caution.code for one in job.cautions):
-            job = self.journal.record_cautions(job, [*job.own_cautions, caution])
+            job = self.journal.record_cautions(job, [caution])
             self._warn(job, [caution])
 
     def _warn(self, job: Job, cautions: Sequence[Caution]) -> None:

@@ -133,8 +133,9 @@ def test_only_so_many_manifests_are_kept():
     assert under_way.manifest(GUIDE, "a.yml") is not first
 
 
-def test_only_so_many_drives_are_in_use_at_once():
-    """Another job waits until one of them is free; the drives of other jobs are named."""
+def test_only_so_many_drives_are_in_use_at_once(monkeypatch):
+    """Another job waits until one of them is free, and then goes on at once."""
+    monkeypatch.setattr("daemon.preparation.under_way.TURN_SECONDS", 60.0)
     under_way, log = UnderWay(Time()), []
     under_way.drive_limit = 1
 

@@ -128,6 +128,14 @@ def test_no_text_of_strangers_becomes_markup(slip):
         assert squeezed(printable(value)) in page.text or "\u2026" in page.text
 
 
+def test_lines_that_are_left_out_are_announced():
+    """A box that is full ends with an ellipsis: there is more than it shows."""
+    box = Page(render(replace(SLIP, warning="one\ntwo\nthree\nfour"))).text
+
+    assert "onetwo\u2026" in box
+    assert "three" not in box
+
+
 @given(slips())
 def test_nothing_on_it_moves_hides_or_reorders(slip):
     """Control characters and bidirectional marks are shown as their numbers."""

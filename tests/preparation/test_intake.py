@@ -264,6 +264,20 @@ def test_two_files_that_change_places(desk):
     assert desk.look() == [("a.yml", "Pending", "HD002"), ("b.yml", "Pending", "HD001")]
 
 
+def test_names_that_are_gone_are_forgotten(desk):
+    """What was compared with the job of a file is kept as long as the file."""
+    desk.put("a.yml", text())
+    desk.look()
+    desk.submit()
+    desk.look()
+    assert desk.arrivals._compared.keys() == {"a.yml"}
+
+    (desk.pending / "a.yml").unlink()
+    desk.look()
+
+    assert desk.arrivals._compared == {}
+
+
 def test_edited_after_submission_is_another_manifest(desk):
     """What was submitted goes on as it was; the file that took its name is a job of its own."""
     desk.put("a.yml", text())

@@ -486,6 +486,19 @@ def test_drive_replaced_by_another(tmp_path, act):
 
 
 @needs_root
+def test_an_old_signature_on_a_drive_that_was_replaced_is_left_alone(tmp_path):
+    """It is not written again to a drive that its path leads to no more."""
+    with mounted(tmp_path / "drive") as drive, opened(drive) as root:
+        root.sign(OLD, None)
+        written = os.stat(FILE_NAME, dir_fd=root._descriptor)
+
+        with mounted(tmp_path / "drive"), pytest.raises(DriveError, match="no longer the same"):
+            root.prove_writable(OLD.encode())
+
+        assert os.stat(FILE_NAME, dir_fd=root._descriptor).st_ino == written.st_ino
+
+
+@needs_root
 def test_drive_taken_away(tmp_path):
     """A drive that was unmounted while held is refused, and the folder below gets nothing."""
     with mounted(tmp_path / "drive") as drive, opened(drive) as root:

@@ -43,7 +43,7 @@ WHOLE = (
 REAL = ("tests/ntfs/test_main_job.py", "tests/ntfs/test_vanishing_drives.py")
 # By package: what notices a mutant that no test near it does, the quickest first.
 OTHERS = {
-    "jobs": (*WHOLE, "tests/cli/test_commands.py", *REAL),
+    "jobs": (*WHOLE, "tests/cli/test_orders.py", "tests/cli/test_commands.py", *REAL),
     "preparation": (
         *(*WHOLE, "tests/hostile/test_hostile_answers.py", *REAL),
         *("tests/ntfs/test_which_drives.py", "tests/ntfs/test_prepared_again.py"),

@@ -4,8 +4,10 @@ from itertools import pairwise
 
 from world import World, manifest
 
+from daemon.errors import JournalFullError
+from daemon.jobs.journal import Journal
 from daemon.service.bell import Ring
-from daemon.service.loop import TIMER_SECONDS
+from daemon.service.loop import FULL_SECONDS, TIMER_SECONDS
 from daemon.service.scheduler import VALIDATION_PAUSE_SECONDS
 
 
@@ -45,6 +47,28 @@ def test_a_service_that_cannot_be_reached_has_a_rest():
 
     assert len(times) == 4
     assert min(gaps(times)) >= VALIDATION_PAUSE_SECONDS
+
+
+def test_a_full_disk_is_waited_for(monkeypatch, caplog):
+    """What cannot be recorded is not done, and is done once there is room."""
+    record, times = Journal.record_obstacles, []
+
+    def full_at_first(journal, obstacles):
+        times.append(world.clock.now)
+        if len(times) == 1:
+            raise JournalFullError("the disk is full", "Make room on it.")
+        record(journal, obstacles)
+
+    monkeypatch.setattr(Journal, "record_obstacles", full_at_first)
+    with World() as world:
+        world.drop("hd1.yml", manifest())
+
+        world.live(patience=300)
+
+        (row,) = world.rows()
+        assert "no mounted drive matches HD001" in row["obstacle"]
+    assert gaps(times)[0] == FULL_SECONDS
+    assert "the disk is full. Make room on it." in caplog.messages
 
 
 def test_another_spool_is_used_only_after_a_restart(caplog):

@@ -9,6 +9,7 @@ from daemon.jobs.journal import Journal
 from daemon.service.bell import Ring
 from daemon.service.loop import FULL_SECONDS, TIMER_SECONDS
 from daemon.service.scheduler import VALIDATION_PAUSE_SECONDS
+from daemon.system import systemd
 
 
 def gaps(times):
@@ -69,6 +70,20 @@ def test_a_full_disk_is_waited_for(monkeypatch, caplog):
         assert "no mounted drive matches HD001" in row["obstacle"]
     assert gaps(times)[0] == FULL_SECONDS
     assert "the disk is full. Make room on it." in caplog.messages
+
+
+def test_systemd_is_told_each_status_once(monkeypatch):
+    """Not on each turn: it is a message that systemd has to take."""
+    told = []
+    monkeypatch.setattr(systemd, "notify", told.append)
+    with World() as world:
+        world.drop("hd1.yml", manifest())
+
+        world.live(patience=300)
+
+    status = [word for word in told if word.startswith("STATUS=")]
+    assert status[-1] == "STATUS=1 jobs: 0 in progress, 1 waiting"
+    assert len(status) == len(set(status))
 
 
 def test_another_spool_is_used_only_after_a_restart(caplog):

@@ -316,6 +316,21 @@ def test_same_bytes_while_one_waits(desk):
         assert desk.reason(name) == "the same manifest already waits as a.yml"
 
 
+def test_same_bytes_while_one_waits_since_before(desk):
+    """A file that comes later is told of the one that waits, as long as that has the bytes."""
+    desk.put("z.yml", text())
+    desk.look()
+    desk.put("b.yml", text())
+    desk.look()
+    assert desk.reason("b.yml") == "the same manifest already waits as z.yml"
+    desk.file_rejected()
+
+    desk.put("z.yml", text("HD002"))
+    desk.put("b.yml", text())
+
+    assert desk.look() == [("b.yml", "Pending", "HD001"), ("z.yml", "Pending", "HD002")]
+
+
 @pytest.mark.parametrize(
     ("job_id", "reason"),
     [

@@ -237,7 +237,7 @@ def _uevent(folder: Path) -> dict[str, str]:
 
 def _text(folder: Path, name: str) -> str:
     """An attribute, in three system calls only, because every scan reads all mounted drives."""
-    descriptor = os.open(f"{folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(f"{folder}/{name}", os.O_RDONLY)
     try:
         return os.fsdecode(os.read(descriptor, PAGE_BYTES))
     finally:

@@ -27,7 +27,7 @@ def backup(folder: Path, target: Path) -> None:
     """
     if not (folder / NAME).exists():
         raise JournalError(f"there is no journal in {folder}", "No manifest was ever dropped.")
-    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
         with (
             database.translated(folder / NAME),

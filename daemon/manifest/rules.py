@@ -185,7 +185,7 @@ def _check_operations(top: Fields) -> None:
     top.must_have("operations", "add `operations:` and below it `  - exportBucket: ...`")
     for operation in top.groups("operations", _OPERATION):
         values.check_bucket(operation, "exportBucket")
-        for key in _OPERATION[1:]:
+        for key in _OPERATION:
             operation.optional(key)
         _warn_of_unknown(operation)
 

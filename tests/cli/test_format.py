@@ -1,6 +1,7 @@
 """Formatting: who may be erased, who must not, and what counts as a person's agreement."""
 
 import os
+import stat
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -141,8 +142,9 @@ def test_only_a_whole_disk_is_found(machine, tmp_path):
     """A file, nothing at all, and a terminal are told apart from disks."""
     with pytest.raises(DriveError, match="No such file"):
         formatting.find(tmp_path / "none")
-    for path in (machine.table, Path("/dev/null")):
-        with pytest.raises(DriveError, match="is not a disk"):
+    os.mknod(tmp_path / "tty", stat.S_IFCHR | 0o600, os.makedev(8, 0))  # as sda has, among disks
+    for path in (machine.table, Path("/dev/null"), tmp_path / "tty"):
+        with pytest.raises(DriveError, match=r"is not a disk$"):
             formatting.find(path)
     machine.device(50, "virtual/block/dm-0", on=1)
     with pytest.raises(DriveError, match="is not a disk of its own"):

@@ -41,6 +41,16 @@ def test_only_named_bays(path, by_udev, code):
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize("only", [True, False])
+def test_what_is_outside_of_the_bays(only):
+    """Where only bays are used, a drive elsewhere is never written to."""
+    bays = Bays(BAYS, only=only)
+
+    assert bays.is_outside(at("usb-3")) is only
+    assert bays.is_outside(at(None)) is only
+    assert not bays.is_outside(at("usb-1"))
+
+
 def test_partitions_of_one_disk_share_its_bay():
     """Only another disk on the same path is a contradiction."""
     one = at("usb-1")

@@ -33,6 +33,11 @@ def drive(tmp_path):
     return tmp_path / "HD001"
 
 
+def mode_of(path):
+    """Its permissions, as chmod takes them."""
+    return path.stat().st_mode & 0o7777
+
+
 # The text
 
 
@@ -84,6 +89,11 @@ def test_text_beyond_reason():
     """A text that is longer than would be read back is refused, counted in bytes."""
     with pytest.raises(InDoubtError):
         signature.text(TEXT + "remark:" + "Ä" * (signature.MAX_SIGNATURE_BYTES // 2), "K7M3X")
+
+    remark = "remark:" + "x" * (64 * 1024 - len(TEXT) - 9)
+    assert signature.text(f"{TEXT}{remark}\n", "K7M3X") == f"{TEXT}{remark}\n"
+    with pytest.raises(InDoubtError):
+        signature.text(f"{TEXT}{remark}x\n", "K7M3X")
 
 
 @given(st.text())
@@ -216,6 +226,7 @@ def test_sign(drive):
 
     assert calls == ["unlink", "open", "write", "fsync", "rename", "fsync", "fsync"]
     assert (drive / FILE_NAME).read_bytes() == TEXT.encode()
+    assert mode_of(drive / FILE_NAME) == 0o644  # where the file system keeps it
     assert os.listdir(drive) == [FILE_NAME]
 
 
@@ -229,6 +240,7 @@ def test_sign_twice(drive):
             assert calls == ["unlink", "open", "write", "fsync", "rename", "fsync", "fsync"]
 
     assert (drive / FILE_NAME).read_text() == TEXT
+    assert mode_of(drive / FILE_NAME) == 0o644
     assert os.listdir(drive) == [FILE_NAME]
 
 
@@ -471,6 +483,19 @@ def test_drive_replaced_by_another(tmp_path, act):
         assert os.listdir(drive) == []
         assert root.found() is None
         assert os.listdir(f"/proc/self/fd/{root._descriptor}") == []
+
+
+@needs_root
+def test_an_old_signature_on_a_drive_that_was_replaced_is_left_alone(tmp_path):
+    """It is not written again to a drive that its path leads to no more."""
+    with mounted(tmp_path / "drive") as drive, opened(drive) as root:
+        root.sign(OLD, None)
+        written = os.stat(FILE_NAME, dir_fd=root._descriptor)
+
+        with mounted(tmp_path / "drive"), pytest.raises(DriveError, match="no longer the same"):
+            root.prove_writable(OLD.encode())
+
+        assert os.stat(FILE_NAME, dir_fd=root._descriptor).st_ino == written.st_ino
 
 
 @needs_root

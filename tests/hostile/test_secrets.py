@@ -28,6 +28,7 @@ OTHER = "AKIAOTHEREXAMPLE"
 TOKEN = "Zs3ss10nT0k3n"
 PASSWORD = "hunter2 & <Zw0rt>"
 PIN = "73519973"
+SIGNATURE = "zOjsbR+r4qmmxYRUiceu+1zWfCM="
 SECRETS = [SECRET_ACCESS_KEY, TOKEN, PASSWORD, "Zw0rt", PIN]
 HOOK = "#!/bin/sh\n{ env; cat /proc/self/cmdline; } >> "
 
@@ -204,16 +205,22 @@ def test_no_value_shows_its_secret() -> None:
     sent = rules.to_send(read, "AKIA").replace("&", "&amp;").replace("<", "&lt;")
     body = (
         "<GetStatusResponse><GetStatusResult><JobId>K7M3X</JobId>"
-        f"<CurrentManifest>{sent}</CurrentManifest></GetStatusResult></GetStatusResponse>"
+        f"<CurrentManifest>{sent}</CurrentManifest>"
+        f"<SignatureFileContents>version:2.0\njobId:K7M3X\nsignature:{SIGNATURE}\n"
+        "</SignatureFileContents></GetStatusResult></GetStatusResponse>"
     )
     answer = Answer("GetStatus", 200, "text/xml", None, body.encode())
     status = results.job_status(answer)
-    values = [credentials, read, answer, status, Client("https://127.0.0.1", credentials, 1)]
-    values += [packing_slip.Contact("a", "b", None), vars(values[-1])]
+    created = results.created_job(
+        Answer("CreateJob", 200, "text/xml", None, body.replace("GetStatus", "CreateJob").encode())
+    )
+    client = Client("https://127.0.0.1", credentials, 1)
+    values = [credentials, read, answer, status, created, client]
+    values += [packing_slip.Contact("a", "b", None), vars(client)]
 
     assert PASSWORD in (status.current_manifest or "")
     for value in values:
-        assert not [secret for secret in SECRETS if secret in repr(value)], value
+        assert not [secret for secret in [*SECRETS, SIGNATURE] if secret in repr(value)], value
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o602, 0o666])

@@ -133,16 +133,21 @@ def test_no_answer():
         client.create_job("x")
 
 
+def ends_soon():
+    """Whether no thread uses a connection any more."""
+    threads = [thread for thread in threading.enumerate() if thread.name == "importexport"]
+    for thread in threads:
+        thread.join(1)
+    return not any(thread.is_alive() for thread in threads)
+
+
 def test_deadline_ends_the_thread():
     """Leaving at the deadline shuts the connection: the thread that used it ends at once."""
     with serving(lambda connection: drip(connection, b"", b"H")) as server:
         with calling(server.endpoint) as client, pytest.raises(InDoubtError):
             client.get_status("K7M3X")
 
-        for thread in threading.enumerate():
-            if thread.name == "importexport":
-                thread.join(1)
-                assert not thread.is_alive()
+        assert ends_soon()
 
 
 @pytest.mark.parametrize("late", ["answer", "error"])
@@ -389,8 +394,13 @@ def is_connecting():
 
 @pytest.mark.parametrize("is_secure", [False, True])
 def test_a_connection_is_opened_ahead(is_secure, certificate, monkeypatch):
-    """The next request finds a connection open; nothing was sent on it before."""
+    """The next request finds a connection open, however long ago the last one was.
+
+    Nothing was sent on it before.
+    """
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    clock = Mock(return_value=1000.0)
+    monkeypatch.setattr(connections, "time", Mock(monotonic=clock))
     came = queue.Queue()
 
     def answer_once(connection):
@@ -403,6 +413,7 @@ def test_a_connection_is_opened_ahead(is_secure, certificate, monkeypatch):
         with calling(endpoint, 5) as client:
             client.expect_request()  # nothing is known of the service yet
             client.get_status("K7M3X")
+            clock.return_value += 3600
             client.expect_request()
             wait_until("it was opened", lambda: not is_connecting() and server.connections == 2)
             assert came.qsize() == 1
@@ -580,6 +591,17 @@ def test_proxy_that_refuses(monkeypatch):
     assert "403" in str(caught.value)
     assert f"Check the proxy {where}" in caught.value.hint
     assert "hunter2" not in str(caught.value) + caught.value.hint
+
+
+@pytest.mark.usefixtures("without_proxies")
+def test_proxy_that_drips(monkeypatch):
+    """The deadline ends the thread that still opens the way to the service, too."""
+    with serving(lambda connection: drip(connection, b"", b"H")) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.endpoint)
+        with calling("https://importexport.invalid/") as client, pytest.raises(UnreachableError):
+            client.get_status("K7M3X")
+
+        assert ends_soon()
 
 
 @pytest.mark.usefixtures("without_proxies")

@@ -17,6 +17,7 @@ from daemon.jobs.job import (
     Submitting,
     about,
     check_step,
+    is_late,
 )
 
 STATES = {
@@ -96,6 +97,32 @@ def test_job_id_is_known_from_the_answer_on(state):
 def test_closed_is_what_the_service_is_done_with(progress, is_closed):
     """A job is closed by a terminal word of the service; one never asked about is open."""
     assert dataclasses.replace(job(STATES["signed"]), progress=progress).is_closed == is_closed
+
+
+DAY = 24 * 3600
+
+
+@pytest.mark.parametrize(
+    ("heard_after", "progress", "expected"),
+    [
+        (23 * DAY, {}, False),
+        (23 * DAY + 1, {}, True),
+        (29 * DAY, {"location_code": "NotReceived"}, True),
+        (29 * DAY, {"location_code": "AtAWS"}, False),
+        (29 * DAY, {"is_terminal": True}, False),
+    ],
+)
+def test_late_is_a_drive_that_has_not_arrived_in_the_last_week(heard_after, progress, expected):
+    """A job expires 30 days after it was made; the service's last report counts."""
+    state = STATES["signed"]
+    heard = {"progress_code": "Pending", "progress_message": None, "is_terminal": False} | progress
+    late = dataclasses.replace(
+        job(state), progress=Progress(state.submitted_at + heard_after, **heard)
+    )
+
+    assert is_late(late) is expected
+    assert not is_late(dataclasses.replace(late, progress=None))
+    assert not is_late(dataclasses.replace(late, state=STATES["submitting"]))
 
 
 @pytest.mark.parametrize("state", STATES)

@@ -158,6 +158,19 @@ def test_each_rule_has_its_words(old: bytes, new: bytes, words: str) -> None:
     assert words in only_fault(changed(old, new))
 
 
+@pytest.mark.parametrize(
+    "key", ["exportBucket", "prefix", "beginMarker", "endMarker", "targetDirectory"]
+)
+def test_each_value_of_an_operation_is_a_text(key: str) -> None:
+    """A list in its place is one fault, and is reported once."""
+    others = b"" if key == "exportBucket" else b"    exportBucket: mybucket\n"
+    operation = f"  - {key}: [a, b]\n".encode() + others
+
+    fault = only_fault(changed(b"  - exportBucket:mybucket\n", operation))
+
+    assert f"operations[0].{key}: expected a text, got a list" in fault
+
+
 def test_log_key_of_1024_bytes_is_allowed() -> None:
     """Prefix, export-log- and a JobId together may have S3's full length."""
     rules.read(changed(b"fileSystem", b"logPrefix: " + b"x" * 1008 + b"\nfileSystem"), "a.yml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from as_operator import new_device_id
@@ -264,6 +266,16 @@ def test_a_disk_too_small_for_ntfs_is_told_to_be_erased(disk):
     run("losetup", "--set-capacity", disk.node)
 
     with pytest.raises(DriveError, match=r"mkfs\.ntfs failed") as caught:
+        disk.format()
+
+    assert "What was on it is lost" in caught.value.hint
+
+
+def test_a_disk_that_fails_at_the_end_is_told_to_be_erased(disk, monkeypatch):
+    """What the kernel reports when all is written out counts, too."""
+    monkeypatch.setattr(formatting.os, "fsync", Mock(side_effect=OSError(errno.EIO, "I/O error")))
+
+    with pytest.raises(DriveError, match=f"^{disk.node}: I/O error$") as caught:
         disk.format()
 
     assert "What was on it is lost" in caught.value.hint

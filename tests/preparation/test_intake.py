@@ -264,6 +264,20 @@ def test_two_files_that_change_places(desk):
     assert desk.look() == [("a.yml", "Pending", "HD002"), ("b.yml", "Pending", "HD001")]
 
 
+def test_names_that_are_gone_are_forgotten(desk):
+    """What was compared with the job of a file is kept as long as the file."""
+    desk.put("a.yml", text())
+    desk.look()
+    desk.submit()
+    desk.look()
+    assert desk.arrivals._compared.keys() == {"a.yml"}
+
+    (desk.pending / "a.yml").unlink()
+    desk.look()
+
+    assert desk.arrivals._compared == {}
+
+
 def test_edited_after_submission_is_another_manifest(desk):
     """What was submitted goes on as it was; the file that took its name is a job of its own."""
     desk.put("a.yml", text())
@@ -300,6 +314,21 @@ def test_same_bytes_while_one_waits(desk):
     assert isinstance(desk.job("a.yml").state, Pending)
     for name in ("b.yml", "c.yml"):
         assert desk.reason(name) == "the same manifest already waits as a.yml"
+
+
+def test_same_bytes_while_one_waits_since_before(desk):
+    """A file that comes later is told of the one that waits, as long as that has the bytes."""
+    desk.put("z.yml", text())
+    desk.look()
+    desk.put("b.yml", text())
+    desk.look()
+    assert desk.reason("b.yml") == "the same manifest already waits as z.yml"
+    desk.file_rejected()
+
+    desk.put("z.yml", text("HD002"))
+    desk.put("b.yml", text())
+
+    assert desk.look() == [("b.yml", "Pending", "HD001"), ("z.yml", "Pending", "HD002")]
 
 
 @pytest.mark.parametrize(

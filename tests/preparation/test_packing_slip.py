@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slips import ATTACKS, RETURN_ADDRESS, SLIP
 
+from daemon.preparation.papers import packing_slip
 from daemon.preparation.papers.packing_slip import Contact, Slip, render
 from daemon.system.printable import printable
 
@@ -128,6 +129,20 @@ def test_no_text_of_strangers_becomes_markup(slip):
         assert squeezed(printable(value)) in page.text or "\u2026" in page.text
 
 
+@pytest.mark.parametrize(("length", "points"), [(20, 20), (30, 16), (60, 13), (100, 13)])
+def test_text_is_made_smaller_before_it_is_wrapped(length, points):
+    """Down to two thirds of the largest size; a line that is still too long is wrapped there."""
+    assert packing_slip._points(["x" * length], 100, 50, 20, 1.2, is_exact=False) == points
+
+
+def test_lines_that_are_left_out_are_announced():
+    """A box that is full ends with an ellipsis: there is more than it shows."""
+    box = Page(render(replace(SLIP, warning="one\ntwo\nthree\nfour"))).text
+
+    assert "onetwo\u2026" in box
+    assert "three" not in box
+
+
 @given(slips())
 def test_nothing_on_it_moves_hides_or_reorders(slip):
     """Control characters and bidirectional marks are shown as their numbers."""
@@ -163,6 +178,13 @@ def test_the_job_id_can_be_scanned(job_id):
 
     codes = [scanned(path) for path in page.paths]
     assert codes == [("Code 128", job_id)] + [("QR Code", job_id)] * 3
+
+
+def test_a_qr_code_has_white_around_it():
+    """Four modules, as ISO/IEC 18004 wants it; some scanners find no code that has fewer."""
+    for path in Page(render(SLIP)).paths[1:]:
+        runs = [[int(part) for part in run] for run in re.findall(r"M(\d+) (\d+)h", path)]
+        assert [min(place) for place in zip(*runs, strict=True)] == [4, 4]
 
 
 @given(st.from_regex(r"[A-Za-z0-9-]{1,64}", fullmatch=True))
@@ -219,6 +241,11 @@ def test_a_drive_of_which_little_is_known_has_dashes():
 def test_the_same_slip_gives_the_same_page():
     """Made again, it is the paper that is in the box already."""
     assert render(SLIP) == render(SLIP)
+
+
+def test_the_template_is_read_once():
+    """Forty drives are prepared with one: to read it takes longer than to fill it."""
+    assert packing_slip._template() is packing_slip._template()
 
 
 def test_addresses_stay_out_of_logs():

@@ -214,6 +214,19 @@ def test_each_word_is_told_once(desk, caplog):
     }
 
 
+def test_a_drive_that_has_not_arrived_is_warned_of_once(desk, caplog):
+    """In the last seven days of its job, while the service has not received it."""
+    job = desk.filed()
+    for days in (22, 2, 1):
+        desk.now += days * 24 * 3600
+        job = desk.poller.ask(job)
+
+    told = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert [record.message for record in told] == [
+        "drive has not arrived, and the job soon expires"
+    ]
+
+
 # No answer
 
 

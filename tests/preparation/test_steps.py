@@ -8,10 +8,11 @@ import pytest
 from outside import ENDPOINT, TIMEOUT, Clock, Shelf, Wire
 from pairs import drive
 
-from daemon.errors import ClockRefusedError, DriveError
+from daemon.errors import ClockRefusedError, DriveError, InDoubtError
+from daemon.importexport import results
 from daemon.importexport.client import Client
 from daemon.importexport.emulator import EXAMPLE
-from daemon.jobs.job import NewJob, Pending, Signed, Submitted
+from daemon.jobs.job import Artifact, NewJob, Pending, Signed, Submitted
 from daemon.jobs.journal import Journal
 from daemon.preparation.polling import StatusPoller
 from daemon.preparation.signing import Signer
@@ -106,6 +107,8 @@ def test_a_wrong_clock_costs_one_more_request(bench, ahead):
     assert bench.wire.requests.count("CreateJob") == 2
     assert isinstance(after.state, Signed)
     assert after.filed
+    (receipt,) = bench.spool.path.glob("prepared/*/receipt.json")
+    assert receipt.read_text().startswith('{\n  "jobId": "')  # for people, too
 
 
 @pytest.mark.parametrize("ahead", [None, 0.0, 440.0, -440.0])
@@ -120,6 +123,68 @@ def test_a_clock_that_is_refused_without_being_wrong_is_an_obstacle(bench, ahead
 
     assert bench.wire.requests.count("CreateJob") == 1
     assert bench.journal.worklist.get(job.number).state == Pending("", validated=True)
+
+
+def test_a_refused_clock_is_no_reason_to_ask_again_where_no_time_is_said(bench):
+    """The answer would be the same; with a time, the question is repeated once."""
+    for is_dated, expected in ((False, 1), (True, 2)):
+        bench.wire.requests.clear()
+        bench.wire.is_dated = is_dated
+        bench.wire.faults += [("ListJobs", "RequestExpired")] * expected
+
+        with pytest.raises(ClockRefusedError):
+            list(bench.client.list_jobs())
+
+        assert bench.wire.requests == ["ListJobs"] * expected
+
+
+@pytest.mark.parametrize(("age", "is_ours"), [(900, True), (901, False)])
+def test_an_older_job_of_the_same_text_is_not_taken_for_ours(bench, age, is_ours):
+    """A job is dated by the service's clock, which is at most 15 minutes behind.
+
+    Another station can have made one of the very same manifest before.
+    """
+    job = bench.path.validate(bench.dropped())
+    bench.path.witnesses.hear(bench.client)
+    other = bench.client.create_job(GUIDE.decode())
+    bench.clock.now += age
+    bench.wire.faults.append(("CreateJob", "lost"))
+    with pytest.raises(InDoubtError):
+        bench.path.advance(job, bench.drive)
+    bench.clock.now += 3 * TIMEOUT
+
+    after = bench.path.advance(bench.journal.worklist.get(job.number), bench.drive)
+
+    assert isinstance(after.state, Signed)
+    assert (after.job_id == other.job_id) is is_ours
+
+
+def test_a_job_that_the_journal_has_lost_is_adopted_and_signed_at_once(bench):
+    """The service's list is read before CreateJob; what it has is this very job."""
+    job = bench.dropped()
+    made = bench.client.create_job(GUIDE.decode())
+
+    after = bench.path.advance(job, bench.drive)
+
+    assert isinstance(after.state, Signed)
+    assert after.job_id == made.job_id
+    assert bench.wire.requests.count("CreateJob") == 1
+
+
+def test_the_papers_that_the_service_wants_in_the_box_are_recorded(bench, monkeypatch):
+    """With what they are and where they can be fetched, as far as the service says it."""
+    job = bench.dropped()
+    create = bench.client.create_job
+    papers = (results.Artifact("Customs", None), results.Artifact(None, "https://x/b.pdf"))
+
+    def with_papers(text):
+        return replace(create(text), artifact_list=papers)
+
+    monkeypatch.setattr(bench.client, "create_job", with_papers)
+
+    after = bench.path.advance(job, bench.drive)
+
+    assert after.state.artifact_list == (Artifact("Customs", ""), Artifact("", "https://x/b.pdf"))
 
 
 def test_a_drive_that_was_pulled_while_it_was_signed_is_not_prepared(bench, monkeypatch):

@@ -123,6 +123,14 @@ def test_a_manifest_is_parsed_once():
     assert under_way.manifest(GUIDE, "a.yml") is not first
 
 
+@pytest.mark.parametrize("names", [("a.yml", "b.yml"), ("b.yml", "a.yml")])
+def test_the_same_bytes_under_another_name_have_that_name(names):
+    """Its faults are reported by it."""
+    under_way = UnderWay(Time())
+
+    assert [under_way.manifest(GUIDE, name).name for name in names] == [*names]
+
+
 def test_only_so_many_manifests_are_kept():
     """With more of them waiting, the one that was used least recently is parsed again."""
     under_way = UnderWay(Time())
@@ -133,8 +141,9 @@ def test_only_so_many_manifests_are_kept():
     assert under_way.manifest(GUIDE, "a.yml") is not first
 
 
-def test_only_so_many_drives_are_in_use_at_once():
-    """Another job waits until one of them is free; the drives of other jobs are named."""
+def test_only_so_many_drives_are_in_use_at_once(monkeypatch):
+    """Another job waits until one of them is free, and then goes on at once."""
+    monkeypatch.setattr("daemon.preparation.under_way.TURN_SECONDS", 60.0)
     under_way, log = UnderWay(Time()), []
     under_way.drive_limit = 1
 

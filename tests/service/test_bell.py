@@ -1,6 +1,7 @@
 """The bell: any number of rings from threads and signals, none lost, heard by one thread."""
 
 import signal
+import socket
 import threading
 import time
 from contextlib import closing
@@ -134,6 +135,19 @@ def quieten(bell):
 
 
 @needs_root
+def test_messages_ring_if_they_matter(bell):
+    """Each is taken from its queue when it has come, and whoever takes it decides."""
+    near, far = socket.socketpair()
+    with closing(near), closing(far):
+        bell.listen(near.fileno(), lambda: near.recv(16) == b"a disk")
+
+        far.send(b"a network card")
+        assert bell.wait(5) == Ring.NOTHING
+        far.send(b"a disk")
+        assert bell.wait(5) == Ring.DISKS
+        assert bell.wait(0) == Ring.NOTHING
+
+
 def test_to_ask_whether_it_is_rung_loses_nothing(bell, tmp_path):
     """Neither a ring nor the kernel's word of a mount, which it gives only once."""
     with open("/proc/self/mountinfo", "rb") as table:

@@ -14,7 +14,7 @@ import pytest
 
 from daemon.errors import ConfigError
 from daemon.service.bell import Bell, Ring
-from daemon.service.run import Sources, first_config
+from daemon.service.run import SETTLE_REMOTE_SECONDS, SETTLE_SECONDS, Sources, first_config
 
 TOP = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "daemon", "run", "--config"]
@@ -127,6 +127,13 @@ def test_reload_is_told(manager, daemon, tmp_path):
     daemon.send_signal(signal.SIGHUP)
     manager.until("RELOADING=1")
     assert manager.until("STATUS=") == "STATUS=configuration read"
+
+
+def test_how_long_a_file_must_keep_still_is_documented():
+    """The defaults of `settle` are what the example says."""
+    example = (TOP / "config.example.yml").read_text("utf-8")
+
+    assert f"Default: {SETTLE_SECONDS:g}, and {SETTLE_REMOTE_SECONDS:g} in a folder" in example
 
 
 def test_without_systemd_nobody_waits(tmp_path):

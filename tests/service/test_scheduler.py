@@ -248,16 +248,21 @@ def test_a_full_disk_is_left_to_the_loop(bench):
 
 
 def test_an_operator_may_confirm_the_drive_behind_another_bridge(bench):
-    """The bridge's serial and WWN are dropped from the job; file system and partition are not."""
+    """The bridge's serial and WWN are dropped from the job; file system and partition are not.
+
+    A job that was not made yet has no drive to confirm.
+    """
     job = bench.add("HD001")
+    pending = bench.add("HD002")
     identities = {"serial": "BRIDGE1", "wwn": "W1", "uuid": "U", "partuuid": "P"}
     job = bench.journal.record(job, Submitting(NOW, "e", "A", identities), b"text")
     bench.journal.record(job, Submitted("K7M3X", "text", "", "", NOW, identities))
 
-    bench.scheduler.confirm(["HD001"])
+    bench.scheduler.confirm(["HD001", "HD002"])
 
-    (job,) = bench.journal.unfiled()
-    assert job.state.drive == {"uuid": "U", "partuuid": "P"}
+    confirmed, other = bench.journal.unfiled()
+    assert confirmed.state.drive == {"uuid": "U", "partuuid": "P"}
+    assert other == pending
 
 
 @pytest.mark.parametrize(

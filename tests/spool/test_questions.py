@@ -70,7 +70,9 @@ def test_answers_that_nobody_reads(spool):
     spool.answer("a" * 32, b"1", time.time())
     place = spool.path / "answers" / ("a" * 32)
     assert place.stat().st_mode & 0o777 == 0o640
+    os.utime(place, (5000.0, 5000.0))
 
-    spool.answer("b" * 32, b"2", time.time() + questions.KEPT_SECONDS + 10)
-
+    spool.answer("b" * 32, b"2", 5000.0 + 3600.0)
+    assert place.exists()
+    spool.answer("c" * 32, b"3", 5000.0 + 3600.5)
     assert not place.exists()

@@ -729,6 +729,17 @@ def test_pending_may_be_a_mount_of_its_own(tmp_path, clock):
         assert (box.path / "prepared/K7M3X-HD001/manifest.yml").read_bytes() == DATA
 
 
+def test_what_was_taken_is_given_back_beside_a_folder(box, clock):
+    """A folder that got its name meanwhile is not the same file."""
+    (box.path / spool.TAKEN / "left.yml").write_bytes(DATA)
+    (box.pending / "left.yml").mkdir()
+
+    Spool(box.path, SETTLE, clock)
+
+    assert (box.pending / "left-2.yml").read_bytes() == DATA
+    assert os.listdir(box.path / spool.TAKEN) == []
+
+
 # Any name
 
 

@@ -68,6 +68,7 @@ class World:
         self.shelf = Shelf()
         self.wire = Wire(self.clock)
         self.events: list[Event] = []  # in each life of the daemon, as soon as it is idle
+        self.on_timer = lambda: None  # what the daemon does on each timer besides its scans
         self.validate_on_drop = True
         self.endpoint = ENDPOINT  # any other is really connected to
         self.durable = remains.Durable(self.folder)
@@ -182,7 +183,7 @@ class World:
             lambda least, most: most,
         )
         try:
-            build(settings, lambda: settings, bell, folder, ledger, outside).run()
+            build(settings, self._settings, bell, folder, ledger, outside, self.on_timer).run()
         finally:
             for client in clients:
                 client.close()  # changes nothing but this process

@@ -42,8 +42,7 @@ def read(node: str, file_system: str) -> Contents:
         except OSError as error:
             raise DriveError(f"{node} cannot be looked into: {error}") from error
     if ended.code:
-        reason = os.fsdecode(ended.errors).strip().splitlines() or ["?"]
-        raise DriveError(f"{node} cannot be looked into: {reason[-1]}")
+        raise DriveError(f"{node} cannot be looked into")
     found = json.loads(ended.output)
     return Contents(**found | {"names": tuple(found["names"])})
 

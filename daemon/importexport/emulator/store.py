@@ -101,7 +101,7 @@ class Ledger:
 
 def _opened(state: Path) -> sqlite3.Connection:
     # Manifests can hold passwords: no other user may read them.
-    os.close(os.open(state, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    os.close(os.open(state, os.O_CREAT | os.O_RDWR, 0o600))
     # The service's lock lets one thread in at a time, whichever it is.
     database = sqlite3.connect(state, check_same_thread=False)
     database.execute("PRAGMA locking_mode = EXCLUSIVE")

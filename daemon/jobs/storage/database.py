@@ -40,7 +40,7 @@ class Form:
 def claim(path: Path) -> int:
     """Return a descriptor that keeps other processes from claiming `path` until it is closed."""
     with translated(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o640)
         try:
             fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, WHOLE_FILE)
         except BlockingIOError as error:
@@ -59,7 +59,7 @@ def is_claimed(path: Path) -> bool:
     """Return whether a process has claimed `path` now. Takes no lock and makes no file."""
     with translated(path):
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
             return False
         try:
@@ -79,7 +79,7 @@ def open_for_writing(path: Path, form: Form, *, is_new: bool) -> sqlite3.Connect
         raise _lost(path)
     # First of all: a connection takes in what it can read of the log, and then removes it.
     wal.check(path)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _mode(path)))
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, _mode(path)))
     database = sqlite3.connect(
         path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )

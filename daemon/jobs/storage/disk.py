@@ -52,7 +52,7 @@ def _trial(folder: Path) -> int | None:
     """Return the errno of writing and syncing a small file in the folder; None if that works."""
     place = folder / TRIAL_NAME
     try:
-        descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(place, os.O_WRONLY | os.O_CREAT, 0o600)
         try:
             os.write(descriptor, TRIAL)
             os.fsync(descriptor)

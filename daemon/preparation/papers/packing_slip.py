@@ -186,14 +186,14 @@ def _fitting(
 ) -> list[str]:
     """Return the lines, cut to about what fits: WeasyPrint breaks what is far too long into pages.
 
-    The box hides what is still too much.
+    The last one ends with an ellipsis if anything is missing. The box hides what is still too much.
     """
     row = width / (points * MM_PER_POINT)
     room = _rows(points, height, leading) * row  # in ems
-    kept = []
+    kept: list[str] = []
     for text in map(printable, lines):
         if room <= 0:
-            break
+            return [*kept[:-1], kept[-1].removesuffix("\u2026") + "\u2026"]
         length = _ems(text, is_exact)
         kept.append(text if length <= room else f"{_head(text, room, is_exact)}\u2026")
         room -= math.ceil(length / row or 1) * row

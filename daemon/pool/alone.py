@@ -18,6 +18,9 @@ class Alone:
     def sent(self, claim_id: str) -> None:
         """Do nothing."""
 
+    def give_back(self, claim_id: str) -> None:
+        """Do nothing."""
+
     def check(self, device_id: str, claim_id: str) -> None:
         """Do nothing: there is no one else."""
 

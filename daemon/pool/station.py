@@ -47,6 +47,7 @@ class Station:
         self._remember = remember
         self._lock = threading.Lock()
         self._confirmed: dict[str, float] = {}  # claims that were ours at that time, steady
+        self._given_back: set[str] = set()  # under which nothing will be sent
         self._looked: tuple[Facts, list[Held]] | None = None  # what was seen last
         self._unsent: set[str] = set()  # claims under which this process has sent nothing yet
         self._ready: dict[str, Claim] = {}  # of these, those whose request may leave at any time
@@ -69,7 +70,7 @@ class Station:
 
         begun = time.monotonic()
         self._see(self._connections.run(work))
-        self._confirmed[claim.id] = begun
+        self._confirm([claim.id], begun)
         self._ready[claim.id] = claim
         return claim.id
 
@@ -78,6 +79,17 @@ class Station:
         with self._lock:
             self._unsent.discard(claim_id)
             self._ready.pop(claim_id, None)
+
+    def give_back(self, claim_id: str) -> None:
+        """Nothing is sent under this claim: it may be released. Returns at once."""
+        with self._lock:
+            self._ready.pop(claim_id, None)
+            self._given_back.add(claim_id)
+        self.has_changed()
+
+    def is_given_back(self, claim_id: str) -> bool:
+        """Return whether nothing will be sent under a claim that this process has made."""
+        return claim_id in self._given_back
 
     def check(self, device_id: str, claim_id: str) -> None:
         """Raise PoolError if another station holds the claim now. Silent if that is not known.
@@ -89,6 +101,7 @@ class Station:
             confirmed_at is not None and time.monotonic() < confirmed_at + FRESH_SECONDS
         ):
             return
+        begun = time.monotonic()
         with suppress(PoolAwayError):
             held = self.holder(device_id)
             if held and held.station != self.member.station:
@@ -98,11 +111,10 @@ class Station:
                     "Nothing is to be done here.",
                     code="pool-lost",
                 )
-            self._confirm([claim_id])
+            self._confirm([claim_id], begun)
 
-    def _confirm(self, claim_ids: Iterable[str]) -> None:
+    def _confirm(self, claim_ids: Iterable[str], now: float) -> None:
         """Remember, by a clock that goes on while this process is stopped, that they are ours."""
-        now = time.monotonic()
         fresh = {one: at for one, at in self._confirmed.items() if now < at + FRESH_SECONDS}
         self._confirmed = fresh | dict.fromkeys(claim_ids, now)
 
@@ -170,8 +182,10 @@ class Station:
                 return seen
             return found, claims.of_station(cursor, self.member.station)
 
+        begun = time.monotonic()
         self._looked = found, held = self._connections.run(work)
         self._see(found)
+        self._confirm([one.claim.id for one in held], begun)
         return held
 
     def ask(self, work: Callable[..., T], *values: object) -> T:

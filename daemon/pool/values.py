@@ -54,6 +54,9 @@ class Pool(Protocol):
     def sent(self, claim_id: str) -> None:
         """The journal has recorded that the CreateJob of a claim leaves now. Returns at once."""
 
+    def give_back(self, claim_id: str) -> None:
+        """Nothing is sent under this claim: it may be released. Returns at once."""
+
     def check(self, device_id: str, claim_id: str) -> None:
         """Raise PoolError if another station holds the claim now. Silent if that is not known."""
 

@@ -83,8 +83,7 @@ class Sharing:
         for job in jobs:
             with suppress(StaleJobError):  # a worker is faster: the next turn sees it as it is
                 self._settle(job, held.pop(job.device_id, None))
-        unknown = [one for one in held.values() if not self.station.is_unsent(one.claim.id)]
-        is_again = sum(self._take_in(one) for one in unknown) > 0
+        is_again = sum(self._take_in(one) for one in held.values()) > 0
         return self.exchange.agree() or is_again
 
     def _look(self) -> list[Held]:
@@ -103,13 +102,19 @@ class Sharing:
 
     def _settle(self, job: Job, held: Held | None) -> None:
         if held and self.station.is_unsent(held.claim.id):
-            return  # a worker has just claimed it, and sends nothing before that is journaled
+            self._give_back(held)
+            return
         if held is None or held.claim.id != job.claim:
             self._settle_other(job, held or self.station.holder(job.device_id))
         elif isinstance(job.state, Pending | Rejected) and not held.job_id:
             self.station.release(job.claim)  # the journal proves that nothing was made
         elif isinstance(job.state, Submitted | Signed | Rejected):
             self._publish(job, held)
+
+    def _give_back(self, held: Held) -> None:
+        """A worker has just claimed it, and sends nothing before that is journaled."""
+        if self.station.is_given_back(held.claim.id):
+            self.station.release(held.claim.id)
 
     def _settle_other(self, job: Job, held: Held | None) -> None:
         """The claim that the journal has is no more: what has come in its place?"""
@@ -160,6 +165,9 @@ class Sharing:
 
     def _take_in(self, held: Held) -> bool:
         """Make it a job of the journal; return whether another turn is needed for that."""
+        if self.station.is_unsent(held.claim.id):
+            self._give_back(held)
+            return False
         if held.job_id and (known := self.journal.job_with(held.job_id)):
             self.journal.record_claim(known, held.claim.id, held.generation)
             return known.claim != held.claim.id

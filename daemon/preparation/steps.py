@@ -20,6 +20,7 @@ from daemon.errors import (
     ManifestError,
     ManifestRefusedError,
     RefusedError,
+    StaleJobError,
     UnreachableError,
 )
 from daemon.importexport.client import Client
@@ -161,7 +162,11 @@ class Preparation:
 
     def _record_intention(self, job: Job, drive: Drive, claim: Claim) -> tuple[Job, Submitting]:
         sent = Submitting(claim.signed_at, claim.endpoint, claim.access_key_id, claim.drive)
-        job = self.journal.record(job, sent, manifest=claim.text, claim=claim.id)
+        try:
+            job = self.journal.record(job, sent, manifest=claim.text, claim=claim.id)
+        except StaleJobError:
+            self.pool.give_back(claim.id)
+            raise
         self.pool.sent(claim.id)
         self.under_way.sent(job, self.client.timeout)
         level = logging.DEBUG if job.obstacle and job.obstacle.attempts else logging.INFO

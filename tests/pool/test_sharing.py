@@ -1,0 +1,198 @@
+"""Journal and pool in agreement: each row of the table in docs/pool.md that needs no process."""
+
+import hashlib
+import time
+from contextlib import closing
+
+import pytest
+from as_operator import manifest_for
+from stations import NOW, with_it
+
+from daemon.errors import PoolError
+from daemon.jobs.job import (
+    Ceded,
+    NewJob,
+    Pending,
+    Progress,
+    Signed,
+    Submitted,
+    Submitting,
+)
+from daemon.jobs.journal import Journal
+from daemon.pool import members
+from daemon.pool.station import Station
+from daemon.pool.values import Claim
+from daemon.preparation.exchange import Exchange
+from daemon.preparation.sharing import Sharing
+from daemon.spool.spool import Spool
+
+TEXT = manifest_for("HD001")
+SHA = hashlib.sha256(TEXT).hexdigest()
+DRIVE = {"serial": "WX11"}
+MADE = Submitted("J0001", "version:2.0\n", "street", "", NOW, DRIVE)
+SIGNED = Signed("J0001", "version:2.0\n", "street", "", NOW, NOW, DRIVE)
+
+
+class Bench:
+    """A station with its journal and its spool, without a daemon."""
+
+    def __init__(self, folder, station):
+        folder.mkdir()
+        self.station = station
+        self.spool = Spool(folder, 1.0, time.monotonic)
+        self.journal = Journal(folder, lambda: NOW)
+        self.sharing = Sharing(
+            self.journal, station, self.spool, Exchange(self.journal, station, self.spool)
+        )
+
+    def drop(self):
+        """A manifest that waits here."""
+        (self.spool.pending / "HD001.yml").write_bytes(TEXT)
+        return self.take_in()
+
+    def take_in(self):
+        """What the intake makes of the only file in pending/."""
+        (path,) = self.spool.pending.iterdir()
+        new = NewJob(
+            device_id="HD001",
+            file_system="NTFS",
+            name=path.name,
+            sha256=SHA,
+            state=Pending("1"),
+            since=NOW,
+        )
+        return self.journal.add([new])[0]
+
+    def claim(self, job):
+        """The claim of its worker, before anything is recorded."""
+        claim = Claim("", "HD001", job.name, SHA, "NTFS", TEXT, NOW, "http://x", "AKIA", DRIVE)
+        return self.station.claim(claim, job.claim)
+
+    def sent(self, job):
+        """The request leaves."""
+        claim = self.claim(job)
+        state = Submitting(NOW, "http://x", "AKIA", DRIVE)
+        job = self.journal.record(job, state, TEXT, claim)
+        self.station.sent(claim)
+        return job
+
+    def state(self):
+        """The state of the only unfiled job."""
+        (job,) = self.journal.unfiled()
+        return job.state
+
+    def claims(self):
+        """This station's claims in the pool, by their JobIds."""
+        return [one.job_id for one in self.station.look()]
+
+
+@pytest.fixture
+def bench(tmp_path, join):
+    """A bench."""
+    made = Bench(tmp_path / "one", join("bench-1"))
+    with closing(made.journal):
+        yield made
+
+
+@pytest.fixture
+def other(tmp_path, join, bench):
+    """Another one of the same pool."""
+    del bench
+    made = Bench(tmp_path / "two", join("bench-2"))
+    with closing(made.journal):
+        yield made
+
+
+def test_a_claim_that_is_not_used_is_given_back(bench):
+    """Until its worker says so, it is left alone."""
+    claim = bench.claim(bench.drop())
+    bench.sharing.agree()
+    assert bench.claims() == [""]
+
+    bench.station.give_back(claim)
+    bench.sharing.agree()
+    assert bench.claims() == []
+
+
+def test_what_is_proved_not_made_is_released(bench, other):
+    """Journal first; then another station may claim it."""
+    job = bench.journal.record(bench.sent(bench.drop()), Pending("2"))
+    bench.sharing.agree()
+
+    assert bench.claims() == []
+    bench.sharing.agree()
+    assert bench.journal.claimed() == []
+    with pytest.raises(PoolError, match="this manifest for HD001 waits at station bench-1"):
+        other.claim(other.drop())
+    bench.sent(job)
+
+
+def test_what_was_made_is_published_until_it_is_closed(bench, database):
+    """With its text until it is filed."""
+    job = bench.journal.record(bench.sent(bench.drop()), MADE)
+    bench.sharing.agree()
+    assert bench.claims() == ["J0001"]
+    job = bench.journal.mark_filed(bench.journal.record(job, SIGNED))
+    bench.sharing.agree()
+    assert database.ask("SELECT manifest, is_signed FROM driveprep.claim") == [(None, True)]
+
+    bench.journal.record_progress(job, Progress(NOW, "Complete", None, is_terminal=True))
+    bench.sharing.agree()
+    assert bench.claims() == []
+    assert bench.journal.claimed() == []
+
+
+def test_a_claim_that_the_journal_does_not_know_is_in_doubt(bench, database):
+    """Of a journal that was restored, or a crash before it was recorded: nobody can say."""
+    bench.claim(bench.drop())
+    (bench.spool.pending / "HD001.yml").unlink()
+    bench.journal.withdraw(bench.journal.unfiled())
+    again = Station(bench.station._connections, bench.station.member, lambda _: None)
+    bench.station = bench.sharing.station = bench.sharing.exchange.station = again
+
+    assert bench.sharing.agree()
+    job = bench.take_in()
+    with pytest.raises(PoolError) as caught:
+        bench.claim(job)
+    assert caught.value.code == "pool-own-claim"
+    bench.sharing.agree()
+
+    assert bench.state() == Submitting(NOW, "http://x", "AKIA", DRIVE, NOW + 902)
+    assert bench.journal.manifest(*bench.journal.unfiled()) == TEXT
+
+
+@pytest.mark.parametrize("state", [None, MADE])
+def test_a_station_that_was_taken_over_gives_its_jobs_up(bench, other, database, state):
+    """And the other one has them: in doubt, or with their JobIds."""
+    job = bench.sent(bench.drop())
+    if state:
+        bench.journal.record(job, state)
+        bench.sharing.agree()
+    with_it(database, lambda cursor: members.take_over(cursor, other.station.member, "bench-1"))
+
+    with pytest.raises(PoolError, match="was taken over by bench-2"):
+        bench.sharing.agree()
+    assert bench.state() == Ceded("bench-2")
+
+    assert other.sharing.agree()
+    other.take_in()
+    other.sharing.agree()
+    assert other.state() == (
+        MADE if state else Submitting(NOW, "http://x", "AKIA", DRIVE, NOW + 902)
+    )
+
+
+def test_a_worker_that_is_faster_is_not_disturbed(bench, monkeypatch):
+    """It claims, records and sends between two looks of this turn."""
+    job = bench.drop()
+    look = bench.station.look
+
+    def while_it_works():
+        nonlocal job
+        job = bench.sent(job)
+        return look()
+
+    monkeypatch.setattr(bench.station, "look", while_it_works)
+    bench.sharing.agree()
+
+    assert bench.state() == Submitting(NOW, "http://x", "AKIA", DRIVE)

@@ -5,6 +5,7 @@ from itertools import product
 
 import pytest
 
+from daemon.jobs.deadlines import is_late
 from daemon.jobs.job import (
     FOLLOWS,
     Ceded,
@@ -17,7 +18,6 @@ from daemon.jobs.job import (
     Submitting,
     about,
     check_step,
-    is_late,
 )
 
 STATES = {

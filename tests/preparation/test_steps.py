@@ -177,8 +177,8 @@ def test_the_papers_that_the_service_wants_in_the_box_are_recorded(bench, monkey
     create = bench.client.create_job
     papers = (results.Artifact("Customs", None), results.Artifact(None, "https://x/b.pdf"))
 
-    def with_papers(text):
-        return replace(create(text), artifact_list=papers)
+    def with_papers(text, **when):
+        return replace(create(text, **when), artifact_list=papers)
 
     monkeypatch.setattr(bench.client, "create_job", with_papers)
 

@@ -40,7 +40,8 @@ export const search = {
     byId("find").addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(look, PAUSE); });
     document.addEventListener("keydown", (event) => {
       const isFree = !event.ctrlKey && !event.metaKey && !event.altKey && event.key.length === 1 && event.key !== " ";
-      const isTyping = event.target.closest?.('input:not([type="file"]), dialog, textarea');
+      // A dialog that was just closed may still have the focus.
+      const isTyping = event.target.closest?.('input:not([type="file"]), dialog[open], textarea');
       if (isFree && !isTyping && !document.body.classList.contains("wall")) byId("find").focus();
     });
   },

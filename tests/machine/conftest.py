@@ -41,7 +41,7 @@ def sources(folder: Path, python: str) -> bytes:
     run([*pip, "wheel", "--no-deps", "--wheel-dir", folder / "own", folder / "driveprep"])
     (own,) = (folder / "own").iterdir()
     run([*pip, "download", "--only-binary=:all:", f"--python-version={python}",
-         "--dest", folder / "wheels", own])  # fmt: skip
+         "--dest", folder / "wheels", f"{own}[board]"])  # fmt: skip
     return run(["tar", "-c", "-C", folder, "driveprep", "wheels"])
 
 

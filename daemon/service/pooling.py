@@ -25,6 +25,8 @@ from daemon.service.workers import Workers
 from daemon.spool.spool import Spool
 
 if TYPE_CHECKING:
+    from psycopg.pq.abc import PGconn
+
     from daemon.pool.connection import Connections
     from daemon.preparation.sharing import Sharing
 
@@ -50,7 +52,7 @@ class Pooling:
         report: Callable[[PoolError | None], None],
     ) -> None:
         self._sharing = sharing
-        self._listener = Listener(connections, self.news)
+        self._listener = Listener(connections, sharing.station.member.station, self.news)
         self._workers = workers
         self._bell = bell
         self._steady = steady
@@ -112,7 +114,9 @@ class Pooling:
 class Listener:
     """Waits for NOTIFY on a connection of its own, in a thread. Only a bell: news can be lost."""
 
-    def __init__(self, connections: Connections, news: Callable[[], None]) -> None:
+    def __init__(self, connections: Connections, own: str, news: Callable[[], None]) -> None:
+        """`own` is this station's id: what it has written itself is no news."""
+        self._own = own.encode()
         self._connections = connections
         self._news = news
         self._is_over = threading.Event()
@@ -143,9 +147,12 @@ class Listener:
             while not self._is_over.is_set():
                 select.select([connection.fileno(), self._over], [], [])
                 connection.pgconn.consume_input()
-                while connection.pgconn.notifies():
-                    pass
-                self._news()
+                if self._has_news(connection.pgconn):
+                    self._news()
+
+    def _has_news(self, line: PGconn) -> bool:
+        told = list(iter(line.notifies, None))
+        return any(one.extra != self._own for one in told)
 
 
 def _differs(one: Identities, other: Identities) -> bool:

@@ -201,3 +201,24 @@ def test_a_claim_whose_request_may_leave_at_any_time_is_said(server, tmp_path):
 
     (held,) = first.look()
     assert (held.claim.device_id, held.claim.signed_at) == ("HD001", one.signed_at)
+
+
+def test_a_role_that_can_only_read_and_write_rows_is_enough(server, tmp_path):
+    """What `pool init --grant-to` gives: for claims, and to say what is held after a loss."""
+    server.ask("DROP SCHEMA driveprep CASCADE")
+    server.ask("CREATE ROLE bench LOGIN")
+    with_it(server, lambda cursor: members.found(cursor, str(uuid.uuid4()), ENDPOINT, KEY, "bench"))
+    connections = Connections(server.url.replace(f"user={postgres.USER}", "user=bench"))
+    member = connections.run(
+        lambda cursor: members.join(cursor, str(uuid.uuid4()), "bench-1", ENDPOINT, KEY)
+    )
+    station = Station(connections, member, lambda _: None)
+    OPENED.append(station)
+    server.dump(tmp_path / "dump")
+    station.claim(one := claim("HD001"), "")
+    server.restore(tmp_path / "dump")
+
+    station.say([])
+
+    (held,) = station.look()
+    assert held.claim.signed_at == one.signed_at

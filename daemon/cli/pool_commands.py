@@ -33,10 +33,11 @@ def init(config_path: Path, grant_to: str) -> None:
     """Make the pool's tables in the database that config.yml names, for its account."""
     import uuid
 
+    from daemon.desk import joining
     from daemon.pool import members
 
     config = settings(config_path)
-    account = config.endpoint, config.credentials.access_key_id
+    account = joining.account(config)
     with closing(_connections(config)) as connections:
         connections.run(lambda cursor: members.found(cursor, str(uuid.uuid4()), *account, grant_to))
         click.echo(f"there is a pool now, for {account[1]} at {account[0]}")

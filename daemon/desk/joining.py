@@ -20,6 +20,17 @@ if TYPE_CHECKING:
     from daemon.pool.connection import Connections, Cursor
 
 
+def account(config: Config) -> tuple[str, str]:
+    """Return the endpoint and the access key id of the configuration. Raises PoolError."""
+    if not config.credentials.access_key_id:
+        raise PoolError(
+            "the access key id is not in config.yml, and a pool is for one account",
+            "Write credentials.access_key_id; it is no secret.",
+            code="pool-account",
+        )
+    return config.endpoint, config.credentials.access_key_id
+
+
 def join(config: Config, connections: Connections, name: str) -> int:
     """Make this station a member; return how many open jobs it has brought.
 
@@ -33,8 +44,7 @@ def join(config: Config, connections: Connections, name: str) -> int:
         jobs = [(job, str(uuid.uuid4())) for job in journal.open_jobs()]
 
         def work(cursor: Cursor) -> Membership:
-            account = config.endpoint, config.credentials.access_key_id
-            member = members.join(cursor, station, name, *account)
+            member = members.join(cursor, station, name, *account(config))
             for job, claim in jobs:
                 held = sharing.held(job, claim, member, journal)
                 if other := claims.of_device(cursor, job.device_id):

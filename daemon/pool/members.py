@@ -61,14 +61,7 @@ def found(cursor: Cursor, pool: str, endpoint: str, access_key_id: str, role: st
 def join(cursor: Cursor, station: str, name: str, endpoint: str, access_key_id: str) -> Membership:
     """Make a new member. Raises PoolError for another account, or a name that is taken."""
     facts, _ = schema.facts(cursor, lock=True)
-    account = schema.account(cursor)
-    if account != (endpoint, access_key_id):
-        raise PoolError(
-            f"the pool is for the access key {account[1]} at {account[0]}; this station has"
-            f" {access_key_id} at {endpoint}",
-            "A pool has one account: correct config.yml, or use another pool.",
-            code="pool-account",
-        )
+    schema.check_account(cursor, endpoint, access_key_id)
     if any(one.name == name for one in every(cursor)):
         raise PoolError(f"there is already a station {name} in the pool", "Choose another name.")
     cursor.execute(

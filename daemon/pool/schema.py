@@ -150,10 +150,16 @@ def dangers(cursor: Cursor) -> list[str]:
     return found
 
 
-def account(cursor: Cursor) -> tuple[str, str]:
-    """Return the endpoint and the access key id of the pool's one account."""
+def check_account(cursor: Cursor, endpoint: str, access_key_id: str) -> None:
+    """Raise PoolError for another account than the pool's one."""
     row = cursor.execute("SELECT endpoint, access_key_id FROM driveprep.pool").fetchone()
-    return row[0], row[1]
+    if tuple(row) != (endpoint, access_key_id):
+        raise PoolError(
+            f"the pool is for the access key {row[1]} at {row[0]}; this station has"
+            f" {access_key_id} at {endpoint}",
+            "A pool has one account: correct config.yml, or use another pool.",
+            code="pool-account",
+        )
 
 
 def enter(cursor: Cursor, member: Membership) -> Facts:

@@ -65,6 +65,7 @@ class Station:
 
         def work(cursor: Cursor) -> Facts:
             facts = schema.enter(cursor, self.member)
+            schema.check_account(cursor, claim.endpoint, claim.access_key_id)
             claims.claim(cursor, self.member, claim, unsent, self._differs)
             return schema.leave(cursor, facts, self.member)
 

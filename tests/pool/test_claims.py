@@ -147,3 +147,10 @@ def test_a_server_that_is_gone_or_hangs_ends_within_the_deadline(join, database)
     finally:
         signal_to(frozen, signal.SIGCONT)
     station.claim(claim(), "")
+
+
+def test_a_pool_has_one_account(join):
+    """Also when config.yml names another one after the station has joined."""
+    with pytest.raises(PoolError, match="the pool is for the access key") as caught:
+        join("bench-1").claim(claim(endpoint="http://127.0.0.1:9"), "")
+    assert caught.value.code == "pool-account"

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 from as_operator import manifest_for
-from stations import NOW, with_it
+from stations import ENDPOINT, KEY, NOW, with_it
 
 from daemon.errors import PoolError
 from daemon.jobs.job import (
@@ -65,13 +65,13 @@ class Bench:
 
     def claim(self, job):
         """The claim of its worker, before anything is recorded."""
-        claim = Claim("", "HD001", job.name, SHA, "NTFS", TEXT, NOW, "http://x", "AKIA", DRIVE)
+        claim = Claim("", "HD001", job.name, SHA, "NTFS", TEXT, NOW, ENDPOINT, KEY, DRIVE)
         return self.station.claim(claim, job.claim)
 
     def sent(self, job):
         """The request leaves."""
         claim = self.claim(job)
-        state = Submitting(NOW, "http://x", "AKIA", DRIVE)
+        state = Submitting(NOW, ENDPOINT, KEY, DRIVE)
         job = self.journal.record(job, state, TEXT, claim)
         self.station.sent(claim)
         return job
@@ -157,7 +157,7 @@ def test_a_claim_that_the_journal_does_not_know_is_in_doubt(bench, database):
     assert caught.value.code == "pool-own-claim"
     bench.sharing.agree()
 
-    assert bench.state() == Submitting(NOW, "http://x", "AKIA", DRIVE, NOW + 902)
+    assert bench.state() == Submitting(NOW, ENDPOINT, KEY, DRIVE, NOW + 902)
     assert bench.journal.manifest(*bench.journal.unfiled()) == TEXT
 
 
@@ -177,9 +177,7 @@ def test_a_station_that_was_taken_over_gives_its_jobs_up(bench, other, database,
     assert other.sharing.agree()
     other.take_in()
     other.sharing.agree()
-    assert other.state() == (
-        MADE if state else Submitting(NOW, "http://x", "AKIA", DRIVE, NOW + 902)
-    )
+    assert other.state() == (MADE if state else Submitting(NOW, ENDPOINT, KEY, DRIVE, NOW + 902))
 
 
 def test_a_worker_that_is_faster_is_not_disturbed(bench, monkeypatch):
@@ -195,4 +193,4 @@ def test_a_worker_that_is_faster_is_not_disturbed(bench, monkeypatch):
     monkeypatch.setattr(bench.station, "look", while_it_works)
     bench.sharing.agree()
 
-    assert bench.state() == Submitting(NOW, "http://x", "AKIA", DRIVE)
+    assert bench.state() == Submitting(NOW, ENDPOINT, KEY, DRIVE)

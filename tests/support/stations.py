@@ -124,8 +124,8 @@ def assert_done(done):
 def claim(device_id="HD001", **other):
     """A claim with an id of its own."""
     values = {"name": f"{device_id}.yml", "sha256": "0" * 64, "file_system": "NTFS"}
-    values |= {"text": b"deviceId: HD001\n", "signed_at": NOW, "endpoint": "http://127.0.0.1:8470"}
-    values |= {"access_key_id": "AKIA", "drive": {"serial": "WX11", "size": 4}, **other}
+    values |= {"text": b"deviceId: HD001\n", "signed_at": NOW, "endpoint": ENDPOINT}
+    values |= {"access_key_id": KEY, "drive": {"serial": "WX11", "size": 4}, **other}
     return Claim(str(uuid.uuid4()), device_id, **values)
 
 

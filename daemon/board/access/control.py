@@ -28,6 +28,7 @@ from daemon.system.printable import printable
 log = logging.getLogger("daemon.board")
 
 SECONDS = 5.0  # for a request and its answer
+START_SECONDS = 60.0  # the same for who asks: systemd may have to start the board for it
 MAX_BYTES = 4096
 
 Answer = dict[str, Any]
@@ -99,7 +100,7 @@ def _ask(config_path: Path, environment: Mapping[str, str], request: Answer) -> 
     path = own / CONTROL if sockets.is_private(own) else SYSTEM_CONTROL
     try:
         with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as connection:
-            connection.settimeout(SECONDS)
+            connection.settimeout(START_SECONDS)
             connection.connect(str(path))
             connection.sendall(json.dumps(request).encode() + b"\n")
             answer: Answer = json.loads(connection.makefile("rb").readline(MAX_BYTES * 4))

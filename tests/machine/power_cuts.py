@@ -7,6 +7,7 @@ as manifests, and each drive's raw medium has its SIGNATURE.
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import subprocess
 import time
@@ -100,11 +101,18 @@ class Station:
 
 
 def on_medium(file: Path) -> bytes:
-    """Return SIGNATURE as ntfs-3g's tools read it from a raw medium; b"" if there is none."""
+    """Return SIGNATURE as ntfs-3g's tools read it from a raw medium; b"" if there is none.
+
+    The file's own record must have the name that its folder has: ntfs3 writes the two apart.
+    """
     partition = file.with_suffix(".partition")
     with file.open("rb") as disk, partition.open("wb") as part:
         disk.seek(START * 512)
         shutil.copyfileobj(disk, part)
+    command = ["ntfsinfo", "-f", "-F", "SIGNATURE", partition]
+    told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    names = re.findall(r"Filename:\s+'([^']*)'", told)
+    assert set(names) <= {"SIGNATURE"}, names
     command = ["ntfscat", "-f", partition, "SIGNATURE"]
     return subprocess.run(command, capture_output=True, check=False).stdout
 

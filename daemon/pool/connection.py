@@ -5,7 +5,6 @@ psycopg is loaded with the first connection only: a station alone does not have 
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import threading
@@ -40,8 +39,6 @@ CONNECTED = {
     "application_name": "driveprep",
 }
 
-log = logging.getLogger("daemon.pool")
-
 
 class Connections:
     """The connections of one station. Safe to use from several threads."""
@@ -56,8 +53,8 @@ class Connections:
     def run(self, work: Callable[[Cursor], T]) -> T:
         """Return what `work` returns in one committed transaction.
 
-        `work` may run twice, the first time without or with success: it first looks whether it is
-        done. Raises PoolAwayError, PoolError.
+        If the connection breaks, `work` may run again although the first run was committed, so it
+        must be safe to repeat. Raises PoolAwayError, PoolError.
         """
         if not self._room.acquire(timeout=DEADLINE_SECONDS):
             raise _away("too many requests at once")

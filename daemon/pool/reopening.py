@@ -51,8 +51,8 @@ UPDATE driveprep.pool SET is_open = true;
 def say(cursor: Cursor, member: Membership, held: Iterable[Held]) -> Membership:
     """Say what a station holds; return what it then remembers. Safe to repeat.
 
-    The pool is closed if this member is the first to notice
-    that commits were lost, and reopened if it is the last one to say what it holds.
+    The pool is closed if this member is the first to notice that commits were lost, and reopened if
+    it is the last one to say what it holds.
     """
     facts, is_open = schema.facts(cursor, lock=True)
     epoch = facts.epoch

@@ -26,8 +26,8 @@ class Station:
     """A `Pool` in a database. Safe to use from several threads.
 
     `remember` makes durable what the station knows of the database; it is called before a claim is
-    used. `has_changed` is told that the journal has news for the pool. All
-    calls raise PoolAwayError or PoolError.
+    used. `has_changed` is told that the journal has news for the pool. All calls raise
+    PoolAwayError or PoolError.
     """
 
     is_shared = True

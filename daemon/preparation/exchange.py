@@ -19,6 +19,7 @@ from daemon.pool import sightings, waiting
 from daemon.pool.membership import Facts
 from daemon.pool.waiting import Waiting
 from daemon.spool import dropping
+from daemon.spool.filing import digest
 from daemon.spool.spool import Spool
 from daemon.system.printable import printable
 
@@ -29,12 +30,17 @@ log = logging.getLogger("daemon.pool")
 
 
 def drop(spool: Spool, station: str, name: str, text: bytes) -> None:
-    """Drop a manifest that comes from another station. Safe to repeat."""
-    with suppress(FileExistsError):  # by a turn that was interrupted, or it has one of that name
-        dropping.drop(spool.pending, name, text)
-        return
-    with suppress(FileExistsError):
-        dropping.drop(spool.pending, f"{dropping.safe_name(station)}-{name}", text)
+    """Drop a manifest that comes from another station. Safe to repeat.
+
+    Where another manifest has its name, it gets one that begins with the station's.
+    """
+    for place in (name, f"{dropping.safe_name(station)}-{name}"):
+        with suppress(FileExistsError):
+            dropping.drop(spool.pending, place, text)
+            return
+        with suppress(OSError):  # it is being taken in just now
+            if spool.read(place) == text:
+                return
 
 
 @dataclass(slots=True)
@@ -86,7 +92,7 @@ class Exchange:
             self._published -= gone
         if new := here.keys() - self._published:
             found = [one for one in (self._waiting(here[sha256]) for sha256 in new) if one]
-            twice = self.station.change(waiting.offer, found)
+            twice = self.station.change(waiting.offer, found) if found else {}
             self._published |= {one.sha256 for one in found}
             for sha256, name in twice.items():
                 self._reject(here[sha256], name)
@@ -95,6 +101,8 @@ class Exchange:
         try:
             text = self.spool.read(job.name)
         except OSError:  # it is being withdrawn
+            return None
+        if digest(text) != job.sha256:  # it is being edited
             return None
         return Waiting(job.sha256, job.device_id, job.name, text)
 

@@ -22,7 +22,7 @@ from daemon.jobs.journal import Journal
 from daemon.pool import members
 from daemon.pool.station import Station
 from daemon.pool.values import Claim
-from daemon.preparation.exchange import Exchange
+from daemon.preparation.exchange import Exchange, drop
 from daemon.preparation.sharing import Sharing
 from daemon.spool.spool import Spool
 
@@ -178,6 +178,26 @@ def test_a_station_that_was_taken_over_gives_its_jobs_up(bench, other, database,
     other.take_in()
     other.sharing.agree()
     assert other.state() == (MADE if state else Submitting(NOW, ENDPOINT, KEY, DRIVE, NOW + 902))
+
+
+def test_a_manifest_that_moved_is_dropped_once(bench):
+    """However often that is tried before it is taken in; its name may be another one's."""
+    for _ in range(3):
+        drop(bench.spool, "bench-2", "HD001.yml", TEXT)
+    drop(bench.spool, "bench-2", "HD001.yml", b"another")
+    drop(bench.spool, "bench-2", "HD001.yml", b"another")
+
+    found = {path.name: path.read_bytes() for path in bench.spool.pending.iterdir()}
+    assert found == {"HD001.yml": TEXT, "bench-2-HD001.yml": b"another"}
+
+
+def test_a_manifest_that_is_being_edited_is_not_published(bench, database):
+    """Its text would not be the one that was checked."""
+    bench.drop()
+    (bench.spool.pending / "HD001.yml").write_bytes(TEXT + b"# edited\n")
+    bench.sharing.agree()
+
+    assert database.ask("SELECT 1 FROM driveprep.manifest") == []
 
 
 def test_a_worker_that_is_faster_is_not_disturbed(bench, monkeypatch):

@@ -84,16 +84,14 @@ def publish(
     claim_id: str,
     job_id: str,
     made: Mapping[str, Any],
-    *,
-    is_signed: bool,
     is_filed: bool,
     is_closed: bool,
 ) -> bool:
     """Record what became of a claim; return whether this station holds it. Idempotent."""
     cursor.execute(
-        "UPDATE driveprep.claim SET job_id = %s, made = %s, is_signed = %s, is_closed = %s,"
+        "UPDATE driveprep.claim SET job_id = %s, made = %s, is_closed = %s,"
         " manifest = CASE WHEN %s THEN NULL ELSE manifest END WHERE id = %s AND station = %s",
-        [job_id, json.dumps(made), is_signed, is_closed, is_filed, claim_id, member.station],
+        [job_id, json.dumps(made), is_closed, is_filed, claim_id, member.station],
     )
     return bool(cursor.rowcount)
 

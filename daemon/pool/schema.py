@@ -44,7 +44,6 @@ CREATE TABLE driveprep.claim (
     drive           jsonb NOT NULL,
     job_id          text UNIQUE,
     made            jsonb,                      -- what the service answered
-    is_signed       boolean NOT NULL DEFAULT false,
     is_closed       boolean NOT NULL DEFAULT false
 );
 -- A device carries one SIGNATURE, so at most one of its jobs is open at the service.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from daemon.errors import PoolAwayError, PoolError
 from daemon.pool import claims, reopening, schema
@@ -123,36 +123,6 @@ class Station:
         """Return whether this process has made the claim, and sent nothing under it."""
         return claim_id in self._unsent
 
-    def release(self, claim_id: str) -> None:
-        """Give a claim back under which nothing was made. Safe to repeat."""
-        self._write(lambda cursor: claims.release(cursor, self.member, claim_id))
-
-    def publish(
-        self,
-        claim_id: str,
-        job_id: str,
-        made: Mapping[str, Any],
-        *,
-        is_signed: bool,
-        is_filed: bool,
-        is_closed: bool,
-    ) -> bool:
-        """Record what became of a claim; return whether this station holds it. Safe to repeat."""
-
-        def work(cursor: Cursor) -> bool:
-            return claims.publish(
-                cursor,
-                self.member,
-                claim_id,
-                job_id,
-                made,
-                is_signed=is_signed,
-                is_filed=is_filed,
-                is_closed=is_closed,
-            )
-
-        return self._write(work)
-
     def is_of_others(self, job_id: str, device_id: str) -> bool:
         """Return whether a job of the service is, or may be, one of another station."""
         station = self.member.station
@@ -208,13 +178,24 @@ class Station:
         self._see(facts)
         return result
 
+    def write(self, work: Callable[..., bool], *values: object) -> bool:
+        """Return whether `work` changed rows that are this station's own. Safe to repeat.
+
+        That is safe while the pool is closed, too.
+        """
+
+        def run(cursor: Cursor) -> bool:
+            facts, _ = schema.facts(cursor, lock=True)
+            if not facts.lost_since(self.member.facts) and work(cursor, self.member, *values):
+                schema.leave(cursor, facts, self.member)
+                return True
+            return False
+
+        return self._connections.run(run)
+
     def holder(self, device_id: str) -> Held | None:
         """Return the open claim of a deviceId, whoever holds it."""
         return self._connections.run(lambda cursor: claims.of_device(cursor, device_id))
-
-    def restate(self, held: Held) -> None:
-        """Make an open claim again that the database has lost. Safe to repeat."""
-        self._write(lambda cursor: claims.restate(cursor, self.member, held))
 
     def say(self, held: Iterable[Held]) -> None:
         """Say what this station holds, after the database has lost commits. Safe to repeat.
@@ -230,18 +211,6 @@ class Station:
     def close(self) -> None:
         """Close the connections. Safe to repeat."""
         self._connections.close()
-
-    def _write(self, work: Callable[[Cursor], bool]) -> bool:
-        """Change rows that are this station's own: that is safe while the pool is closed, too."""
-
-        def run(cursor: Cursor) -> bool:
-            facts, _ = schema.facts(cursor, lock=True)
-            if not facts.lost_since(self.member.facts) and work(cursor):
-                schema.leave(cursor, facts, self.member)
-                return True
-            return False
-
-        return self._connections.run(run)
 
     def _see(self, facts: Facts) -> None:
         """Remember a newer state of the database; an answer can come late."""

@@ -31,6 +31,7 @@ from daemon.jobs.job import (
     drive_of,
 )
 from daemon.jobs.journal import Journal
+from daemon.pool import claims
 from daemon.pool.membership import Membership
 from daemon.pool.values import Claim, Held
 from daemon.preparation import exchange
@@ -107,14 +108,16 @@ class Sharing:
         if held is None or held.claim.id != job.claim:
             self._settle_other(job, held or self.station.holder(job.device_id))
         elif isinstance(job.state, Pending | Rejected) and not held.job_id:
-            self.station.release(job.claim)  # the journal proves that nothing was made
+            self.station.write(
+                claims.release, job.claim
+            )  # the journal proves that nothing was made
         elif isinstance(job.state, Submitted | Signed | Rejected):
             self._publish(job, held)
 
     def _give_back(self, held: Held) -> None:
         """A worker has just claimed it, and sends nothing before that is journaled."""
         if self.station.is_given_back(held.claim.id):
-            self.station.release(held.claim.id)
+            self.station.write(claims.release, held.claim.id)
 
     def _settle_other(self, job: Job, held: Held | None) -> None:
         """The claim that the journal has is no more: what has come in its place?"""
@@ -128,7 +131,7 @@ class Sharing:
             self.journal.record_claim(job, "")
         else:
             log.error("the pool has lost the claim of this job", extra=about(job))
-            self.station.restate(self._said(job))
+            self.station.write(claims.restate, self._said(job))
 
     def _give_up(self, job: Job, held: Held | None) -> None:
         """Another station holds the claim: it signs, files and follows the job."""
@@ -155,9 +158,9 @@ class Sharing:
         if is_known and not (job.filed and held.claim.text):
             return
         job_id = job.job_id or held.job_id
-        flags = {"is_signed": isinstance(job.state, Signed), "is_filed": job.filed}
         is_closed = job.is_closed or isinstance(job.state, Rejected)
-        is_ours = self.station.publish(job.claim, job_id, made, **flags, is_closed=is_closed)
+        values = job.claim, job_id, made, job.filed, is_closed
+        is_ours = self.station.write(claims.publish, *values)
         if is_ours and is_closed:
             self.journal.record_claim(job, "")
 

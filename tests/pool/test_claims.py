@@ -11,6 +11,7 @@ import pytest
 from stations import NOW, claim, made
 
 from daemon.errors import PoolAwayError, PoolError
+from daemon.pool import claims
 from daemon.pool.connection import DEADLINE_SECONDS
 
 
@@ -57,10 +58,10 @@ def test_a_claim_is_used_for_one_request(join):
 
     station.claim(second, first.id)
 
-    station.release(first.id)
+    station.write(claims.release, first.id)
     (held,) = station.look()
     assert held.claim.signed_at == NOW + 60
-    station.release(second.id)
+    station.write(claims.release, second.id)
     other.claim(claim(), "")
 
 
@@ -78,12 +79,12 @@ def test_a_claim_with_a_job_stays(join):
     one = claim()
     station.claim(one, "")
     assert made(station, one)
-    station.release(one.id)
+    station.write(claims.release, one.id)
     for each in (station, other):
         with pytest.raises(PoolError):
             each.claim(claim(), one.id)
 
-    assert made(station, one, is_signed=True, is_filed=True, is_closed=True)
+    assert made(station, one, is_filed=True, is_closed=True)
     other.claim(claim(), "")
 
 
@@ -114,7 +115,7 @@ def test_a_text_is_erased_when_it_is_filed(join, database):
     station = join("bench-1")
     station.claim(one := claim(), "")
     assert station.look()[0].claim.text == one.text
-    made(station, one, is_signed=True, is_filed=True)
+    made(station, one, is_filed=True)
     assert database.ask("SELECT manifest FROM driveprep.claim") == [(None,)]
     assert station.look()[0].claim == replace(one, text=b"")
 

@@ -134,7 +134,8 @@ def test_what_was_made_is_published_until_it_is_closed(bench, database):
     assert bench.claims() == ["J0001"]
     job = bench.journal.mark_filed(bench.journal.record(job, SIGNED))
     bench.sharing.agree()
-    assert database.ask("SELECT manifest, is_signed FROM driveprep.claim") == [(None, True)]
+    query = "SELECT manifest, made ->> 'state' FROM driveprep.claim"
+    assert database.ask(query) == [(None, "Signed")]
 
     bench.journal.record_progress(job, Progress(NOW, "Complete", None, is_terminal=True))
     bench.sharing.agree()

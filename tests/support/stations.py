@@ -11,7 +11,7 @@ import pytest
 from daemon_process import DaemonProcess
 
 from daemon.importexport.emulator import Emulator
-from daemon.pool import members
+from daemon.pool import claims, members
 from daemon.pool.connection import Connections
 from daemon.pool.station import Station
 from daemon.pool.values import Claim
@@ -129,7 +129,7 @@ def claim(device_id="HD001", **other):
     return Claim(str(uuid.uuid4()), device_id, **values)
 
 
-def made(station, one, job_id="J0001", **other):
+def made(station, one, job_id="J0001", *, is_filed=False, is_closed=False):
     """Publish that the service has made a job."""
-    flags = {"is_signed": False, "is_filed": False, "is_closed": False} | other
-    return station.publish(one.id, job_id, {"state": "Submitted"}, **flags)
+    values = one.id, job_id, {"state": "Submitted"}, is_filed, is_closed
+    return station.write(claims.publish, *values)

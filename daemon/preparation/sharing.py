@@ -108,9 +108,8 @@ class Sharing:
         if held is None or held.claim.id != job.claim:
             self._settle_other(job, held or self.station.holder(job.device_id))
         elif isinstance(job.state, Pending | Rejected) and not held.job_id:
-            self.station.write(
-                claims.release, job.claim
-            )  # the journal proves that nothing was made
+            # The journal proves that nothing was made under it.
+            self.station.write(claims.release, job.claim)
         elif isinstance(job.state, Submitted | Signed | Rejected):
             self._publish(job, held)
 

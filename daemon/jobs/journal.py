@@ -241,12 +241,13 @@ class Journal(FollowUp, Foresight, Manifests, Pooled, PrintQueue, Witnessed):
             old = self._kept(job)
             new = old if manifest is None else self._keep(job, manifest)
             with self._commit() as database:
+                # A rejected job keeps its JobId. That of a ceded one is the other station's.
                 cursor = database.execute(
-                    "UPDATE job SET state = ?, fields = ?, job_id = coalesce(?, job_id), since = ?,"
-                    " filed = ?, obstacle = ?, manifest = ?, claim = ?, generation = ?"
-                    " WHERE number = ?",
-                    (*schema.columns(job.state), job.job_id or None, job.since, job.filed)
-                    + (schema.dump(job.obstacle), new, job.claim, job.generation, job.number),
+                    "UPDATE job SET state = ?1, fields = ?, since = ?, filed = ?, obstacle = ?,"
+                    " manifest = ?, claim = ?, generation = ?,"
+                    " job_id = iif(?1 = 'Ceded', NULL, coalesce(?, job_id)) WHERE number = ?",
+                    (*schema.columns(job.state), job.since, job.filed, schema.dump(job.obstacle))
+                    + (new, job.claim, job.generation, job.job_id or None, job.number),
                 )
                 if cursor.rowcount != 1:
                     raise KeyError(f"no entry {job.number}")

@@ -68,6 +68,7 @@ CREATE TABLE driveprep.sighting (
     station         uuid NOT NULL REFERENCES driveprep.station,
     device_id       text NOT NULL,
     drive           jsonb NOT NULL,
+    since           timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (station, device_id)
 );
 CREATE INDEX sightings_of_device ON driveprep.sighting (device_id);

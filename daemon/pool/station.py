@@ -40,7 +40,7 @@ class Station:
         has_changed: Callable[[], None] = lambda: None,
         differs: Differs = lambda _one, _other: False,
     ) -> None:
-        self._differs = differs  # whether identities are those of two drives
+        self.differs = differs  # whether identities are those of two drives
         self.member = member
         self.has_changed = has_changed  # the journal has news for the pool
         self._connections = connections
@@ -66,7 +66,7 @@ class Station:
         def work(cursor: Cursor) -> Facts:
             facts = schema.enter(cursor, self.member)
             schema.check_account(cursor, claim.endpoint, claim.access_key_id)
-            claims.claim(cursor, self.member, claim, unsent, self._differs)
+            claims.claim(cursor, self.member, claim, unsent, self.differs)
             return schema.leave(cursor, facts, self.member)
 
         begun = time.monotonic()
@@ -107,9 +107,9 @@ class Station:
             held = self.holder(device_id)
             if held and held.station != self.member.station:
                 raise PoolError(
-                    f"station {held.station_name} holds {device_id} now: this station was taken"
-                    " over",
-                    "Nothing is to be done here.",
+                    f"station {held.station_name} has the job for {device_id} now",
+                    "Its drive was moved there, or this station was taken over: nothing is to be"
+                    " done here.",
                     code="pool-lost",
                 )
             self._confirm([claim_id], begun)

@@ -9,6 +9,7 @@ from typing import Any
 from daemon.errors import PoolError
 from daemon.pool.connection import Cursor
 from daemon.pool.membership import Membership
+from daemon.pool.sightings import STILL_THERE
 from daemon.pool.values import Claim
 
 _OFFER = """
@@ -23,16 +24,17 @@ UNION SELECT c.sha256, s.name FROM driveprep.claim c JOIN driveprep.station s ON
 WHERE c.station <> %s AND NOT c.is_closed AND c.sha256 = ANY(%s)
 """
 # Not those whose station sees a drive for them, nor those that are being submitted.
-_ELSEWHERE = """
-device_id = ANY(%s) AND station <> %s AND previous IS NULL AND NOT EXISTS (
-    SELECT FROM driveprep.sighting g WHERE g.station = m.station AND g.device_id = m.device_id
-) AND NOT EXISTS (
+_ELSEWHERE = f"""
+m.device_id = mine.device_id AND m.device_id = ANY(%s) AND mine.station = %s
+AND m.station <> mine.station AND m.previous IS NULL
+AND NOT {STILL_THERE.format(station="m.station")} AND NOT EXISTS (
     SELECT FROM driveprep.claim c WHERE c.device_id = m.device_id AND NOT c.is_closed
 )
 """
 _FETCH = f"""
-UPDATE driveprep.manifest m SET station = %s, previous = m.station, is_delivered = false
-WHERE {_ELSEWHERE}
+UPDATE driveprep.manifest m
+SET station = mine.station, previous = m.station, is_delivered = false
+FROM driveprep.sighting mine WHERE {_ELSEWHERE}
 """
 _FIELDS = "SELECT sha256, device_id, name, text FROM driveprep.manifest"
 
@@ -90,14 +92,15 @@ def of_station(cursor: Cursor, member: Membership) -> set[str]:
 
 def is_elsewhere(cursor: Cursor, member: Membership, device_ids: Collection[str]) -> bool:
     """Return whether a manifest for one of these deviceIds could be moved here."""
-    query = f"SELECT EXISTS (SELECT FROM driveprep.manifest m WHERE {_ELSEWHERE})"
+    tables = "driveprep.manifest m, driveprep.sighting mine"
+    query = f"SELECT EXISTS (SELECT FROM {tables} WHERE {_ELSEWHERE})"
     row = cursor.execute(query, [list(device_ids), member.station]).fetchone()
     return bool(row[0])
 
 
 def fetch(cursor: Cursor, member: Membership, device_ids: Collection[str]) -> bool:
     """Have the manifests of drives that are at this station moved here; return whether any was."""
-    cursor.execute(_FETCH, [member.station, list(device_ids), member.station])
+    cursor.execute(_FETCH, [list(device_ids), member.station])
     return bool(cursor.rowcount)
 
 

@@ -7,7 +7,7 @@ that all else is as without a pool. Nothing here makes a job.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -57,7 +57,7 @@ class Exchange:
     _seen: Facts | None = None
 
     def agree(self) -> bool:
-        """Do what can be done now; return whether a file was dropped. Safe to repeat.
+        """Do what can be done now; return whether another turn is needed soon. Safe to repeat.
 
         Raises PoolAwayError, PoolError.
         """
@@ -67,22 +67,27 @@ class Exchange:
         has_news = facts != self._seen
         if has_news:
             self._let_go()
+            self._told = self.station.ask(sightings.of_station)  # a claim tells of its drive, too
         self._publish()
         if self.seen != self._told:
             seen = self.seen
             self.station.change(sightings.see, seen)
             self._told = seen
-        unasked = self.seen.keys() - self.journal.worklist.names.keys()
-        if self._is_elsewhere(unasked):
-            self.station.change(waiting.fetch, unasked)
-            has_news = True
-        is_dropped = has_news and self._take_in()
+        is_again = bool(self.seen) and self._follow_drives()
+        is_dropped = (has_news or self._seen != self.station.member.facts) and self._take_in()
         self._seen = self.station.member.facts
-        return is_dropped
+        return is_dropped or is_again
 
-    def _is_elsewhere(self, unasked: Collection[str]) -> bool:
-        """Return whether a drive that is here has its manifest at another station."""
-        return bool(unasked) and self.station.ask(waiting.is_elsewhere, unasked)
+    def _follow_drives(self) -> bool:
+        """Have what the drives that are here need moved here; return whether to look again soon."""
+        unasked = {*self.seen} - {*self.journal.worklist.names}
+        if bool(unasked) and self.station.ask(waiting.is_elsewhere, unasked):
+            self.station.change(waiting.fetch, unasked)
+        if self.station.ask(sightings.unsigned, self.station.differs):
+            count = self.station.change(sightings.take, self.station.differs)
+            log.info("%d drives have come from another station with their jobs", count)
+            return True
+        return self.station.ask(sightings.is_coming)
 
     def _publish(self) -> None:
         """Tell the pool what waits here now, and what does not any more."""

@@ -81,12 +81,15 @@ class Pooling:
         `seen` are the drives that are here, by each deviceId that they answer to; `changes` tells
         whether the jobs are as they were.
         """
-        if seen != self._sharing.exchange.seen or changes != self._changes:
+        busy, told = self._workers.busy(), self._sharing.exchange.seen
+        # A drive that is being signed is here until that is recorded.
+        seen = {one: told[one] for one in busy & told.keys()} | dict(seen)
+        if seen != told or changes != self._changes:
             self._is_due = True
         self._changes = changes
-        self._sharing.exchange.seen = seen
-        if (self._is_due or self._steady() >= self._next_at) and KEY not in self._workers.busy():
+        if (self._is_due or self._steady() >= self._next_at) and KEY not in busy:
             self._is_due = False
+            self._sharing.exchange.seen = seen
             self._next_at = self._steady() + SCAN_SECONDS
             self._workers.start(KEY, self._agree)
 

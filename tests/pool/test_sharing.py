@@ -76,6 +76,17 @@ class Bench:
         self.station.sent(claim)
         return job
 
+    def made(self, drive=DRIVE):
+        """A job that the service has, of a drive that is here."""
+        self.sharing.exchange.seen = {"HD001": drive}
+        self.journal.record(self.sent(self.drop()), MADE)
+        self.sharing.agree()
+
+    def see(self, **drives):
+        """Agree with these drives here; return whether another turn is needed soon."""
+        self.sharing.exchange.seen = drives
+        return self.sharing.agree()
+
     def state(self):
         """The state of the only unfiled job."""
         (job,) = self.journal.unfiled()
@@ -215,3 +226,48 @@ def test_a_worker_that_is_faster_is_not_disturbed(bench, monkeypatch):
     bench.sharing.agree()
 
     assert bench.state() == Submitting(NOW, ENDPOINT, KEY, DRIVE)
+
+
+def test_the_job_of_a_drive_that_has_come_is_taken(bench, other):
+    """Once the station before does not see it any more, and has said all that it knows."""
+    bench.made()
+    assert other.see(HD001=DRIVE)
+    assert other.claims() == []
+    bench.see()
+
+    assert other.see(HD001=DRIVE)
+
+    assert other.claims() == ["J0001"]
+    bench.sharing.agree()
+    assert bench.state() == Ceded("bench-2")
+    assert other.sharing.agree()
+    other.take_in()
+    other.sharing.agree()
+    assert other.state() == MADE
+
+
+def test_a_drive_that_both_see_stays_where_it_is(bench, other, database):
+    """A copy of it, or one machine with two stations: the one before has looked since."""
+    bench.made()
+    assert other.see(HD001=DRIVE)
+    bench.sharing.agree()
+    database.ask("UPDATE driveprep.sighting SET since = since - interval '1 minute'")
+
+    assert not other.see(HD001=DRIVE)
+    assert other.claims() == []
+
+
+@pytest.mark.parametrize(
+    ("state", "drive"), [(MADE, {"serial": "WX22"}), (SIGNED, DRIVE), (None, DRIVE)]
+)
+def test_what_is_not_taken(bench, other, state, drive):
+    """The job of another drive; one that is signed; one that is in doubt."""
+    job = bench.sent(bench.drop())
+    if state:
+        job = bench.journal.record(job, MADE)
+    if state is SIGNED:
+        bench.journal.record(job, SIGNED)
+    bench.see()
+
+    assert not other.see(HD001=drive)
+    assert other.claims() == []

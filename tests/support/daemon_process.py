@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -42,6 +42,7 @@ class DaemonProcess:
         self.spool = spool or folder / "spool"
         self.pending = self.spool / "pending"
         self.notified: list[str] = []  # all notifications to systemd, of all starts
+        self.prefix: Sequence[str] = ()  # of the command that starts it
         self._log = folder / "daemon.log"
         self._endpoint = endpoint
         self._log.touch()
@@ -65,7 +66,7 @@ class DaemonProcess:
         environment = {**os.environ, **(self._listen() if is_notified else {})}
         told, logged = len(self.notified), len(self.log)
         with self._log.open("ab") as log:
-            command = [*DRIVEPREP, "run", "--config", str(self.config)]
+            command = [*self.prefix, *DRIVEPREP, "run", "--config", str(self.config)]
             self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=log)
 
         def is_ready() -> bool:

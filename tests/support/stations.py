@@ -10,6 +10,7 @@ import postgres
 import pytest
 from daemon_process import DaemonProcess
 
+from daemon.drives.recognition import resemblance
 from daemon.importexport.emulator import Emulator
 from daemon.pool import claims, members
 from daemon.pool.connection import Connections
@@ -58,7 +59,7 @@ def join(database):
             lambda cursor: members.join(cursor, str(uuid.uuid4()), name, ENDPOINT, KEY)
         )
         memory = [member]
-        station = Station(connections, member, memory.append)
+        station = Station(connections, member, memory.append, differs=differs)
         station.memory = memory
         made.append(station)
         return station
@@ -66,6 +67,11 @@ def join(database):
     yield new
     for station in made:
         station.close()
+
+
+def differs(one, other):
+    """Whether identities are those of two drives."""
+    return bool(resemblance.compare(one, other)[1])
 
 
 class ServiceClock:

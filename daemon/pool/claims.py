@@ -84,14 +84,17 @@ def publish(
     claim_id: str,
     job_id: str,
     made: Mapping[str, Any],
-    is_filed: bool,
+    text: bytes | None,
     is_closed: bool,
 ) -> bool:
-    """Record what became of a claim; return whether this station holds it. Idempotent."""
+    """Record what became of a claim; return whether this station holds it. Idempotent.
+
+    `text` is what another station needs to sign and file the job; None once it is filed.
+    """
     cursor.execute(
-        "UPDATE driveprep.claim SET job_id = %s, made = %s, is_closed = %s,"
-        " manifest = CASE WHEN %s THEN NULL ELSE manifest END WHERE id = %s AND station = %s",
-        [job_id, json.dumps(made), is_closed, is_filed, claim_id, member.station],
+        "UPDATE driveprep.claim SET job_id = %s, made = %s, manifest = %s, is_closed = %s"
+        " WHERE id = %s AND station = %s",
+        [job_id, json.dumps(made), text, is_closed, claim_id, member.station],
     )
     return bool(cursor.rowcount)
 

@@ -153,12 +153,13 @@ class Sharing:
 
     def _publish(self, job: Job, held: Held) -> None:
         made = _made(job.state)
+        text = None if job.filed else self.journal.manifest(job)
         is_known = held.job_id == job.job_id and held.made == made and not job.is_closed
-        if is_known and not (job.filed and held.claim.text):
+        if is_known and bool(text) == bool(held.claim.text):
             return
         job_id = job.job_id or held.job_id
         is_closed = job.is_closed or isinstance(job.state, Rejected)
-        values = job.claim, job_id, made, job.filed, is_closed
+        values = job.claim, job_id, made, text, is_closed
         is_ours = self.station.write(claims.publish, *values)
         if is_ours and is_closed:
             self.journal.record_claim(job, "")

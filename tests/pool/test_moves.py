@@ -2,8 +2,9 @@
 
 import pytest
 from apart import APART, content, mount_at, unmount_at, unplug
-from as_operator import check_papers, jobs_for, new_device_id, signature_of
+from as_operator import check_papers, jobs_for, manifest_for, new_device_id, signature_of
 from loop_drives import wait_until
+from stations import assert_done
 from wire import Wire
 
 pytestmark = pytest.mark.xdist_group("pool")
@@ -101,3 +102,24 @@ def test_a_drive_is_moved_away_from_a_station_that_died(benches, service, wire, 
     first.start()
     first.until("nothing is left of it", lambda: not first.job(drive.label))
     assert first.papers(drive.label) == []
+
+
+def test_an_updated_drive_is_signed_where_it_is_now(benches, service, drive, tmp_path):
+    """Its job was prepared at the first station, and has another SIGNATURE now."""
+    first, second = benches
+    first.drop(drive.label)
+    mount_at(first, drive)
+    first.until("it is filed", lambda: first.papers(drive.label))
+    (job,) = jobs_for(service, drive.label)
+    old = signature_of(job)
+    unmount_at(first, drive)
+    changed = tmp_path / "changed.yml"
+    changed.write_bytes(manifest_for(drive.label) + b"# changed\n")
+    assert_done(first.command("update", job.job_id, changed))
+
+    mount_at(second, drive)
+
+    second.until("it is filed", lambda: second.papers(drive.label))
+    (job,) = jobs_for(service, drive.label)
+    assert content(second, drive, "SIGNATURE") == signature_of(job) != old
+    first.until("nothing is left of it", lambda: not first.job(drive.label))

@@ -137,5 +137,5 @@ def claim(device_id="HD001", **other):
 
 def made(station, one, job_id="J0001", *, is_filed=False, is_closed=False):
     """Publish that the service has made a job."""
-    values = one.id, job_id, {"state": "Submitted"}, is_filed, is_closed
+    values = one.id, job_id, {"state": "Submitted"}, None if is_filed else one.text, is_closed
     return station.write(claims.publish, *values)

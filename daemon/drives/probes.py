@@ -45,15 +45,15 @@ class Identities:
 
     def described(self, number: int, disk: int) -> Identity | None:
         """What udev's database says of the device; None if udev has not processed it yet."""
-        properties = self.udev(number)
-        return read(properties, self.udev(disk)) if properties else None
+        properties, whole = self._known_to_udev(number, disk)
+        return read(properties, whole) if properties else None
 
     def probed(self, number: int, disk: int, node: str) -> Identity:
         """What is on the device at this moment; udev's answer only if blkid cannot read it.
 
         udev's database lags behind the medium by some milliseconds, and more on a busy machine.
         """
-        described, whole = self.udev(number), self.udev(disk)
+        described, whole = self._known_to_udev(number, disk)
         bare = _without_file_system(described)
         try:
             found = self.blkid(node)
@@ -69,6 +69,11 @@ class Identities:
             return read(described, whole)
         trouble = f"no file system is found on {node}"
         return replace(read({**bare, **found}, whole, trouble), is_empty=True)
+
+    def _known_to_udev(self, number: int, disk: int) -> tuple[Properties, Properties]:
+        """Return udev's properties of a device and of its whole disk, which can be the same."""
+        properties = self.udev(number)
+        return properties, properties if disk == number else self.udev(disk)
 
     def _unclear(
         self, names: Sequence[str], bare: Properties, disk: Properties, node: str

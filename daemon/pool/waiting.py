@@ -50,16 +50,17 @@ class Waiting:
 
 
 def offer(cursor: Cursor, member: Membership, found: Iterable[Waiting]) -> dict[str, str]:
-    """Publish what waits at a station. Safe to repeat.
+    """Publish what waits at a station, unless another one has it. Safe to repeat.
 
-    Returns those that another station has, too, by SHA-256, with its name.
+    Returns those that another station has, by SHA-256, with its name.
     """
-    found = list(found)
-    for one in found:
-        values = (one.sha256, one.device_id, one.name, one.text, member.station)
-        cursor.execute(_OFFER, values)
-    shas, me = [one.sha256 for one in found], member.station
-    return dict(cursor.execute(_DUPLICATES, [me, me, shas, me, shas]).fetchall())
+    offered, me = {one.sha256: one for one in found}, member.station
+    shas = [*offered]
+    twice = dict(cursor.execute(_DUPLICATES, [me, me, shas, me, shas]).fetchall())
+    for sha256, one in offered.items():
+        if sha256 not in twice:
+            cursor.execute(_OFFER, [sha256, one.device_id, one.name, one.text, me])
+    return twice
 
 
 def withdraw(cursor: Cursor, member: Membership, shas: Collection[str]) -> bool:

@@ -14,6 +14,7 @@ from daemon.jobs.job import (
     NewJob,
     Pending,
     Progress,
+    Rejected,
     Signed,
     Submitted,
     Submitting,
@@ -271,3 +272,19 @@ def test_what_is_not_taken(bench, other, state, drive):
 
     assert not other.see(HD001=drive)
     assert other.claims() == []
+
+
+def test_a_duplicate_is_not_kept_when_the_job_is_sent_again(bench, other, database):
+    """It was filed as one while the first request was in doubt; nothing of it waits any more."""
+    job = bench.sent(bench.drop())
+    other.drop()
+    other.sharing.agree()
+    assert isinstance(other.state(), Rejected)
+    other.sharing.agree()
+
+    bench.journal.record(job, Pending("2"))
+    bench.sharing.agree()
+
+    query = "SELECT s.name FROM driveprep.manifest m JOIN driveprep.station s ON s.id = m.station"
+    assert database.ask(query) == [("bench-1",)]
+    assert isinstance(bench.state(), Pending)

@@ -17,7 +17,8 @@ from daemon.jobs.storage import database
 
 def recent(folder: Path, since: float) -> list[Job]:
     """Return every unfiled or open job, and those whose state began after `since`."""
-    return _read(folder, f"filed = 0 OR ({OPEN}) OR since >= ? ORDER BY number", since)
+    which = schema.any_of("filed = 0", OPEN, "since >= ?")
+    return _read(folder, f"{which} ORDER BY number", since)
 
 
 def find(folder: Path, word: str) -> Job | None:
@@ -73,7 +74,8 @@ def last_number(folder: Path) -> int:
 
 def added(folder: Path, number: int) -> list[Job]:
     """Return every job that is newer than the one with this number, or not filed yet."""
-    return _read(folder, "filed = 0 OR number > ? ORDER BY number", number)
+    which = schema.any_of("filed = 0", "number > ?")
+    return _read(folder, f"{which} ORDER BY number", number)
 
 
 def daemon_info(folder: Path) -> dict[str, str | float] | None:

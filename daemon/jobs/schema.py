@@ -176,6 +176,15 @@ def select(database: sqlite3.Connection, which: str, *values: object) -> Iterato
     yield from map(job, database.execute(query, values))
 
 
+def any_of(*conditions: str) -> str:
+    """Return the SQL condition that one of them is true.
+
+    Each is looked up in an index of its own; with OR, SQLite would read every job.
+    """
+    parts = " UNION ".join(f"SELECT number FROM job WHERE {one}" for one in conditions)
+    return f"number IN ({parts})"
+
+
 def insert(database: sqlite3.Connection, job: NewJob) -> Job:
     """Add a row for a new job; return the job with its number."""
     cursor = database.execute(

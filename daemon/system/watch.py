@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import logging
 import os
 import resource
 from collections.abc import Callable
+from contextlib import suppress
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -102,6 +104,22 @@ class Watch:
                 if error.errno in LIMITS:
                     raise
                 log.warning("%s cannot be watched, only scanned on a timer: %s", folder, error)
+
+
+def _report_at_once() -> None:
+    """Have watchdog report an IN_MOVED_FROM at once, and with it what happens after it.
+
+    It waits for the other half of a rename, which is of no use here: both names are reported.
+    """
+    for module, name in (
+        ("inotify_move_event_grouper", "InotifyMoveEventGrouper"),
+        ("inotify_buffer", "InotifyBuffer"),  # before watchdog 7
+    ):
+        with suppress(ImportError):
+            getattr(importlib.import_module(f"watchdog.observers.{module}"), name).delay = 0.0
+
+
+_report_at_once()
 
 
 def _limit(error: OSError) -> str:

@@ -4,6 +4,7 @@ import os
 import queue
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -224,3 +225,19 @@ def test_stopping_is_silent(tmp_path, caplog):
         watch.stop()
 
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_a_drop_does_not_wait_for_the_other_half_of_a_rename(watched, tmp_path):
+    """When a file was moved out, watchdog would hold back all later events for half a second."""
+    folder, ear = watched
+    waits = []
+    for name in ("a.yml", "b.yml", "c.yml"):
+        (folder / name).write_text("text")
+        ear.until((name, True))
+        (folder / name).rename(tmp_path / name)
+        began = time.monotonic()
+        (tmp_path / name).rename(folder / f"new-{name}")
+        ear.until((f"new-{name}", True))
+        waits.append(time.monotonic() - began)
+
+    assert min(waits) < 0.4

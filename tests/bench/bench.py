@@ -42,6 +42,7 @@ from daemon.importexport.credentials import Credentials
 from daemon.importexport.emulator import EXAMPLE
 
 ROUNDS = 15
+GUIDE = HERE.parent / "data" / "guide-manifest.yml"
 Row = Callable[[Path], Iterator[tuple[str, str, str]]]
 ROWS: dict[str, Row] = {}
 
@@ -239,6 +240,28 @@ def many(folder: Path) -> Iterator[tuple[str, str, str]]:
             for count in (10_000, 100_000)
         )
         yield f"{what}, median: beside 1 waiting {one:.1f}", others, "1.2 x"
+
+
+@row
+def example(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """100,000 of AWS's own example, each with a deviceId of its own and eleven warnings."""
+    text = GUIDE.read_text()
+    with ExitStack() as stack:
+        endpoint = stack.enter_context(service())
+        daemon = Daemon(stack, folder / "example", endpoint, "validate_on_drop: false\n")
+        pending = daemon.spool / "pending"
+        pending.mkdir(parents=True)
+        for number in range(100_000):
+            (pending / f"m{number}.yml").write_text(text.replace("HD001", f"HD{number}"))
+        for start in ("cold", "warm"):
+            began = time.monotonic()
+            daemon.start()
+            until(lambda: daemon.known() == 100_000, 600)
+            seconds = f"{time.monotonic() - began:.1f} s, RSS {daemon.status('VmRSS') // 1024} MiB"
+            bar = f"{KNOWN[start, 100_000]}, 300 MiB"
+            yield f"100,000 of AWS's example: the last one is known, {start} start", seconds, bar
+            daemon.rest()
+            daemon.stop()
 
 
 KNOWN = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from daemon.config.loading import Config
-from daemon.desk import orders
+from daemon.desk import elsewhere, orders
 from daemon.documents.fields import Findings
 from daemon.errors import DriveprepError
 from daemon.manifest import device_range
@@ -54,11 +54,11 @@ def dismiss(config: Config, words: tuple[str, ...]) -> None:
         return
     done = sum(counts.values())
     click.echo(f"{done} dismissed; manifests and reasons stay in {config.spool / 'rejected'}")
-    if missing := ", ".join(
-        printable(word) for word, count in counts.items() if word and not count
-    ):
+    if missing := [word for word, count in counts.items() if word and not count]:
+        elsewhere.refuse(config, missing[0], is_known=True)
         hint = "`driveprep status` shows the rejections, with the names of their manifests."
-        raise DriveprepError(f"there is no rejection of {missing}", hint)
+        names = ", ".join(map(printable, missing))
+        raise DriveprepError(f"there is no rejection of {names}", hint)
 
 
 def retry(config: Config, device_id: str, *, as_it_is: bool, same_drive: bool) -> None:

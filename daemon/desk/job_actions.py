@@ -13,7 +13,7 @@ from pathlib import Path
 
 from daemon import spool
 from daemon.config.loading import Config
-from daemon.desk import relay
+from daemon.desk import elsewhere, relay
 from daemon.desk.manifests import terms
 from daemon.drives import signature
 from daemon.errors import DriveprepError, InDoubtError, JobRefusedError, ManifestError
@@ -37,8 +37,14 @@ class JobActions:
     client: Callable[[], Client | RelayedClient]  # made when needed: not all need the secret key
 
     def find(self, word: str) -> Job:
-        """Return the job with that JobId, or the open or newest one of that deviceId."""
-        if job := reader.find(self.settings.spool, word):
+        """Return the job with that JobId, or the open or newest one of that deviceId.
+
+        Raises DriveprepError if it is at another station of the pool.
+        """
+        job = reader.find(self.settings.spool, word)
+        if elsewhere.may_be(job, word):
+            elsewhere.refuse(self.settings, word, is_known=job is not None)
+        if job:
             return job
         raise DriveprepError(f"there is no job {word}", "`driveprep status` lists all jobs.")
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from daemon import spool
 from daemon.config.loading import Config
+from daemon.desk import elsewhere
+from daemon.desk.elsewhere import ANSWER_SECONDS
 from daemon.errors import DriveprepError
 from daemon.jobs import reader
 from daemon.system.printable import printable
-
-ANSWER_SECONDS = 40.0  # for the daemon, which may notice a question by its timer only (30 s)
 
 Answer = dict[str, Any]
 
@@ -51,6 +51,7 @@ def retry_as_it_is(config: Config, device_id: str) -> Answer | None:
     """
     answer = _give(config, {"order": "as it is", "deviceId": device_id})
     if answer is not None and not answer["jobs"]:
+        elsewhere.refuse(config, device_id)
         hint = "`driveprep status` shows the jobs."
         raise DriveprepError(f"no job waits for the drive {printable(device_id)}", hint)
     retry(config, device_id)
@@ -62,6 +63,9 @@ def retry(config: Config, device_id: str, *, same_drive: bool = False) -> None:
 
     With `same_drive` a person confirms that its drive only has another USB bridge.
     """
+    job = reader.find(config.spool, device_id)
+    if elsewhere.may_be(job, device_id):
+        elsewhere.refuse(config, device_id, is_known=job is not None)
     try:
         spool.ask_to_retry(config.spool / "pending", device_id, same_drive=same_drive)
     except FileNotFoundError as error:
@@ -92,6 +96,8 @@ def _give(config: Config, order: Answer) -> Answer | None:
         hint = "The daemon creates it when it starts: systemctl start driveprep"
         raise DriveprepError(f"there is no folder {config.spool / 'pending'}", hint) from error
     answer: Answer = json.loads(data)
+    if unknown := answer.get("unknown"):
+        elsewhere.refuse(config, unknown)
     if "problem" in answer:
         raise DriveprepError(answer["problem"], answer["hint"])
     if "error" in answer:  # a daemon of an earlier version

@@ -6,7 +6,7 @@ import json
 
 from daemon import spool
 from daemon.config.loading import Config
-from daemon.desk.orders import ANSWER_SECONDS
+from daemon.desk.elsewhere import ANSWER_SECONDS
 from daemon.errors import DriveprepError
 from daemon.importexport.relay import RelayedClient
 from daemon.jobs import reader

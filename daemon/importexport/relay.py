@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from daemon import errors
+from daemon.documents import questions
 from daemon.errors import DriveprepError
 from daemon.importexport.client import Client
 from daemon.importexport.results import Artifact, CreatedJob, JobStatus, ShippingLabel, Updated
@@ -30,7 +31,7 @@ def perform(client: Client, request: bytes) -> bytes:
 
 
 def _perform(client: Client, request: bytes) -> object:
-    match _parsed(request):
+    match questions.parsed(request):
         case {"operation": "GetAccessKeyId"}:
             return client.access_key_id
         case {"operation": "GetStatus", "jobId": str(job_id)}:
@@ -47,13 +48,6 @@ def _perform(client: Client, request: bytes) -> object:
         case {"operation": "ValidateManifest", "manifest": str(manifest)}:
             return asdict(client.validate(manifest))
     raise DriveprepError("this request is not known", "Use the command of the daemon's version.")
-
-
-def _parsed(request: bytes) -> object:
-    try:
-        return json.loads(request)
-    except (ValueError, RecursionError):
-        return None
 
 
 class RelayedClient:

@@ -6,8 +6,9 @@ import json
 import logging
 from typing import Any
 
+from daemon.documents import questions
 from daemon.errors import DriveprepError
-from daemon.jobs.job import Job, Shipment, Signed, about
+from daemon.jobs.job import Ceded, Job, Shipment, Signed, about
 from daemon.jobs.journal import Journal
 from daemon.system.printable import printable
 
@@ -26,14 +27,18 @@ def perform(journal: Journal, request: bytes) -> bytes | None:
     Safe to repeat. Raises JournalError, and then nothing is recorded.
     """
     try:
-        answer = _perform(journal, _parsed(request))
+        answer = _perform(journal, questions.parsed(request))
     except _RefusedError as error:
-        answer = {"problem": str(error), "hint": error.hint}
+        answer = {"problem": str(error), "hint": error.hint, "unknown": error.unknown}
     return None if answer is None else json.dumps(answer).encode()
 
 
 class _RefusedError(DriveprepError):
-    """It cannot be done; nothing is recorded."""
+    """It cannot be done; nothing is recorded. `unknown` is what there is no job of."""
+
+    def __init__(self, message: str, hint: str, unknown: str = "") -> None:
+        super().__init__(message, hint)
+        self.unknown = unknown
 
 
 def _perform(journal: Journal, order: object) -> Answer | None:
@@ -86,9 +91,9 @@ def _ship(journal: Journal, words: list[object], shipment: Shipment | None) -> A
 
 def _prepared(journal: Journal, word: str) -> Job:
     job = journal.job_of(word)
-    if job is None:
+    if job is None or isinstance(job.state, Ceded):
         hint = "Nothing was recorded. `driveprep jobs` lists all jobs."
-        raise _RefusedError(f"there is no job {word}", hint)
+        raise _RefusedError(f"there is no job {word}", hint, unknown=word)
     if not isinstance(job.state, Signed) or not job.filed:
         hint = f"Nothing was recorded. `driveprep show {word}` shows what it waits for."
         raise _RefusedError(f"the drive of {word} is not prepared yet", hint)
@@ -110,10 +115,3 @@ def _checked(text: str) -> str:
             f"Nothing was recorded. Write at most {MAX_TEXT} characters.",
         )
     return text
-
-
-def _parsed(request: bytes) -> object:
-    try:
-        return json.loads(request)
-    except (ValueError, RecursionError):
-        return None

@@ -5,6 +5,6 @@ docs/pool.md has the protocol and why it holds. A station without a pool uses `A
 
 from daemon.pool.alone import Alone
 from daemon.pool.membership import Membership
-from daemon.pool.values import Claim, Held, Pool
+from daemon.pool.values import Claim, Elsewhere, Held, Pool
 
-__all__ = ["Alone", "Claim", "Held", "Membership", "Pool"]
+__all__ = ["Alone", "Claim", "Elsewhere", "Held", "Membership", "Pool"]

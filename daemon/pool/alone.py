@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daemon.pool.values import Claim
+from daemon.pool.values import Claim, Elsewhere
 
 
 class Alone:
@@ -33,6 +33,11 @@ class Alone:
         """Return "": there is no one else."""
         del job_id
         return ""
+
+    def elsewhere(self, word: str) -> Elsewhere | None:
+        """Return None: there is no one else."""
+        del word
+        return None
 
     def has_changed(self) -> None:
         """Do nothing."""

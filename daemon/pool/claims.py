@@ -11,7 +11,7 @@ from daemon.pool import sightings, waiting
 from daemon.pool.connection import Cursor
 from daemon.pool.membership import Membership
 from daemon.pool.sightings import Differs
-from daemon.pool.values import Claim, Held
+from daemon.pool.values import Claim, Elsewhere, Held
 
 FIELDS = (
     "id, device_id, name, sha256, file_system, manifest, signed_at, endpoint, access_key_id, drive"
@@ -21,6 +21,16 @@ SELECT {", ".join("c." + one for one in FIELDS.split(", "))},
     c.station::text, s.name, c.generation, c.job_id, c.made
 FROM driveprep.claim c JOIN driveprep.station s ON s.id = c.station
 WHERE NOT c.is_closed AND
+"""
+# An open job before a closed one, and before a manifest that waits.
+_ELSEWHERE = """
+SELECT s.name, found.device_id, found.job_id FROM (
+    SELECT station, device_id, job_id, is_closed::integer AS rank FROM driveprep.claim
+        WHERE job_id = upper(%s) OR (device_id = %s AND NOT is_closed)
+    UNION ALL SELECT station, device_id, NULL, 2 FROM driveprep.manifest
+        WHERE (device_id = %s OR name = %s) AND NOT is_over
+) AS found JOIN driveprep.station s ON s.id = found.station
+WHERE found.station <> %s ORDER BY found.rank LIMIT 1
 """
 
 
@@ -129,6 +139,12 @@ def station_of(cursor: Cursor, station: str, job_id: str) -> str:
         [job_id, station],
     ).fetchone()
     return row[0] if row else ""
+
+
+def elsewhere(cursor: Cursor, member: Membership, word: str) -> Elsewhere | None:
+    """Return what another station has for a JobId, a deviceId or the name of a manifest."""
+    row = cursor.execute(_ELSEWHERE, [word, word, word, word, member.station]).fetchone()
+    return Elsewhere(row[0], row[1], row[2] or "") if row else None
 
 
 def values(one: Claim) -> list[Any]:

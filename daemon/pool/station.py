@@ -15,7 +15,7 @@ from daemon.pool import claims, reopening, schema
 from daemon.pool.connection import Connections, Cursor
 from daemon.pool.membership import Facts, Membership
 from daemon.pool.sightings import Differs
-from daemon.pool.values import Claim, Held
+from daemon.pool.values import Claim, Elsewhere, Held
 
 T = TypeVar("T")
 
@@ -136,6 +136,10 @@ class Station:
         with suppress(PoolError):
             return self._connections.run(lambda cursor: claims.station_of(cursor, station, job_id))
         return ""
+
+    def elsewhere(self, word: str) -> Elsewhere | None:
+        """Return what another station has for a JobId, a deviceId or the name of a manifest."""
+        return self.ask(claims.elsewhere, word)
 
     def look(self) -> list[Held]:
         """Be seen, and return this station's open claims, read again only after a change.

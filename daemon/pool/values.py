@@ -35,6 +35,15 @@ class Held:
     made: Mapping[str, Any] | None = None  # what the service answered, as the journal has it
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A job or a waiting manifest of another station."""
+
+    station: str  # its name
+    device_id: str
+    job_id: str = ""  # "" as long as it is not known, or the manifest waits
+
+
 class Pool(Protocol):
     """What the path of a job needs of the pool. Safe to use from several threads.
 
@@ -65,6 +74,9 @@ class Pool(Protocol):
 
     def station_of(self, job_id: str) -> str:
         """Return the name of another station that has made a job; "" if that is not known."""
+
+    def elsewhere(self, word: str) -> Elsewhere | None:
+        """Return what another station has for a JobId, a deviceId or the name of a manifest."""
 
     def has_changed(self) -> None:
         """The journal has news for the pool. Returns at once."""

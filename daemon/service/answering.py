@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from functools import partial
 
-from daemon.errors import SpoolError
+from daemon.documents.questions import parsed
+from daemon.errors import PoolError, SpoolError
 from daemon.importexport import relay
 from daemon.importexport.client import Client
 from daemon.jobs import orders
 from daemon.jobs.journal import Journal
+from daemon.pool.values import Pool
 from daemon.preparation import papers
 from daemon.service.reporting.printing import Papers
 from daemon.service.workers import Workers
@@ -32,11 +36,13 @@ class Answering:
         spool: Spool,
         journal: Journal,
         workers: Workers,
+        pool: Pool,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._spool = spool
         self._journal = journal
         self._workers = workers
+        self._pool = pool
         self._clock = clock
         self._asked: dict[str, None] = {}  # names of questions in pending/
 
@@ -59,8 +65,21 @@ class Answering:
                         self._spool, self._journal, question, printable.readable_sticker
                     )
                 if answer is None:
+                    answer = self._elsewhere(question)
+                if answer is None:
                     answer = relay.perform(client, question)
                     log.info("the service was asked on behalf of an operator")
                 self._spool.answer(number, answer, self._clock())
         except SpoolError as error:  # the command tells its operator that there is no answer
             log.warning("a question is not answered: %s", error)
+
+    def _elsewhere(self, question: bytes) -> bytes | None:
+        """Return which station of the pool has a job; None if that is not the question."""
+        match parsed(question):
+            case {"elsewhere": str(word)}:
+                try:
+                    found = self._pool.elsewhere(word)
+                except PoolError as error:
+                    return json.dumps({"problem": str(error), "hint": error.hint}).encode()
+                return json.dumps({"elsewhere": asdict(found) if found else None}).encode()
+        return None

@@ -104,7 +104,7 @@ def build(
         survey,
         scheduler,
         workers,
-        Answering(spool, journal, workers, clocks.wall),
+        Answering(spool, journal, workers, pool, clocks.wall),
         printing,
         pooling,
         partial(_reload, settings, load, reloadable),

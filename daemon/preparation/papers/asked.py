@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+from daemon.documents import questions
 from daemon.errors import PaperError, SpoolError
 from daemon.jobs.job import Job
 from daemon.jobs.journal import Journal
@@ -18,14 +19,11 @@ def perform(
     spool: Spool, journal: Journal, question: bytes, sticker: Callable[[Job], bytes]
 ) -> bytes | None:
     """Answer a question for a packing slip, as filed, or a `sticker`; None if it is none."""
-    try:
-        match json.loads(question):
-            case {"paper": "slip" | "sticker" as kind, "job": str(word)}:
-                pass
-            case _:
-                return None
-    except (ValueError, RecursionError):
-        return None
+    match questions.parsed(question):
+        case {"paper": "slip" | "sticker" as kind, "job": str(word)}:
+            pass
+        case _:
+            return None
     try:
         text = _text(spool, journal.job_of(word), kind, sticker)
     except PaperError as error:

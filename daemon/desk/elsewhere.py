@@ -1,0 +1,59 @@
+"""Jobs that another station of the pool has: a person is told where to act on them."""
+
+from __future__ import annotations
+
+import json
+
+from daemon import spool
+from daemon.config.loading import Config
+from daemon.errors import DriveprepError
+from daemon.jobs import reader
+from daemon.jobs.job import Ceded, Job
+from daemon.system.printable import printable
+
+ANSWER_SECONDS = 40.0  # for the daemon, which may notice a question by its timer only (30 s)
+
+
+def may_be(job: Job | None, word: str) -> bool:
+    """Return whether what a person means by `word` may be at another station.
+
+    `job` is what is here: nothing, a job that was left to the other, or an old one of the drive.
+    """
+    return job is None or isinstance(job.state, Ceded) or (job.is_closed and job.job_id != word)
+
+
+def refuse(config: Config, word: str, *, is_known: bool = False) -> None:
+    """Raise DriveprepError if another station has this job, drive or manifest.
+
+    It is the daemon that asks the pool. Where that is not possible, DriveprepError is raised, too,
+    unless something here `is_known` to be meant. Does nothing without a pool.
+    """
+    if not config.pool.address:
+        return
+    try:
+        found = _ask(config, word)
+    except DriveprepError as error:
+        if is_known:
+            return
+        raise DriveprepError(
+            f"there is no job {printable(word)} here, and the pool was not asked: {error}",
+            error.hint or "`driveprep pool status` shows the pool.",
+        ) from error
+    if found:
+        what = f"job {found['job_id']} for" if found["job_id"] else "what waits for"
+        raise DriveprepError(
+            f"station {printable(found['station'])} has {what} {printable(found['device_id'])}",
+            "Do this at that station.",
+            code="elsewhere",
+        )
+
+
+def _ask(config: Config, word: str) -> dict[str, str] | None:
+    if reader.daemon_info(config.spool) is None:
+        raise DriveprepError("the driveprep daemon does not run", "systemctl start driveprep")
+    question = json.dumps({"elsewhere": word}).encode()
+    answer = json.loads(spool.ask(config.spool, question, ANSWER_SECONDS))
+    if "elsewhere" not in answer:
+        raise DriveprepError(answer.get("problem", "its version is another one"), answer["hint"])
+    found: dict[str, str] | None = answer["elsewhere"]
+    return found

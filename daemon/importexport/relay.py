@@ -11,10 +11,10 @@ from dataclasses import asdict
 from typing import Any
 
 from daemon import errors
-from daemon.documents import questions
 from daemon.errors import DriveprepError
 from daemon.importexport.client import Client
 from daemon.importexport.results import Artifact, CreatedJob, JobStatus, ShippingLabel, Updated
+from daemon.system.untrusted import json_value
 
 Ask = Callable[[bytes], bytes]
 
@@ -31,7 +31,7 @@ def perform(client: Client, request: bytes) -> bytes:
 
 
 def _perform(client: Client, request: bytes) -> object:
-    match questions.parsed(request):
+    match json_value(request):
         case {"operation": "GetAccessKeyId"}:
             return client.access_key_id
         case {"operation": "GetStatus", "jobId": str(job_id)}:

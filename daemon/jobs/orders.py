@@ -6,11 +6,11 @@ import json
 import logging
 from typing import Any
 
-from daemon.documents import questions
 from daemon.errors import DriveprepError
 from daemon.jobs.job import Ceded, Job, Shipment, Signed, about
 from daemon.jobs.journal import Journal
 from daemon.system.printable import printable
+from daemon.system.untrusted import json_value
 
 Answer = dict[str, Any]
 
@@ -27,7 +27,7 @@ def perform(journal: Journal, request: bytes) -> bytes | None:
     Safe to repeat. Raises JournalError, and then nothing is recorded.
     """
     try:
-        answer = _perform(journal, questions.parsed(request))
+        answer = _perform(journal, json_value(request))
     except _RefusedError as error:
         answer = {"problem": str(error), "hint": error.hint, "unknown": error.unknown}
     return None if answer is None else json.dumps(answer).encode()

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import partial
 
-from daemon.documents.questions import parsed
 from daemon.errors import PoolError, SpoolError
 from daemon.importexport import relay
 from daemon.importexport.client import Client
@@ -21,6 +20,7 @@ from daemon.service.reporting.printing import Papers
 from daemon.service.workers import Workers
 from daemon.spool import questions
 from daemon.spool.spool import Spool
+from daemon.system.untrusted import json_value
 
 # A fixed name: it is part of the interface and does not follow the file.
 log = logging.getLogger("daemon.service")
@@ -75,7 +75,7 @@ class Answering:
 
     def _elsewhere(self, question: bytes) -> bytes | None:
         """Return which station of the pool has a job; None if that is not the question."""
-        match parsed(question):
+        match json_value(question):
             case {"elsewhere": str(word)}:
                 try:
                     found = self._pool.elsewhere(word)

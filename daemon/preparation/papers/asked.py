@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from daemon.documents import questions
 from daemon.errors import PaperError, SpoolError
 from daemon.jobs.job import Job
 from daemon.jobs.journal import Journal
 from daemon.preparation.papers.contents import SLIP, folder
 from daemon.spool.spool import Spool
+from daemon.system.untrusted import json_value
 
 NAMES = {"slip": "packing slip", "sticker": "sticker"}
 
@@ -19,7 +19,7 @@ def perform(
     spool: Spool, journal: Journal, question: bytes, sticker: Callable[[Job], bytes]
 ) -> bytes | None:
     """Answer a question for a packing slip, as filed, or a `sticker`; None if it is none."""
-    match questions.parsed(question):
+    match json_value(question):
         case {"paper": "slip" | "sticker" as kind, "job": str(word)}:
             pass
         case _:

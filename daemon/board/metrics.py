@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 
 from daemon.board.view import View
 from daemon.jobs import overview
@@ -86,10 +91,32 @@ def _of_view(view: View) -> Iterator[Metric]:
     if daemon.last_scan:
         at = datetime.fromisoformat(daemon.last_scan).timestamp()
         yield _gauge("last_scan_timestamp_seconds", "When pending/ was last scanned.", at)
+    yield InfoMetricFamily("driveprep_station", "This station.", value={"station": view.station})
+    if view.benches:
+        yield from _of_benches(view)
     yield _gauge("drives", "Mounted drives that concern the bench.", float(drives))
     yield _gauge("jobs_made_today", "Jobs made since 00:00 UTC.", float(view.counts.made_today))
     limit = float(view.counts.daily_limit)
     yield _gauge("jobs_daily_limit", "Jobs that the account may make a day.", limit)
+
+
+def _of_benches(view: View) -> Iterator[Metric]:
+    seen = GaugeMetricFamily(
+        "driveprep_other_station_seen_timestamp_seconds",
+        "When another station of the pool was seen last.",
+        labels=["station"],
+    )
+    waiting = GaugeMetricFamily(
+        "driveprep_other_station_waiting", "Manifests that wait there.", labels=["station"]
+    )
+    doubt = GaugeMetricFamily(
+        "driveprep_other_station_in_doubt", "Jobs there that are in doubt.", labels=["station"]
+    )
+    for one in view.benches:
+        seen.add_metric([one.station], datetime.fromisoformat(one.seen_at).timestamp())
+        waiting.add_metric([one.station], one.waiting)
+        doubt.add_metric([one.station], one.attention)
+    yield from (seen, waiting, doubt)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -155,6 +155,31 @@ class Daemon:
 
 
 @dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A job or a manifest at another station: what is done about it is done there."""
+
+    key: str
+    bay: str | None
+    status: Status
+    word: str
+    device_id: str
+    job_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OtherBench:
+    """Another station of the pool, as the daemon saw it last."""
+
+    station: str
+    seen_at: str
+    is_silent: bool  # it has not been seen for an hour
+    waiting: int  # manifests
+    attention: int  # jobs that are in doubt
+    prepared: int  # jobs that are signed, and not finished by the service
+    jobs: tuple[Elsewhere, ...]  # with a drive there, or a step to take
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """Everything on the page. `problem` is set where the journal cannot be read."""
 
@@ -168,6 +193,7 @@ class View:
     charts: Charts
     timeline: tuple[Followed, ...]  # the most urgent first
     timeline_total: int  # of which `timeline` shows the first 100
+    benches: tuple[OtherBench, ...] = ()  # the other stations, by name
     version: int = VERSION
 
 

@@ -46,9 +46,9 @@ def init(config_path: Path, grant_to: str) -> None:
 
 @pool.command()
 @with_config
-@click.argument("name")
-def join(config_path: Path, name: str) -> None:
-    """Join the pool as the station NAME, while the daemon is stopped.
+@click.argument("name", metavar="[NAME]", required=False)
+def join(config_path: Path, name: str | None) -> None:
+    """Join the pool as the station NAME (`station` of config.yml), while the daemon is stopped.
 
     What this station has open at the service is published. Nothing is joined if another station
     has a job for one of its deviceIds.
@@ -57,8 +57,10 @@ def join(config_path: Path, name: str) -> None:
 
     config = settings(config_path)
     with closing(_connections(config)) as connections:
-        count = joining.join(config, connections, name)
-    click.echo(f"this station is {name} now, with {count} open jobs; start the daemon")
+        count = joining.join(config, connections, name or config.station)
+    click.echo(
+        f"this station is {name or config.station} now, with {count} open jobs; start the daemon"
+    )
 
 
 @pool.command()
@@ -139,10 +141,10 @@ def _member(config: Config) -> Membership:
     from daemon.jobs import reader
     from daemon.pool import membership
 
-    text = reader.membership(config.spool)
-    if text is None:
+    found = reader.membership(config.spool)
+    if found is None:
         raise PoolError("this station is in no pool", "driveprep pool join NAME")
-    return membership.load(text)
+    return membership.load(found[0])
 
 
 def _warn_of_losses(connections: Connections) -> None:

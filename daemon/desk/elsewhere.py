@@ -1,17 +1,45 @@
-"""Jobs that another station of the pool has: a person is told where to act on them."""
+"""The other stations of the pool: what they have, and where a person has to act on it."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
+from typing import Any
 
 from daemon import spool
 from daemon.config.loading import Config
 from daemon.errors import DriveprepError
 from daemon.jobs import reader
 from daemon.jobs.job import Ceded, Job
-from daemon.system.printable import printable
+from daemon.system.printable import printable, timestamp
 
+SILENT_SECONDS = 3600.0  # a station that was not seen for so long may be gone
 ANSWER_SECONDS = 40.0  # for the daemon, which may notice a question by its timer only (30 s)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """This station, and what it knows of the others."""
+
+    station: str  # its name: in the pool, or else in config.yml
+    is_member: bool  # of a pool
+    stations: list[dict[str, Any]] = field(default_factory=list)  # see daemon/pool/benches.py
+    day: str = ""  # of the service when that was read, such as 2026-11-27
+    made: int = 0  # jobs of that day, by all stations
+
+    def made_on(self, day_began: float, here: int) -> int:
+        """Return how many jobs were made that day, of which `here` were made by this station."""
+        return max(here, self.made if self.day == timestamp(day_began)[:10] else 0)
+
+
+def bench(config: Config) -> Bench:
+    """Return what the journal has about the pool, read last by the daemon. Raises JournalError."""
+    found = reader.membership(config.spool) if config.pool.address else None
+    if found is None:
+        return Bench(config.station, is_member=False)
+    name = str(json.loads(found[0])["name"])
+    seen = json.loads(found[1]) if found[1] else {"stations": [], "day": "", "made": 0}
+    return Bench(name, is_member=True, **seen)
 
 
 def may_be(job: Job | None, word: str) -> bool:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from daemon import spool
 from daemon.config.loading import Config
-from daemon.desk import quota
+from daemon.desk import elsewhere, quota
+from daemon.desk.elsewhere import Bench
 from daemon.drives.drive import Drive, Unmounted, Volume
 from daemon.errors import DriveError
 from daemon.jobs import reader
@@ -56,12 +57,14 @@ def status(settings: Config, mounted: Sequence[Drive]) -> Report:
     daemon = reader.daemon_info(settings.spool)
     now = time.time()
     recent = reader.recent(settings.spool, now - SHOWN_SECONDS)
-    bays = _bays(settings, mounted)
+    bays, bench = _bays(settings, mounted), elsewhere.bench(settings)
     wanted = {job.device_id for job in recent} | settings.devices.keys()
     return {
         "version": VERSION,
         "daemon": {"running": daemon is not None, **(daemon or {})},
-        "today": _today(settings, now),
+        "station": bench.station,
+        "stations": [_station(one, now) for one in bench.stations] if bench.is_member else None,
+        "today": _today(settings, bench, now),
         "ignored": ignored(settings.spool / "pending"),
         "jobs": [
             _job(job, settings.spool, is_running=daemon is not None)
@@ -112,10 +115,16 @@ def drives(settings: Config, mounted: Sequence[Drive], present: Sequence[Unmount
     }
 
 
-def _today(settings: Config, now: float) -> Report:
+def _station(one: Report, now: float) -> Report:
+    """Return what is known of another station of the pool."""
+    seen_at = float(str(one["seenAt"]))
+    return one | {"seenAt": timestamp(seen_at), "silent": now - seen_at > elsewhere.SILENT_SECONDS}
+
+
+def _today(settings: Config, bench: Bench, now: float) -> Report:
     """Return how many jobs were made on the service's day, and how many it makes."""
     began = quota.day_began(now)
-    made = reader.count_made(settings.spool, began)
+    made = bench.made_on(began, reader.count_made(settings.spool, began))
     return {"jobs": made, "limit": settings.daily_limit, "endsAt": timestamp(began + quota.DAY)}
 
 

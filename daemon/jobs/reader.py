@@ -38,8 +38,11 @@ def made(folder: Path) -> list[tuple[str, Job]]:
     return _rows(folder, "job_id IS NOT NULL OR state = 'Submitting' ORDER BY number")
 
 
-def membership(folder: Path) -> str | None:
-    """Return what this station is in its pool, as JSON; None if it is in none."""
+def membership(folder: Path) -> tuple[str, str] | None:
+    """Return what this station is in its pool, and what is at the others; None: it is in none.
+
+    Both as JSON; the latter is "" until it has been read.
+    """
     path = folder / NAME
     with database.translated(path):
         if not path.exists():
@@ -48,8 +51,8 @@ def membership(folder: Path) -> str | None:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version in OLD_COLUMNS:
                 return None
-            row = connection.execute("SELECT station FROM membership").fetchone()
-            return row[0] if row else None
+            row = connection.execute("SELECT station, benches FROM membership").fetchone()
+            return (row[0], row[1] or "") if row else None
 
 
 def count_made(folder: Path, since: float) -> int:

@@ -40,11 +40,13 @@ _REPORTED = (
 FRESH = f"({_REPORTED} > ? AND {_REPORTED} < ?)"
 # JobIds of the service that are of no job here, so that each is looked up only once.
 FOREIGN = "CREATE TABLE foreign_job (job_id TEXT PRIMARY KEY) WITHOUT ROWID;\n"
-# What this station is in the pool, if it is in one; and the jobs of which the pool must hear.
+# What this station is in the pool, if it is in one, and what is at the other ones; and the jobs of
+# which the pool must hear.
 MEMBERSHIP = """
 CREATE TABLE membership (
     only_one        INTEGER PRIMARY KEY DEFAULT 1 CHECK (only_one = 1),
-    station         TEXT NOT NULL               -- as JSON
+    station         TEXT NOT NULL,              -- as JSON
+    benches         TEXT                        -- as JSON; NULL: not read yet
 );
 CREATE INDEX claimed ON job (number) WHERE claim <> '';
 """

@@ -9,6 +9,7 @@ class Alone:
     """A `Pool` without a database. Loads nothing and waits for nothing."""
 
     is_shared = False
+    name = ""
 
     def claim(self, claim: Claim, previous: str) -> str:
         """Return "": there is no one else."""

@@ -49,6 +49,7 @@ CREATE TABLE driveprep.claim (
 -- A device carries one SIGNATURE, so at most one of its jobs is open at the service.
 CREATE UNIQUE INDEX one_open_claim ON driveprep.claim (device_id) WHERE NOT is_closed;
 CREATE INDEX claims_of_station ON driveprep.claim (station) WHERE NOT is_closed;
+CREATE INDEX claims_by_day ON driveprep.claim (signed_at) WHERE job_id IS NOT NULL;
 -- Manifests that wait, each at one station: where it was dropped, or where its drive is.
 CREATE TABLE driveprep.manifest (
     sha256          text PRIMARY KEY,           -- as dropped
@@ -104,7 +105,13 @@ WHERE successor IS NULL AND seen_at < pg_postmaster_start_time()
     AND now() < pg_postmaster_start_time() + %s::interval
 ORDER BY name
 """
-_SEEN = "UPDATE driveprep.station SET seen_at = now() WHERE id = %s RETURNING generation, successor"
+# Also when each other station was seen, so that this needs no query of its own.
+_SEEN = """
+UPDATE driveprep.station SET seen_at = now() WHERE id = %s RETURNING generation, successor, (
+    SELECT json_object_agg(name, extract(epoch FROM seen_at)::float)
+    FROM driveprep.station WHERE successor IS NULL
+)
+"""
 
 
 def facts(cursor: Cursor, *, lock: bool) -> tuple[Facts, bool]:
@@ -197,8 +204,12 @@ def _check_restart(cursor: Cursor) -> None:
         )
 
 
-def check_member(cursor: Cursor, member: Membership) -> None:
-    """Note that the station is there. Raises PoolError if it was taken over, or has left."""
+def check_member(cursor: Cursor, member: Membership) -> dict[str, float]:
+    """Note that the station is there; return when each was seen last, by the database's clock.
+
+    In seconds since the epoch, by their names. Raises PoolError if this one was taken over, or has
+    left.
+    """
     row = cursor.execute(_SEEN, [member.station]).fetchone()
     if row is None:
         raise PoolError(
@@ -212,6 +223,8 @@ def check_member(cursor: Cursor, member: Membership) -> None:
             "Its jobs are finished there. driveprep pool join NAME makes it a new station.",
             code="pool-taken-over",
         )
+    seen: dict[str, float] = row[2] or {}
+    return seen
 
 
 def leave(cursor: Cursor, found: Facts, member: Membership | None = None) -> Facts:

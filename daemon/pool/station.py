@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import TypeVar
 
 from daemon.errors import PoolAwayError, PoolError
-from daemon.pool import claims, reopening, schema
+from daemon.pool import benches, claims, reopening, schema
+from daemon.pool.benches import Benches
 from daemon.pool.connection import Connections, Cursor
 from daemon.pool.membership import Facts, Membership
 from daemon.pool.sightings import Differs
@@ -40,6 +41,7 @@ class Station:
         has_changed: Callable[[], None] = lambda: None,
         differs: Differs = lambda _one, _other: False,
     ) -> None:
+        self.name = member.name
         self.differs = differs  # whether identities are those of two drives
         self.member = member
         self.has_changed = has_changed  # the journal has news for the pool
@@ -48,6 +50,8 @@ class Station:
         self._lock = threading.Lock()
         self._confirmed: dict[str, float] = {}  # claims that were ours at that time, steady
         self._given_back: set[str] = set()  # under which nothing will be sent
+        self._seen_at: dict[str, float] = {}  # when each station was seen, at the last look
+        self._benches: tuple[Facts, Benches] | None = None  # what was seen last
         self._looked: tuple[Facts, list[Held]] | None = None  # what was seen last
         self._unsent: set[str] = set()  # claims under which this process has sent nothing yet
         self._ready: dict[str, Claim] = {}  # of these, those whose request may leave at any time
@@ -152,7 +156,7 @@ class Station:
             found, is_open = schema.facts(cursor, lock=False)
             if found.lost_since(self.member.facts) or not is_open:
                 raise PoolError("the pool is closed", code="pool-closed")
-            schema.check_member(cursor, self.member)
+            self._seen_at = schema.check_member(cursor, self.member)
             if (seen := self._looked) and seen[0] == found:
                 return seen
             return found, claims.of_station(cursor, self.member.station)
@@ -162,6 +166,15 @@ class Station:
         self._see(found)
         self._confirm([one.claim.id for one in held], begun)
         return held
+
+    def benches(self) -> Benches:
+        """Return what is at the other stations, read again only after a change; after `look`."""
+        if self._benches is None or self._benches[0] != self.member.facts:
+            self._benches = self.member.facts, self.ask(benches.read)
+        found = self._benches[1]
+        for one in found["stations"]:
+            one["seenAt"] = self._seen_at.get(one["station"], one["seenAt"])
+        return found
 
     def ask(self, work: Callable[..., T], *values: object) -> T:
         """Return what `work` reads, for this member and these values, in one transaction."""

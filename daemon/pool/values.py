@@ -52,6 +52,7 @@ class Pool(Protocol):
     """
 
     is_shared: bool  # with other stations
+    name: str  # of this station in it; "": it is alone
 
     def claim(self, claim: Claim, previous: str) -> str:
         """Commit a claim and return its id, or raise: then nothing may be sent.

@@ -72,6 +72,7 @@ class Sharing:
     station: Station
     spool: Spool
     exchange: Exchange
+    _shown: str = ""
 
     def agree(self) -> bool:
         """Do what can be done now; return whether another turn is needed soon. Safe to repeat.
@@ -85,7 +86,16 @@ class Sharing:
             with suppress(StaleJobError):  # a worker is faster: the next turn sees it as it is
                 self._settle(job, held.pop(job.device_id, None))
         is_again = sum(self._take_in(one) for one in held.values()) > 0
-        return self.exchange.agree() or is_again
+        is_again = self.exchange.agree() or is_again
+        self._show_benches()
+        return is_again
+
+    def _show_benches(self) -> None:
+        """Keep what is at the other stations for people: they read the journal, not the pool."""
+        found = json.dumps(self.station.benches())
+        if found != self._shown:
+            self.journal.record_benches(found)
+            self._shown = found
 
     def _look(self) -> list[Held]:
         try:

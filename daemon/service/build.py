@@ -7,7 +7,7 @@ import os
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from daemon.config.loading import Config
@@ -41,7 +41,7 @@ from daemon.service.scheduler import Scheduler
 from daemon.service.survey import Survey
 from daemon.service.workers import Thread, Workers
 from daemon.spool.spool import Spool
-from daemon.system import programs
+from daemon.system import logs, programs
 from daemon.system.clocks import Clocks
 
 # A fixed name: it is part of the interface and does not follow the file.
@@ -120,7 +120,13 @@ def _exchanged(
     witnesses = Witnesses(journal, spool, under_way, outside.clocks.wall, pool)
     preparation = partial(_preparation, journal, spool, outside, under_way, witnesses, pool)
     outcomes = partial(_outcomes, journal, HookQueue(outside.path), outside, Presence(), Presence())
-    return partial(_reloadable, preparation, outcomes, spool, outside)
+
+    def make(settings: Config) -> Reloadable:
+        named = replace(settings, station=pool.name or settings.station)
+        logs.name_station(named.station)
+        return _reloadable(preparation, outcomes, spool, outside, named)
+
+    return make
 
 
 def _printing(journal: Journal, workers: Workers, clocks: Clocks, scheduler: Scheduler) -> Printing:

@@ -55,7 +55,7 @@ class Survey:
     def seen(self, recognition: Recognition) -> dict[str, Identities]:
         """Return the identities of the mounted drives, by each deviceId that they answer to."""
         return {
-            device_id: drive.identities()
+            device_id: recognition.bays.identities(drive)
             for drive in self._drives
             for device_id in recognition.device_ids(drive)
         }

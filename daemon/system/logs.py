@@ -18,6 +18,12 @@ FIELDS = {
     "job_id": "DRIVEPREP_JOB_ID",
     "state": "DRIVEPREP_STATE",
 }  # what a record knows -> the name by which `journalctl NAME=...` finds it
+_of_all: dict[str, str] = {}  # the fields of every record
+
+
+def name_station(name: str) -> None:
+    """Have every further record name this station, as the field DRIVEPREP_STATION."""
+    _of_all["DRIVEPREP_STATION"] = printable(name)
 
 
 class LineFormatter(logging.Formatter):
@@ -53,6 +59,7 @@ class JournalHandler(logging.Handler):
                 MESSAGE=self.format(record),
                 PRIORITY=str(_level(record)),
                 SYSLOG_IDENTIFIER="driveprep",
+                **_of_all,
                 **{name: printable(text) for name, text in known.items() if text},
             )
         except OSError:  # journald is being restarted, or the entry is too long for a datagram

@@ -49,6 +49,8 @@ REPORT = {
         JOB,
         {**JOB, "deviceId": "HD2", "jobId": "K7M3X", "state": "Signed", "obstacle": None},
     ],
+    "station": "bench-1",
+    "stations": None,
     "today": {"jobs": 7, "limit": 50, "endsAt": "2026-11-26T00:00:00Z"},
     "ignored": [{"name": "old~", "reason": "it is an editor's copy"}],
     "drives": [DRIVE],

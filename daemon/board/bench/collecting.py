@@ -9,11 +9,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from daemon.board.bench.cards import Cards
+from daemon.board.bench.others import benches
 from daemon.board.bench.timeline import followed
 from daemon.board.page import charts
 from daemon.board.view import Card, Charts, Counts, Daemon, Day, Duration, Service, View
 from daemon.config.loading import Config
-from daemon.desk import quota, report
+from daemon.desk import elsewhere, quota, report
+from daemon.desk.elsewhere import Bench
 from daemon.drives.drive import Drive
 from daemon.drives.inventory import Drives
 from daemon.errors import DriveError, JournalError
@@ -42,8 +44,9 @@ class Collector:
         config, now = self.settings(), self.clock()
         mounted, problem = self._mounted()
         names = {name for one in mounted for name in config.recognition.device_ids(one)}
-        journal, facts = NOTHING, None
+        journal, facts, bench = NOTHING, None, Bench(config.station, is_member=False)
         try:
+            bench = elsewhere.bench(config)
             facts = reader.daemon_info(config.spool)
             since = quota.day_began(now) - (DAYS - 1) * quota.DAY
             found = overview.read(config.spool, since, names, SIGNED)
@@ -53,8 +56,15 @@ class Collector:
         cards = tuple(
             Cards(config, facts is not None, now, dropped_here).make(journal.jobs, mounted)
         )
-        daemon = _daemon(config, facts, _made_today(now, journal))
-        return _view(config, now, cards, journal, daemon, problem)
+        made_today = bench.made_on(quota.day_began(now), _made_today(now, journal))
+        daemon = _daemon(config, facts, made_today)
+        view = _view(config, now, cards, journal, daemon, problem)
+        return replace(
+            view,
+            station=printable(bench.station),
+            benches=tuple(benches(bench.stations, now)),
+            counts=replace(view.counts, made_today=made_today),
+        )
 
     def _mounted(self) -> tuple[Sequence[Drive], str]:
         try:

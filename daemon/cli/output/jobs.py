@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import click
 
 from daemon.cli.progress import Bar
 from daemon.config.loading import Config
-from daemon.desk import made
+from daemon.desk import elsewhere, made
 
 
 def show(settings: Config, since: float | None, form: str) -> None:
     """Print the jobs: as "csv", as "json", as a table at a terminal, or as lines into a pipe."""
+    settings = replace(settings, station=elsewhere.bench(settings).station)
     with Bar("reading the journal", None):
         records = made.records(settings, since)
     if form == "json":

@@ -14,14 +14,16 @@ Report = Mapping[str, Any]
 BY_PRINTER = (None, "printer", "print-command")  # codes of papers that wait for their printer
 
 
-def header(daemon: Report, now: float) -> str:
+def header(report: Report, now: float) -> str:
     """Return one line about a running daemon: whether the service is reachable, and its scans."""
+    daemon = report["daemon"]
     scan = daemon.get("lastScan")
     service = {None: "not asked yet", "": "reachable"}.get(daemon.get("service"), "AWAY")
     scanned = f"last scan {ago(scan, now)}" if scan else "not scanned yet"
     printer = {None: "", "": "printer: reachable; "}.get(daemon.get("printer"), "printer: AWAY; ")
     folder = f"pending/: {daemon.get('folder', '?')}, {scanned}"
-    return f"daemon: running; service: {service}; {printer}{folder}"
+    station = "" if report["stations"] is None else f"station: {printable(report['station'])}; "
+    return f"{station}daemon: running; service: {service}; {printer}{folder}"
 
 
 def problems(report: Report) -> Iterator[str]:

@@ -30,6 +30,9 @@ STATES = {
 }
 
 
+OPEN_STATES = ("Submitting", "Submitted", "Signed")  # of jobs that the service has, or may have
+
+
 @dataclass(frozen=True, slots=True)
 class _Table:
     """Rows of cells below their headings. A column without any cell is left out."""
@@ -87,12 +90,17 @@ def _parts(report: Report, now: float) -> Iterator[str | _Table]:
         yield _drives(_all(report))
         return
     if report["daemon"]["running"]:
-        yield sentences.header(report["daemon"], now)
+        yield sentences.header(report, now)
     yield from sentences.problems(report)
     yield ""
     yield _jobs(report["jobs"], now)
     yield ""
     yield _mounted(report["drives"])
+    if report["stations"]:
+        yield ""
+        yield _stations(report["stations"], now)
+        yield ""
+        yield _elsewhere(report["stations"])
 
 
 def _jobs(jobs: Sequence[Report], now: float) -> _Table | str:
@@ -127,6 +135,39 @@ def _mounted(drives: Sequence[Report]) -> _Table | str:
         for one in drives
     ]
     return _Table(("bay", "drive", "mounted at", "contents", "recognised as"), rows)
+
+
+def _stations(stations: Sequence[Report], now: float) -> _Table:
+    """Return the other stations of the pool, a line each."""
+    rows = [
+        (
+            one["station"],
+            ago(one["seenAt"], now) + (" (gone?)" if one["silent"] else ""),
+            one["waiting"] or "",
+            *(one["open"].get(state, "") for state in OPEN_STATES),
+        )
+        for one in stations
+    ]
+    states = [STATES[state] for state in OPEN_STATES]
+    return _Table(("other station", "seen", "manifests waiting", *states), rows)
+
+
+def _elsewhere(stations: Sequence[Report]) -> _Table | str:
+    """Return what has a drive at another station, or waits for a step there."""
+    rows = [
+        (
+            one["station"],
+            job["bay"] or ("" if job["isHere"] else "no drive"),
+            job["deviceId"],
+            job["jobId"],
+            STATES[job["state"]],
+        )
+        for one in stations
+        for job in one["jobs"]
+    ]
+    if not rows:
+        return "the other stations have no drive"
+    return _Table(("other station", "bay", "deviceId", "JobId", "state"), rows)
 
 
 def _recognised(one: Report) -> str:

@@ -23,7 +23,16 @@ class Pooled(Access):
             if station is None:
                 database.execute("DELETE FROM membership")
             else:
-                database.execute("REPLACE INTO membership VALUES (1, ?)", (station,))
+                database.execute(
+                    "INSERT INTO membership (only_one, station) VALUES (1, ?)"
+                    " ON CONFLICT DO UPDATE SET station = excluded.station",
+                    (station,),
+                )
+
+    def record_benches(self, benches: str) -> None:
+        """Record what is at the other stations, for those who read the journal."""
+        with self._commit() as database:
+            database.execute("UPDATE membership SET benches = ?", (benches,))
 
     def open_jobs(self) -> list[Job]:
         """Return the jobs that the service has, or may have, and has not finished."""

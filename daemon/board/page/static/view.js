@@ -1,5 +1,6 @@
 // Shows a view. A card that stays is changed, not replaced, so that the focus stays where it is.
 import { button, say, show as tell } from "./actions.js";
+import * as benches from "./benches.js";
 import { byId, drawing, make, symbol } from "./dom.js";
 import * as papers from "./papers.js";
 
@@ -16,6 +17,7 @@ export function show(view) {
   state(view);
   problems(view);
   everyCard(view);
+  benches.show(view);
   charts(view);
   timeline(view);
 }

@@ -1,0 +1,59 @@
+"""What is at the other stations, for people to see. Nothing is decided by it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from daemon.pool.connection import Cursor
+from daemon.pool.membership import Membership
+
+Benches = dict[str, Any]  # of JSON's types: a station keeps it in its journal for its readers
+
+MAX_JOBS = 500  # of all stations; those that are signed and whose drives have left are only counted
+# The service's day is UTC's. All times are the database's.
+_MADE = """
+SELECT count(*), to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD') FROM driveprep.claim
+WHERE job_id IS NOT NULL AND signed_at >= extract(epoch FROM
+    date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC')
+"""
+_STATIONS = """
+SELECT s.id::text, s.name, extract(epoch FROM s.seen_at)::float,
+    (SELECT count(*) FROM driveprep.manifest m WHERE m.station = s.id AND NOT m.is_over)
+FROM driveprep.station s WHERE s.successor IS NULL AND s.id <> %s ORDER BY s.name
+"""
+_STATE = "coalesce(c.made ->> 'state', 'Submitting')"
+_COUNTS = f"""
+SELECT c.station::text, {_STATE}, count(*) FROM driveprep.claim c
+WHERE NOT c.is_closed GROUP BY 1, 2
+"""
+_JOBS = f"""
+SELECT c.station::text, c.device_id, c.job_id, {_STATE}, c.name, g.device_id IS NOT NULL,
+    g.drive ->> 'bay'
+FROM driveprep.claim c
+LEFT JOIN driveprep.sighting g ON g.station = c.station AND g.device_id = c.device_id
+WHERE NOT c.is_closed AND c.station <> %s
+    AND (g.device_id IS NOT NULL OR {_STATE} <> 'Signed')
+UNION ALL
+SELECT g.station::text, g.device_id, NULL, 'Pending', m.name, true, g.drive ->> 'bay'
+FROM driveprep.sighting g
+JOIN driveprep.manifest m ON m.device_id = g.device_id AND m.station = g.station AND NOT m.is_over
+WHERE g.station <> %s
+ORDER BY 1, 6 DESC, 2 LIMIT {MAX_JOBS}
+"""
+
+
+def read(cursor: Cursor, member: Membership) -> Benches:
+    """Return what is at the stations other than `member`, and what all have made today."""
+    made, day = cursor.execute(_MADE).fetchone()
+    stations = {
+        station: {"station": name, "seenAt": seen_at, "waiting": waiting, "open": {}, "jobs": []}
+        for station, name, seen_at, waiting in cursor.execute(_STATIONS, [member.station])
+    }
+    for station, state, count in cursor.execute(_COUNTS).fetchall():
+        if station in stations:
+            stations[station]["open"][state] = count
+    names = "deviceId", "jobId", "state", "manifest", "isHere", "bay"
+    for station, *values in cursor.execute(_JOBS, [member.station] * 2).fetchall():
+        if station in stations:
+            stations[station]["jobs"].append(dict(zip(names, values, strict=True)))
+    return {"day": day, "made": made, "stations": list(stations.values())}

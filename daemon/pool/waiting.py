@@ -83,12 +83,13 @@ def _end(cursor: Cursor, shas: list[str]) -> None:
         cursor.execute(query, [shas])
 
 
-def of_station(cursor: Cursor, member: Membership) -> set[str]:
-    """Return the SHA-256 of each manifest that waits at a station."""
+def of_station(cursor: Cursor, member: Membership) -> dict[str, str]:
+    """Return the manifests that wait at a station: their names, by their SHA-256."""
     query = (
-        "SELECT sha256 FROM driveprep.manifest WHERE station = %s AND is_delivered AND NOT is_over"
+        "SELECT sha256, name FROM driveprep.manifest"
+        " WHERE station = %s AND is_delivered AND NOT is_over"
     )
-    return {sha256 for (sha256,) in cursor.execute(query, [member.station]).fetchall()}
+    return dict(cursor.execute(query, [member.station]).fetchall())
 
 
 def is_elsewhere(cursor: Cursor, member: Membership, device_ids: Collection[str]) -> bool:

@@ -53,7 +53,8 @@ class Exchange:
     # The drives that are here, by each deviceId that they answer to.
     seen: Mapping[str, Identities] = field(default_factory=dict)
     _told: Mapping[str, Identities] = field(default_factory=dict)  # what the pool knows of them
-    _published: set[str] = field(default_factory=set)  # SHA-256 of what the pool knows to wait here
+    # What the pool knows to wait here: names, by SHA-256. None: not read yet.
+    _published: dict[str, str] | None = None
     _seen: Facts | None = None
 
     def agree(self) -> bool:
@@ -62,19 +63,21 @@ class Exchange:
         Raises PoolAwayError, PoolError.
         """
         facts = self.station.member.facts
-        if self._seen is None or self._seen.epoch != facts.epoch:
-            self._published = self.station.ask(waiting.of_station)
+        published = self._published
+        if published is None or (self._seen and self._seen.epoch != facts.epoch):
+            self._published = published = self.station.ask(waiting.of_station)
         has_news = facts != self._seen
         if has_news:
-            self._let_go()
+            self._let_go(published)
             self._told = self.station.ask(sightings.of_station)  # a claim tells of its drive, too
-        self._publish()
+        self._publish(published)
         if self.seen != self._told:
             seen = self.seen
             self.station.change(sightings.see, seen)
             self._told = seen
         is_again = bool(self.seen) and self._follow_drives()
-        is_dropped = (has_news or self._seen != self.station.member.facts) and self._take_in()
+        has_news = has_news or self._seen != self.station.member.facts
+        is_dropped = has_news and self._take_in(published)
         self._seen = self.station.member.facts
         return is_dropped or is_again
 
@@ -89,16 +92,31 @@ class Exchange:
             return True
         return self.station.ask(sightings.is_coming)
 
-    def _publish(self) -> None:
+    def unpublished(self) -> list[str]:
+        """Return the names of manifests that were dropped, edited or withdrawn unknown to the pool.
+
+        Until it knows, another station may still take what waited before.
+        """
+        if self._published is None:
+            return []
+        here = {job.sha256: job.name for job in self._here().values()}
+        names = {**self._published, **here}
+        return sorted({names[sha256] for sha256 in self._published.keys() ^ here.keys()})
+
+    def _here(self) -> dict[str, Job]:
+        return {job.sha256: job for job in self.journal.worklist.jobs() if _waits(job)}
+
+    def _publish(self, published: dict[str, str]) -> None:
         """Tell the pool what waits here now, and what does not any more."""
-        here = {job.sha256: job for job in self.journal.worklist.jobs() if _waits(job)}
-        if gone := self._published - here.keys():
+        here = self._here()
+        if gone := published.keys() - here.keys():
             self.station.change(waiting.withdraw, gone)
-            self._published -= gone
-        if new := here.keys() - self._published:
+            for sha256 in gone:
+                published.pop(sha256)
+        if new := here.keys() - published.keys():
             found = [one for one in (self._waiting(here[sha256]) for sha256 in new) if one]
             twice = self.station.change(waiting.offer, found) if found else {}
-            self._published |= {one.sha256 for one in found}
+            published |= {one.sha256: one.name for one in found if one.sha256 not in twice}
             for sha256, name in twice.items():
                 self._reject(here[sha256], name)
 
@@ -117,19 +135,18 @@ class Exchange:
         )
         with suppress(StaleJobError):
             self.journal.record(job, Rejected(reason))
-        self._published.discard(job.sha256)
 
-    def _let_go(self) -> None:
+    def _let_go(self, published: dict[str, str]) -> None:
         """Remove the files of manifests that another station has taken."""
         for sha256, name in self.station.ask(waiting.moved).items():
             for job in self.journal.jobs_of([sha256]):
                 if isinstance(job.state, Pending):
                     self.spool.remove(job.name, sha256)
                     log.info("manifest %s has moved to station %s", job.name, printable(name))
-            self._published.discard(sha256)
+            published.pop(sha256, None)
             self.station.change(waiting.let_go, sha256)
 
-    def _take_in(self) -> bool:
+    def _take_in(self, published: dict[str, str]) -> bool:
         """Drop the manifests that have moved here; return whether there were any."""
         found = self.station.ask(waiting.undelivered)
         for one in found:
@@ -137,7 +154,7 @@ class Exchange:
                 drop(self.spool, self.station.member.name, one.name, one.text)
                 log.info("manifest %s has come from the pool: its drive is here", one.name)
             self.station.change(waiting.delivered, one.sha256)
-            self._published.add(one.sha256)
+            published[one.sha256] = one.name
         return bool(found)
 
 

@@ -87,8 +87,8 @@ def build(
     under_way = UnderWay(clocks.steady)
     workers = Workers(lambda: bell.ring(Ring.WORK), clocks.steady, outside.thread)
 
-    def report(error: PoolError | None) -> None:
-        scheduler.parts.outcomes.pool(error)
+    def report(error: PoolError | None, unpublished: list[str]) -> None:
+        scheduler.parts.outcomes.pool(error, unpublished)
 
     pool, pooling = shared(settings, journal, spool, workers, bell, clocks.steady, report)
     reloadable = _exchanged(journal, spool, outside, under_way, pool)

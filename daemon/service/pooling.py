@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 # A fixed name: it is part of the interface and does not follow the file.
 log = logging.getLogger("daemon.pool")
 
+# Is told why the pool allows no claim (None: it does), and which manifests it does not know of.
+Report = Callable[[PoolError | None, list[str]], None]
+
 KEY = "/pool"  # of the worker; it is no deviceId
 SCAN_SECONDS = 60.0  # news can be lost; behind pgbouncer there is none
 AGAIN_SECONDS = 2.0  # after a turn that could not finish
@@ -49,7 +52,7 @@ class Pooling:
         workers: Workers,
         bell: Bell,
         steady: Callable[[], float],
-        report: Callable[[PoolError | None], None],
+        report: Report,
     ) -> None:
         self._sharing = sharing
         self._listener = Listener(connections, sharing.station.member.station, self.news)
@@ -102,11 +105,11 @@ class Pooling:
         try:
             is_again = self._sharing.agree()
         except PoolError as error:
-            self._report(error)
+            self._report(error, self._sharing.exchange.unpublished())
             self._next_at = self._steady() + AWAY_SECONDS
             self._was_away = True
             return
-        self._report(None)
+        self._report(None, [])
         is_back, self._was_away = self._was_away, False
         if is_again:
             self._next_at = self._steady() + AGAIN_SECONDS
@@ -169,11 +172,11 @@ def shared(
     workers: Workers,
     bell: Bell,
     steady: Callable[[], float],
-    report: Callable[[PoolError | None], None],
+    report: Report,
 ) -> tuple[Pool, Pooling | None]:
     """Return the pool, and what keeps the journal in agreement with it, if there is one.
 
-    `report` is told why the pool allows no claim; None: it does.
+    `report` is told how the pool is.
     """
     text = journal.membership()
     if not settings.pool.address or text is None:

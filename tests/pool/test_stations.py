@@ -196,6 +196,29 @@ def test_an_edit_and_a_withdrawal_before_the_drive_comes(station, service, plug,
     prepared_once(service, bench, drive.mount_point, device_id)
 
 
+def test_an_edit_and_a_withdrawal_while_the_database_is_away(station, cluster):
+    """The status says that they have not taken effect yet; later they do."""
+    edited, withdrawn = new_device_id(), new_device_id()
+    daemon = station("bench-1").start()
+    daemon.drop(edited)
+    path = daemon.drop(withdrawn)
+    query = "SELECT name FROM driveprep.manifest ORDER BY text"
+    wait_until("both are published", lambda: len(cluster.ask(query)) == 2)
+    cluster.stop()
+    try:
+        daemon.drop(edited, manifest_for(edited, logBucket="edited"))
+        path.unlink()
+        names = ", ".join(sorted([f"{edited}.yml", f"{withdrawn}.yml"]))
+        daemon.until("it is said", lambda: daemon.status()["daemon"].get("unpublished") == names)
+        shown = daemon.command("status").stderr
+        assert f"NOT IN THE POOL YET: changes of {names}" in shown
+    finally:
+        cluster.start()
+
+    daemon.until("it is known", lambda: daemon.status()["daemon"]["unpublished"] == "")
+    assert cluster.ask(query) == [(f"{edited}.yml",)]
+
+
 def test_two_drives_for_one_device_at_two_stations(station, service, plug, cluster):
     """Neither is signed, as on one station, until one of them is gone."""
     device_id = new_device_id()

@@ -118,6 +118,13 @@ def _problems(config: Config, facts: dict[str, Any], *, is_running: bool) -> lis
     found = [] if is_running else ["The driveprep daemon does not run: nothing is prepared."]
     if limit := facts.get("limit"):
         found.append(f"Changes are found later than usual: {printable(str(limit))}")
+    if pool := facts.get("pool"):
+        found.append(f"Pool: {printable(str(pool))}")
+    if unpublished := facts.get("unpublished"):
+        found.append(
+            f"Not in the pool yet: changes of {printable(str(unpublished))}; another station may"
+            " still use what was there before."
+        )
     if unreadable := facts.get("unreadable"):
         found.append(f"The daemon cannot read {printable(str(unreadable))} in pending/.")
     ignored = report.ignored(config.spool / "pending")

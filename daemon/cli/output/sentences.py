@@ -11,6 +11,7 @@ from daemon.system.printable import printable
 
 Report = Mapping[str, Any]
 
+UNPUBLISHED = "another station may still use what was there before"
 BY_PRINTER = (None, "printer", "print-command")  # codes of papers that wait for their printer
 
 
@@ -35,6 +36,8 @@ def problems(report: Report) -> Iterator[str]:
         yield f"SERVICE: {printable(service)}"
     if pool := daemon.get("pool"):
         yield f"POOL: {printable(pool)}"
+    if unpublished := daemon.get("unpublished"):
+        yield f"NOT IN THE POOL YET: changes of {printable(unpublished)}; {UNPUBLISHED}"
     if printer := daemon.get("printer"):
         yield f"PRINTER: {printable(printer)}"
     if limit := daemon.get("limit"):

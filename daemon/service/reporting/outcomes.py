@@ -18,6 +18,7 @@ from daemon.service.retry import Retry
 from daemon.system.printable import printable
 
 MAX_SHOWN = 300  # characters of an error in `status`
+MAX_NAMES = 5  # of manifests, in one sentence
 # A fixed name: it is part of the interface and does not follow the file.
 log = logging.getLogger("daemon.aftermath")
 
@@ -64,10 +65,17 @@ class Outcomes:
             log.log(logging.INFO if change == BACK else logging.WARNING, "service is %s", change)
             self.change_hook("service", change, text)
 
-    def pool(self, error: PoolError | None) -> None:
-        """Publish for `status` why the pool allows no claim; None: it does."""
+    def pool(self, error: PoolError | None, unpublished: list[str]) -> None:
+        """Publish for `status` why the pool allows no claim (None: it does).
+
+        And which manifests were dropped, edited or withdrawn, unknown to the pool so far.
+        """
         text = f"{error}. {error.hint}" if error else ""
-        self.journal.publish(pool=printable(text)[:MAX_SHOWN])
+        shown, more = ", ".join(unpublished[:MAX_NAMES]), len(unpublished) - MAX_NAMES
+        self.journal.publish(
+            pool=printable(text)[:MAX_SHOWN],
+            unpublished=printable(shown + (f" and {more} more" if more > 0 else ""))[:MAX_SHOWN],
+        )
         if change := self.pool_presence.turn(is_away=error is not None):
             log.log(
                 logging.INFO if change == BACK else logging.WARNING, "pool is %s %s", change, text

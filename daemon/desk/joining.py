@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from daemon.config.loading import Config
 from daemon.errors import PoolError
 from daemon.jobs.journal import Journal
-from daemon.pool import claims, members, membership
+from daemon.pool import claims, lock, members, membership
 from daemon.pool.membership import Membership
 from daemon.preparation import sharing
 from daemon.spool.spool import Spool
@@ -65,13 +65,21 @@ def join(config: Config, connections: Connections, name: str) -> int:
 
 
 def leave(config: Config, connections: Connections) -> None:
-    """End the membership. Raises PoolError while jobs are open, JournalError if the daemon runs."""
+    """End the membership. Raises PoolError while jobs are open, JournalError if the daemon runs.
+
+    Raises PoolError also on a copy of the station's machine.
+    """
     with _journal(config) as journal:
         text = journal.membership()
         if text is None:
             raise PoolError("this station is in no pool", "Nothing is to be done.")
         member = membership.load(text)
-        connections.run(lambda cursor: members.part(cursor, member))
+
+        def work(cursor: Cursor) -> None:
+            lock.check_free(cursor, member.station, member.name)
+            members.part(cursor, member)
+
+        connections.run(work)
         journal.record_membership(None)
 
 

@@ -1,7 +1,8 @@
-"""The pool of a station that shares with no one: every claim is good."""
+"""The pools without a database: a station alone, and one that must not claim yet."""
 
 from __future__ import annotations
 
+from daemon.errors import PoolError
 from daemon.pool.values import Claim, Elsewhere
 
 
@@ -42,3 +43,25 @@ class Alone:
 
     def has_changed(self) -> None:
         """Do nothing."""
+
+
+class Unjoined(Alone):
+    """The `Pool` of a station whose configuration and journal disagree: nothing is claimed."""
+
+    def __init__(self, *, is_configured: bool) -> None:
+        self._is_configured = is_configured
+
+    def claim(self, claim: Claim, previous: str) -> str:
+        """Raise PoolError, which says what is to be done first."""
+        del claim, previous
+        if self._is_configured:
+            raise PoolError(
+                "config.yml has a pool, but this station has not joined it",
+                "Stop driveprep, then: driveprep pool join NAME",
+                code="pool-not-joined",
+            )
+        raise PoolError(
+            "this station is in a pool, but config.yml has none",
+            "Write `pool` again, or leave it first: driveprep pool leave",
+            code="pool-not-configured",
+        )

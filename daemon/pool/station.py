@@ -14,6 +14,7 @@ from daemon.errors import PoolAwayError, PoolError
 from daemon.pool import benches, claims, reopening, schema
 from daemon.pool.benches import Benches
 from daemon.pool.connection import Connections, Cursor
+from daemon.pool.lock import StationLock
 from daemon.pool.membership import Facts, Membership
 from daemon.pool.sightings import Differs
 from daemon.pool.values import Claim, Elsewhere, Held
@@ -40,8 +41,11 @@ class Station:
         remember: Callable[[Membership], None],
         has_changed: Callable[[], None] = lambda: None,
         differs: Differs = lambda _one, _other: False,
+        lock: StationLock | None = None,
     ) -> None:
+        """Without a lock, the caller knows that no other process is this station."""
         self.name = member.name
+        self._sole = lock
         self.differs = differs  # whether identities are those of two drives
         self.member = member
         self.has_changed = has_changed  # the journal has news for the pool
@@ -70,14 +74,21 @@ class Station:
         def work(cursor: Cursor) -> Facts:
             facts = schema.enter(cursor, self.member)
             schema.check_account(cursor, claim.endpoint, claim.access_key_id)
+            if self._sole:
+                self._sole.check(cursor)
             claims.claim(cursor, self.member, claim, unsent, self.differs)
             return schema.leave(cursor, facts, self.member)
 
+        self._wait_for_lock()
         begun = time.monotonic()
         self._see(self._connections.run(work))
         self._confirm([claim.id], begun)
         self._ready[claim.id] = claim
         return claim.id
+
+    def _wait_for_lock(self) -> None:
+        if self._sole:
+            self._sole.wait()
 
     def sent(self, claim_id: str) -> None:
         """The journal has recorded that the CreateJob of a claim leaves now."""
@@ -148,8 +159,8 @@ class Station:
     def look(self) -> list[Held]:
         """Be seen, and return this station's open claims, read again only after a change.
 
-        Raises PoolError if the database has lost commits (code pool-closed), or the station was
-        taken over.
+        Raises PoolError if the database has lost commits (code pool-closed), the station was taken
+        over, or another daemon is this station.
         """
 
         def work(cursor: Cursor) -> tuple[Facts, list[Held]]:
@@ -161,6 +172,7 @@ class Station:
                 return seen
             return found, claims.of_station(cursor, self.member.station)
 
+        self._wait_for_lock()
         begun = time.monotonic()
         self._looked = found, held = self._connections.run(work)
         self._see(found)

@@ -16,9 +16,8 @@ from daemon.errors import PoolError
 from daemon.jobs.job import Identities
 from daemon.jobs.journal import Journal
 from daemon.pool import membership
-from daemon.pool.alone import Alone
+from daemon.pool.alone import Alone, Unjoined
 from daemon.pool.membership import Membership
-from daemon.pool.unjoined import Unjoined
 from daemon.pool.values import Pool
 from daemon.service.bell import Bell, Ring
 from daemon.service.workers import Workers
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn
 
     from daemon.pool.connection import Connections
+    from daemon.pool.lock import StationLock
     from daemon.preparation.sharing import Sharing
 
 # A fixed name: it is part of the interface and does not follow the file.
@@ -49,13 +49,14 @@ class Pooling:
         self,
         sharing: Sharing,
         connections: Connections,
+        lock: StationLock,
         workers: Workers,
         bell: Bell,
         steady: Callable[[], float],
         report: Report,
     ) -> None:
         self._sharing = sharing
-        self._listener = Listener(connections, sharing.station.member.station, self.news)
+        self._listener = Listener(connections, sharing.station.member.station, lock, self.news)
         self._workers = workers
         self._bell = bell
         self._steady = steady
@@ -118,11 +119,17 @@ class Pooling:
 
 
 class Listener:
-    """Waits for NOTIFY on a connection of its own, in a thread. Only a bell: news can be lost."""
+    """Waits for NOTIFY on a connection of its own, in a thread. Only a bell: news can be lost.
 
-    def __init__(self, connections: Connections, own: str, news: Callable[[], None]) -> None:
+    This connection also holds the station's lock.
+    """
+
+    def __init__(
+        self, connections: Connections, own: str, lock: StationLock, news: Callable[[], None]
+    ) -> None:
         """`own` is this station's id: what it has written itself is no news."""
         self._own = own.encode()
+        self._lock = lock
         self._connections = connections
         self._news = news
         self._is_over = threading.Event()
@@ -140,8 +147,11 @@ class Listener:
 
     def _run(self) -> None:
         while not self._is_over.is_set():
-            with suppress(PoolError, OSError):
-                self._listen()
+            try:
+                with suppress(OSError):  # the lock's check finds that the connection has ended
+                    self._listen()
+            except PoolError as error:
+                self._lock.lose(error)
             self._is_over.wait(AWAY_SECONDS)
 
     def _listen(self) -> None:
@@ -149,6 +159,7 @@ class Listener:
 
         with closing(self._connections.open()) as connection, translated():
             connection.execute(f"LISTEN {CHANNEL}")
+            self._lock.take(connection)
             self._news()  # of the time when nobody listened
             while not self._is_over.is_set():
                 select.select([connection.fileno(), self._over], [], [])
@@ -183,6 +194,7 @@ def shared(
         is_alone = not settings.pool.address and text is None
         return Alone() if is_alone else Unjoined(is_configured=text is None), None
     from daemon.pool.connection import Connections  # noqa: PLC0415 - a station alone needs neither
+    from daemon.pool.lock import StationLock  # noqa: PLC0415
     from daemon.pool.station import Station  # noqa: PLC0415
     from daemon.preparation.exchange import Exchange  # noqa: PLC0415
     from daemon.preparation.sharing import Sharing  # noqa: PLC0415
@@ -191,8 +203,10 @@ def shared(
         journal.record_membership(member.dump())
 
     connections = Connections(settings.pool.address, settings.pool.password_file)
-    station = Station(connections, membership.load(text), remember, differs=_differs)
+    member = membership.load(text)
+    lock = StationLock(member.station, member.name)
+    station = Station(connections, member, remember, differs=_differs, lock=lock)
     sharing = Sharing(journal, station, spool, Exchange(journal, station, spool))
-    pooling = Pooling(sharing, connections, workers, bell, steady, report)
+    pooling = Pooling(sharing, connections, lock, workers, bell, steady, report)
     station.has_changed = pooling.news
     return station, pooling

@@ -22,10 +22,12 @@ def copied(station, service, cluster, tmp_path):
     """The original, with its daemon running, and a copy of its machine."""
     original = station("bench-1")
     folder = tmp_path / "copy"
-    shutil.copytree(original.spool, folder / "spool")
     pool = {"address": cluster.url}
     copy = DaemonProcess(folder, service.endpoint, pool=pool, station="bench-1", timeout=2)
-    yield original.start(), copy
+    shutil.copytree(original.spool, copy.spool)
+    original.start()
+    wait_until("it has the lock", lambda: cluster.ask(HELD))
+    yield original, copy
     if copy.is_running:
         copy.kill()
 

@@ -144,11 +144,10 @@ class Sharing:
 
     def _give_up(self, job: Job, held: Held | None) -> None:
         """Another station holds the claim: it signs, files and follows the job."""
-        is_open = isinstance(job.state, Submitting | Submitted) or (
-            isinstance(job.state, Signed) and not job.filed
-        )
-        if held and is_open:
-            job = self.journal.record(job, Ceded(held.station_name))
+        is_made = isinstance(job.state, Submitting | Submitted | Signed)
+        if held and is_made and not (job.filed and job.is_closed):
+            cede = self.journal.cede if job.filed else self.journal.record
+            job = cede(job, Ceded(held.station_name))
             log.warning("station %s has this job now", held.station_name, extra=about(job))
         self.journal.record_claim(job, "")
 

@@ -27,6 +27,7 @@ from daemon.errors import (
     InDoubtError,
     JobRefusedError,
     ManifestError,
+    PoolError,
     ServiceError,
     SpoolError,
 )
@@ -68,7 +69,7 @@ class Witnesses:
     def hear(self, client: Client) -> None:
         """Check the journal, and compare it with papers and service, once.
 
-        Raises JournalError, ServiceError, SpoolError.
+        Raises JournalError, PoolError, ServiceError, SpoolError.
         """
         with self._lock:
             self._hear_papers(client)
@@ -84,8 +85,8 @@ class Witnesses:
         try:
             with self._lock:
                 self._hear_papers(client)
-        except (ServiceError, SpoolError) as error:
-            log.warning("papers not compared with the service yet: %s", error)
+        except (PoolError, ServiceError, SpoolError) as error:
+            log.warning("papers not compared yet: %s", error)
 
     def check(self, job: Job, client: Client) -> None:
         """Raise InDoubtError while the service has an open job for it that the journal lacks."""
@@ -112,9 +113,13 @@ class Witnesses:
         if self._since is None:
             self._since = self._last_known()
         for folder in sorted(self._unknown_folders()):
-            if (found := _read_papers(folder)) and not self.journal.job_with(found[1].job_id):
+            if (found := _read_papers(folder)) and not self._is_known(found[1].job_id):
                 self._record(client, *found)
         self._have_papers = True
+
+    def _is_known(self, job_id: str) -> bool:
+        """Return whether the journal has the job, or another station follows it."""
+        return bool(self.journal.job_with(job_id)) or self.pool.is_of_others(job_id, "")
 
     def _last_known(self) -> float:
         last = self.journal.last_change()

@@ -193,6 +193,27 @@ def test_a_station_that_was_taken_over_gives_its_jobs_up(bench, other, database,
     assert other.state() == (MADE if state else Submitting(NOW, ENDPOINT, KEY, DRIVE, NOW + 902))
 
 
+def test_one_station_follows_a_job_that_was_taken_over(bench, other, database):
+    """Its papers stay where they are; the service is asked, and a person reminded, at one place."""
+    job = bench.journal.record(bench.sent(bench.drop()), MADE)
+    bench.journal.mark_filed(bench.journal.record(job, SIGNED))
+    bench.sharing.agree()
+    with_it(
+        database, lambda cursor: members.take_over(cursor, other.station.member, "bench-1", "HD001")
+    )
+
+    bench.sharing.agree()
+    other.sharing.agree()
+
+    for one, count in (bench, 0), (other, 1):
+        assert len(one.journal.followed()) == count
+        assert len(one.journal.unshipped(NOW + 1)) == count
+        assert bool(one.journal.open_job("HD001")) == bool(count)
+    assert bench.sharing.agree() is False
+    assert not other.station.is_of_others("J0001", "")
+    assert bench.station.is_of_others("J0001", "")
+
+
 def test_a_manifest_that_moved_is_dropped_once(bench):
     """However often that is tried before it is taken in; its name may be another one's."""
     for _ in range(3):

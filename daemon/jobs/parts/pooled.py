@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from daemon.jobs.job import Job
+from daemon.errors import StaleJobError
+from daemon.jobs import schema
+from daemon.jobs.job import Ceded, Job, check_step
 from daemon.jobs.parts.access import Access
 from daemon.jobs.schema import OPEN
 
@@ -33,6 +35,23 @@ class Pooled(Access):
         """Record what is at the other stations, for those who read the journal."""
         with self._commit() as database:
             database.execute("UPDATE membership SET benches = ?", (benches,))
+
+    def cede(self, job: Job, state: Ceded) -> Job:
+        """Record that another station has a filed job, and follows it; its papers stay here.
+
+        Raises StaleJobError if `job` moved on.
+        """
+        check_step(job.state, state)
+        with self._lock:
+            with self._commit() as database:
+                ceded = database.execute(
+                    "UPDATE job SET state = ?, fields = ?, since = ?, job_id = NULL"
+                    " WHERE number = ? AND filed = 1 AND state = ?",
+                    (*schema.columns(state), self._clock(), job.number, type(job.state).__name__),
+                )
+            if not ceded.rowcount:
+                raise StaleJobError(f"{job.name} moved on")
+            return replace(job, state=state)
 
     def open_jobs(self) -> list[Job]:
         """Return the jobs that the service has, or may have, and has not finished."""

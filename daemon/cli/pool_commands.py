@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from daemon.cli.exit_codes import EX_TEMPFAIL
-from daemon.cli.options import settings, with_config
+from daemon.cli.options import as_json, settings, with_config
 from daemon.errors import PoolError
+from daemon.system.printable import printable
 
 if TYPE_CHECKING:
     from daemon.config.loading import Config
@@ -103,30 +104,49 @@ def take_over(config_path: Path, yes: bool, name: str, device_id: str | None) ->
 
 @pool.command()
 @with_config
-def status(config_path: Path) -> None:
-    """Show the stations, their open jobs, and whether the pool is open."""
+@as_json
+def status(config_path: Path, as_json: bool) -> None:
+    """Show the stations, whether the pool is open, and the open jobs that no station follows.
+
+    Those are the jobs of stations that have not been seen for an hour.
+    """
+    import json
     import sys
 
-    from daemon.pool import members, schema
+    from daemon.desk import pool_report
 
-    config = settings(config_path)
-    with closing(_connections(config)) as connections:
-        facts, is_open = connections.run(lambda cursor: schema.facts(cursor, lock=False))
-        stations = connections.run(members.every)
-        open_ = "open" if is_open else "CLOSED: its database has lost commits"
-        click.echo(f"pool: {open_}; revision {facts.revision}, epoch {facts.epoch}")
-        for one in stations:
-            state = f"seen {one.seen:.0f} s ago"
-            if one.successor:
-                state = (
-                    "has left" if one.successor == one.name else f"taken over by {one.successor}"
-                )
-            elif not is_open:
-                state += ", has said" if one.epoch == facts.epoch else ", is WAITED FOR"
-            click.echo(f"{one.name}: {state}; {one.claims} open jobs, {one.in_doubt} in doubt")
-        _warn_of_losses(connections)
-    if not is_open:
+    with closing(_connections(settings(config_path))) as connections:
+        report = connections.run(pool_report.status)
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+    else:
+        _show(report)
+    if not report["open"]:
         sys.exit(EX_TEMPFAIL)
+
+
+def _show(report: dict[str, Any]) -> None:
+    open_ = "open" if report["open"] else "CLOSED: its database has lost commits"
+    click.echo(f"pool: {open_}; revision {report['revision']}, epoch {report['epoch']}")
+    for one in report["stations"]:
+        jobs = f"{one['open']} open jobs, {one['inDoubt']} in doubt"
+        click.echo(f"{printable(one['station'])}: {_state(one, is_open=report['open'])}; {jobs}")
+    for one in report["unattended"]:
+        job = f"job {printable(one['jobId'])}" if one["jobId"] else "a job in doubt"
+        click.echo(
+            f"no one follows {job} for {printable(one['deviceId'])}: station"
+            f" {printable(one['station'])} was last seen at {one['seenAt']}; if it is gone for"
+            f" good: driveprep pool take-over {printable(one['station'])}"
+        )
+    for text in report["warnings"]:
+        click.echo(f"WARNING: {text}", err=True)
+
+
+def _state(station: dict[str, Any], *, is_open: bool) -> str:
+    if (successor := station["successor"]) is not None:
+        return "has left" if successor == station["station"] else f"taken over by {successor}"
+    said = "" if is_open else ", is WAITED FOR" if station["awaited"] else ", has said"
+    return f"seen {station['secondsAgo']} s ago{said}"
 
 
 def _connections(config: Config) -> Connections:

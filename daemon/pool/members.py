@@ -10,11 +10,16 @@ from daemon.pool.connection import Cursor
 from daemon.pool.membership import Membership
 
 _ALL = """
-SELECT s.id::text, s.name, extract(epoch FROM now() - s.seen_at)::float, o.name, s.epoch,
+SELECT s.id::text, s.name, extract(epoch FROM now() - s.seen_at)::float,
+    extract(epoch FROM s.seen_at)::float, o.name, s.epoch,
     (SELECT count(*) FROM driveprep.claim c WHERE c.station = s.id AND NOT c.is_closed),
     (SELECT count(*) FROM driveprep.claim c
         WHERE c.station = s.id AND NOT c.is_closed AND c.job_id IS NULL)
 FROM driveprep.station s LEFT JOIN driveprep.station o ON o.id = s.successor ORDER BY s.name
+"""
+_OPEN_CLAIMS = """
+SELECT device_id, job_id FROM driveprep.claim
+WHERE station = %s AND NOT is_closed ORDER BY device_id
 """
 _TAKE_STATION = """
 UPDATE driveprep.station SET generation = generation + 1, successor = %s
@@ -37,6 +42,7 @@ class Member:
     id: str
     name: str
     seen: float  # seconds ago, by the database's clock
+    seen_at: float  # by the same, seconds since the epoch
     successor: str  # the name of the station that took it over; "" if none did
     epoch: int
     claims: int  # that are open
@@ -122,6 +128,12 @@ def every(cursor: Cursor) -> list[Member]:
     """Return all stations, by name."""
     rows = cursor.execute(_ALL).fetchall()
     return [
-        Member(station, name, seen, successor or "", epoch, claims, doubt)
-        for station, name, seen, successor, epoch, claims, doubt in rows
+        Member(station, name, seen, seen_at, successor or "", epoch, claims, doubt)
+        for station, name, seen, seen_at, successor, epoch, claims, doubt in rows
     ]
+
+
+def open_claims(cursor: Cursor, station: str) -> list[tuple[str, str]]:
+    """Return the deviceId and the JobId ("": in doubt) of each open job of a station."""
+    rows = cursor.execute(_OPEN_CLAIMS, [station]).fetchall()
+    return [(device_id, job_id or "") for device_id, job_id in rows]

@@ -69,6 +69,28 @@ def test_a_station_that_died_in_doubt_is_taken_over(station, service, plug, cloc
     assert first.papers(device_id) == []
 
 
+def test_a_prepared_job_that_was_taken_over_is_followed_by_one_station(station, service, plug):
+    """The first one keeps its papers, and does not take the job in again from them."""
+    device_id = new_device_id()
+    first, second = station("bench-1").start(), station("bench-2").start()
+    drive = plug(device_id)
+    first.drop(device_id)
+    drive.mount()
+    prepared_once(service, first, drive.mount_point, device_id)
+    (made,) = jobs_for(service, device_id)
+
+    assert_done(second.command("pool", "take-over", "bench-1", device_id, "--yes"))
+
+    until_it_has(second, device_id, "jobId", made.job_id)
+    first.until("nothing is left of it", lambda: not first.job(device_id))
+    first.restart()
+    first.drop("another-one")
+    first.until("it has begun", lambda: first.job("another-one"))
+    assert not first.job(device_id)
+    assert "known from its papers" not in first.log
+    assert first.papers(device_id)
+
+
 @pytest.mark.parametrize("is_late", [False, True])
 def test_a_request_that_arrives_after_the_take_over(station, service, plug, clock, is_late):
     """Within the window the job is found; later the service refuses it, and one new job is made."""

@@ -31,17 +31,25 @@ def pool() -> None:
     "--grant-to", metavar="ROLE", default="", help="The role of the stations, if another."
 )
 def init(config_path: Path, grant_to: str) -> None:
-    """Make the pool's tables in the database that config.yml names, for its account."""
+    """Make the pool's tables in the database that config.yml names, for its account.
+
+    Those of an older version are brought up to date; stop the stations before.
+    """
     import uuid
 
     from daemon.desk import joining
-    from daemon.pool import members
+    from daemon.pool import members, schema
 
     config = settings(config_path)
     account = joining.account(config)
     with closing(_connections(config)) as connections:
-        connections.run(lambda cursor: members.found(cursor, str(uuid.uuid4()), *account, grant_to))
-        click.echo(f"there is a pool now, for {account[1]} at {account[0]}")
+        before = connections.run(
+            lambda cursor: members.found(cursor, str(uuid.uuid4()), *account, grant_to)
+        )
+        if before:
+            click.echo(f"the pool is of version {schema.VERSION} now; it was of version {before}")
+        else:
+            click.echo(f"there is a pool now, for {account[1]} at {account[0]}")
         _warn_of_losses(connections)
 
 

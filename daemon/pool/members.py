@@ -49,19 +49,27 @@ class Member:
     in_doubt: int  # of these
 
 
-def found(cursor: Cursor, pool: str, endpoint: str, access_key_id: str, role: str = "") -> None:
-    """Make the pool's tables, for one account. Raises PoolError if there is a pool."""
+def found(cursor: Cursor, pool: str, endpoint: str, access_key_id: str, role: str = "") -> int:
+    """Make the pool's tables, for one account, or bring those of an older version up to date.
+
+    Returns which version they had, 0 if there were none. Raises PoolError if they are up to date.
+    """
+    before = 0
     if cursor.execute("SELECT to_regclass('driveprep.pool')").fetchone()[0]:
-        raise PoolError("there is already a pool in this database", "Use another database.")
-    cursor.execute(schema.TABLES)
-    cursor.execute(
-        "INSERT INTO driveprep.pool (id, version, endpoint, access_key_id, written_by)"
-        " VALUES (%s, %s, %s, %s, pg_current_xact_id()::text::bigint)",
-        [pool, schema.VERSION, endpoint, access_key_id],
-    )
+        before = schema.migrate(cursor)
+        if before >= schema.VERSION:
+            raise PoolError("there is already a pool in this database", "Use another database.")
+    else:
+        cursor.execute(schema.TABLES)
+        cursor.execute(
+            "INSERT INTO driveprep.pool (id, version, endpoint, access_key_id, written_by)"
+            " VALUES (%s, %s, %s, %s, pg_current_xact_id()::text::bigint)",
+            [pool, schema.VERSION, endpoint, access_key_id],
+        )
     if role:
         quoted = '"' + role.replace('"', '""') + '"'
         cursor.execute(schema.GRANTS.format(role=quoted))
+    return before
 
 
 def join(cursor: Cursor, station: str, name: str, endpoint: str, access_key_id: str) -> Membership:

@@ -77,6 +77,15 @@ CREATE INDEX sightings_of_device ON driveprep.sighting (device_id);
 CREATE TABLE driveprep.said (LIKE driveprep.claim INCLUDING DEFAULTS);
 ALTER TABLE driveprep.said ADD PRIMARY KEY (station, id);
 """
+# What makes a pool of the next version of one of the version that is the key. No pool of another
+# version than this one was ever released.
+MIGRATIONS: dict[int, str] = {}
+# A pool that was restored stays recognisable: see `Facts.is_original`.
+_MIGRATED = """
+UPDATE driveprep.pool SET version = %s, revision = revision + 1, written_by = CASE
+    WHEN mod(written_by, 4294967296)::text = xmin::text THEN pg_current_xact_id()::text::bigint
+    ELSE written_by END
+"""
 GRANTS = """
 GRANT USAGE ON SCHEMA driveprep TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA driveprep TO {role};
@@ -126,7 +135,10 @@ def facts(cursor: Cursor, *, lock: bool) -> tuple[Facts, bool]:
     if version != VERSION:
         raise PoolError(
             f"the pool has version {version}; this driveprep knows {VERSION}",
-            "Use the same version of driveprep on every station.",
+            "Install the newer driveprep here, too: nothing is claimed until then."
+            if version > VERSION
+            else "Run `driveprep pool init` again, as the owner of its tables: it brings them up to"
+            " date. Stations with an older driveprep cannot use them any more.",
             code="pool-version",
         )
     if not timeline:
@@ -137,6 +149,16 @@ def facts(cursor: Cursor, *, lock: bool) -> tuple[Facts, bool]:
         )
     found = Facts(system, timeline, database, pool, bool(original), *rest)
     return found, bool(is_open)
+
+
+def migrate(cursor: Cursor) -> int:
+    """Bring the pool's tables up to date; return the version that they had."""
+    (found,) = cursor.execute("SELECT version FROM driveprep.pool FOR UPDATE").fetchone()
+    for version in range(found, VERSION):
+        cursor.execute(MIGRATIONS[version])
+    if found < VERSION:
+        cursor.execute(_MIGRATED, [VERSION])
+    return int(found)
 
 
 def dangers(cursor: Cursor) -> list[str]:

@@ -2,7 +2,9 @@
 
 import shutil
 import signal
+from contextlib import closing
 
+import postgres
 import pytest
 from as_operator import jobs_for, manifest_for, new_device_id, prepared_once
 from daemon_process import DaemonProcess
@@ -11,6 +13,7 @@ from stations import with_it
 
 from daemon.errors import PoolError
 from daemon.pool import lock
+from daemon.pool.connection import Connections
 from daemon.pool.lock import StationLock
 
 pytestmark = pytest.mark.xdist_group("pool")
@@ -109,3 +112,18 @@ def test_a_claim_needs_the_lock_that_the_server_knows(join, database):
         with_it(database, held.check)
     assert caught.value.code == "pool-away"
     with_it(database, lambda cursor: lock.check_free(cursor, one.station, one.name))
+
+
+def test_a_role_that_can_only_read_and_write_rows_can_hold_it(join, database):
+    """What `pool init --grant-to` gives; the second daemon is refused, too."""
+    one = join("bench-1").member
+    database.ask("DROP ROLE IF EXISTS holder")
+    database.ask("CREATE ROLE holder LOGIN")
+    connections = Connections(database.url.replace(f"user={postgres.USER}", "user=holder"))
+    first, second = (StationLock(one.station, one.name) for _ in range(2))
+    with closing(connections), closing(connections.open()) as line:
+        first.take(line)
+        connections.run(first.check)
+        with closing(connections.open()) as other, pytest.raises(PoolError) as caught:
+            second.take(other)
+    assert caught.value.code == "pool-same-station"

@@ -26,7 +26,7 @@ WHERE NOT c.is_closed AND
 _ELSEWHERE = """
 SELECT s.name, found.device_id, found.job_id FROM (
     SELECT station, device_id, job_id, is_closed::integer AS rank FROM driveprep.claim
-        WHERE job_id = upper(%s) OR (device_id = %s AND NOT is_closed)
+        WHERE job_id = upper(%s) OR ((device_id = %s OR name = %s) AND NOT is_closed)
     UNION ALL SELECT station, device_id, NULL, 2 FROM driveprep.manifest
         WHERE (device_id = %s OR name = %s) AND NOT is_over
 ) AS found JOIN driveprep.station s ON s.id = found.station
@@ -143,7 +143,7 @@ def station_of(cursor: Cursor, station: str, job_id: str) -> str:
 
 def elsewhere(cursor: Cursor, member: Membership, word: str) -> Elsewhere | None:
     """Return what another station has for a JobId, a deviceId or the name of a manifest."""
-    row = cursor.execute(_ELSEWHERE, [word, word, word, word, member.station]).fetchone()
+    row = cursor.execute(_ELSEWHERE, [*[word] * 5, member.station]).fetchone()
     return Elsewhere(row[0], row[1], row[2] or "") if row else None
 
 

@@ -49,6 +49,7 @@ CREATE TABLE driveprep.claim (
 -- A device carries one SIGNATURE, so at most one of its jobs is open at the service.
 CREATE UNIQUE INDEX one_open_claim ON driveprep.claim (device_id) WHERE NOT is_closed;
 CREATE INDEX claims_of_station ON driveprep.claim (station) WHERE NOT is_closed;
+CREATE INDEX claims_by_name ON driveprep.claim (name) WHERE NOT is_closed;
 CREATE INDEX claims_by_day ON driveprep.claim (signed_at) WHERE job_id IS NOT NULL;
 -- Manifests that wait, each at one station: where it was dropped, or where its drive is.
 CREATE TABLE driveprep.manifest (
@@ -62,6 +63,7 @@ CREATE TABLE driveprep.manifest (
     is_over         boolean NOT NULL DEFAULT false     -- it waits no more; for `previous`
 );
 CREATE INDEX manifests_of_device ON driveprep.manifest (device_id);
+CREATE INDEX manifests_by_name ON driveprep.manifest (name);
 CREATE INDEX manifests_of_station ON driveprep.manifest (station);
 CREATE INDEX manifests_moved ON driveprep.manifest (previous) WHERE previous IS NOT NULL;
 -- The drives that stations see, by each deviceId that they answer to there.

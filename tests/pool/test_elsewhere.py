@@ -50,6 +50,7 @@ def test_each_command_names_the_station_of_a_job(benches, service, plug, tmp_pat
         for words in commands(word, file):
             told = f"station bench-1 has job {job.job_id} for {device_id}", "at that station"
             refused(second, words, *told)
+    refused(second, ("show", f"{device_id}.yml"), f"station bench-1 has job {job.job_id}")
 
     assert first.command("show", job.job_id).returncode == 0
     prepared_once(service, first, drive.mount_point, device_id)

@@ -145,7 +145,8 @@ class JobActions:
             manifest = self._manifest(job)
         except PermissionError:
             return job, relay.paper(self.settings, "slip", job.job_id)
-        return job, papers.slip(job, job.state, rules.read(manifest, job.name))
+        read, station = rules.read(manifest, job.name), elsewhere.bench(self.settings).station
+        return job, papers.slip(job, job.state, read, station)
 
     def sticker(self, word: str) -> tuple[Job, str]:
         """Return a job and its sticker as text, which the daemon makes: it has the template."""

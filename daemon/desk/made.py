@@ -59,12 +59,12 @@ def as_csv(records: Iterable[Record]) -> str:
     return spreadsheet.text([COLUMNS, *rows])
 
 
-def as_lines(records: Iterable[Record]) -> Iterator[tuple[str, ...]]:
+def as_lines(records: Iterable[Record], shown: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """Yield the headings, then what a person wants to see of each job."""
-    yield SHOWN
+    yield shown
     for record in records:
         called = record | {"state": ended_as(record["progressCode"]) or record["state"]}
-        yield tuple(printable(str(called[key] or "-")) for key in SHOWN)
+        yield tuple(printable(str(called[key] or "-")) for key in shown)
 
 
 def moment(text: str, now: float) -> float | None:

@@ -231,11 +231,11 @@ def _outcomes(
 
     def hook(event: str, job: Job) -> None:
         if command := settings.hooks.get(event):
-            hooks.run(command, event, job, papers.place(settings.spool, job))
+            hooks.run(command, event, job, papers.place(settings.spool, job), settings.station)
 
     def on_change(event: str, state: str, reason: str) -> None:
         if command := settings.hooks.get(event):
-            hooks.run_for(command, event, state, reason)
+            hooks.run_for(command, event, state, reason, settings.station)
 
     retry = Retry(outside.jitter)
     ejects = ejecting if settings.eject else None

@@ -67,6 +67,32 @@ def test_the_status_shows_what_is_at_the_others(benches, service, plug):
     assert [one["station"] for one in made["jobs"]] == ["bench-1"]
 
 
+def test_hooks_papers_and_lists_name_the_station(station, service, plug, tmp_path):
+    """By its name in the pool, whatever `station` of the configuration says since."""
+    hook = tmp_path / "hook"
+    hook.write_text(f'#!/bin/sh\necho "$DRIVEPREP_STATION" > {tmp_path}/said\n')
+    hook.chmod(0o755)
+    daemon = station("bench-1", hooks={"prepared": [str(hook)]})
+    text = daemon.config.read_text()
+    daemon.config.write_text(text.replace('"station": "bench-1"', '"station": "renamed"'))
+    daemon.start()
+    device_id = new_device_id()
+    drive = plug(device_id).mount()
+    daemon.drop(device_id)
+    job = prepared_once(service, daemon, drive.mount_point, device_id)
+
+    said = tmp_path / "said"
+    daemon.until("the hook ran", lambda: said.exists() and said.read_text() == "bench-1\n")
+    (papers,) = daemon.papers(device_id)
+    assert json.loads((papers / "receipt.json").read_text())["station"] == "bench-1"
+    assert "station bench-1, " in (papers / "slip.html").read_text()
+    again = tmp_path / "again.html"
+    assert daemon.command("slip", job.job_id, "--output", again).returncode == 0
+    assert "station bench-1, " in again.read_text()
+    headings, line = (one.split("\t") for one in daemon.command("jobs").stdout.splitlines())
+    assert (headings[-1], line[-1]) == ("station", "bench-1")
+
+
 def test_the_terminal_shows_them_too(benches):
     """As tables; a pipe gets this station's own lines only."""
     first, second = benches

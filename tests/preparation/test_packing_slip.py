@@ -57,7 +57,7 @@ def squeezed(text: str) -> str:
 
 def values(slip: Slip) -> Iterator[str]:
     """Every text of a slip that is to be read on it, a line each."""
-    named = [slip.job_id, slip.device_id, slip.file_system, slip.manifest_name]
+    named = [slip.job_id, slip.device_id, slip.file_system, slip.manifest_name, slip.station]
     drive = [slip.drive.get(key) for key in ("label", "serial", "uuid", "model")]
     address = [text for key, text in slip.return_address.items() if key in RETURN_ADDRESS]
     address.remove(slip.return_address["phoneNumber"])  # it is the contact's
@@ -262,7 +262,7 @@ from daemon.preparation.papers.packing_slip import Contact, Slip, render
 sys.modules["PIL"] = None  # an import of it would fail
 heavy = {"jinja2", "segno"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
-render(Slip("K7M3X", "HD001", "NTFS", {}, "", {}, Contact("", "", None), 0, 0, "", ""))
+render(Slip("K7M3X", "HD001", "NTFS", {}, "", {}, Contact("", "", None), 0, 0, "", "", ""))
 assert heavy <= set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

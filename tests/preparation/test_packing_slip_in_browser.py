@@ -53,6 +53,7 @@ WORST = Slip(
     submitted_at=SLIP.submitted_at,
     expires_at=SLIP.expires_at,
     manifest_name=ATTACK,
+    station="W" * 64,
     warning="\n".join([ATTACK] * 100),
 )
 FULL = replace(

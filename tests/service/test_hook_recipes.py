@@ -124,7 +124,7 @@ def test_healthchecks(bench, server, caplog):
     hooks = HookQueue(f"{bench}:{os.environ['PATH']}")
     for change in ("away", "back"):
         command = [str(bench / "driveprep-healthchecks"), f"{server.url}/uuid"]
-        hooks.run_for(command, "service", change, "no route")
+        hooks.run_for(command, "service", change, "no route", "bench-1")
         ended()
 
     assert [path for path, _, _ in server.requests] == ["/uuid/fail", "/uuid"]

@@ -50,7 +50,7 @@ def script(tmp_path):
 def environment(hooks, script, event, job):
     """What a hook finds in its environment."""
     place = Path(script("cat /proc/$$/environ > $0.seen", "seen"))
-    hooks.run([str(place)], event, job, "/spool/prepared/K7M3X-HD001")
+    hooks.run([str(place)], event, job, "/spool/prepared/K7M3X-HD001", "bench-1")
     ended()
     pairs = place.with_name("seen.seen").read_bytes().decode().split("\0")
     return dict(pair.split("=", 1) for pair in pairs if pair)
@@ -65,6 +65,7 @@ def test_environment_is_as_promised(hooks, script, monkeypatch):
     assert environment(hooks, script, "prepared", JOB) == {
         "PATH": os.environ["PATH"],
         "DRIVEPREP_EVENT": "prepared",
+        "DRIVEPREP_STATION": "bench-1",
         "DRIVEPREP_DEVICE_ID": "HD001",
         "DRIVEPREP_JOB_ID": "K7M3X",
         "DRIVEPREP_MANIFEST": "a.yml",

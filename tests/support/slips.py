@@ -31,6 +31,7 @@ SLIP = Slip(
     submitted_at=1_788_900_000,  # 2026-09-08T20:40:00Z
     expires_at=1_788_900_000 + 30 * 24 * 3600,
     manifest_name="HD001-photos.yml",
+    station="bench-1",
     warning="**** Device will be erased before being returned. ****",
 )
 ATTACKS = (

@@ -16,7 +16,9 @@ from daemon.desk import elsewhere, made
 
 def show(settings: Config, since: float | None, form: str) -> None:
     """Print the jobs: as "csv", as "json", as a table at a terminal, or as lines into a pipe."""
-    settings = replace(settings, station=elsewhere.bench(settings).station)
+    bench = elsewhere.bench(settings)
+    settings = replace(settings, station=bench.station)
+    shown = (*made.SHOWN, "station") if bench.is_member else made.SHOWN
     with Bar("reading the journal", None):
         records = made.records(settings, since)
     if form == "json":
@@ -24,9 +26,9 @@ def show(settings: Config, since: float | None, form: str) -> None:
     elif form == "csv":
         click.echo(made.as_csv(records), nl=False)
     elif sys.stdout.isatty():
-        _show_table(made.as_lines(records))
+        _show_table(made.as_lines(records, shown))
     else:
-        for cells in made.as_lines(records):
+        for cells in made.as_lines(records, shown):
             click.echo("\t".join(cells))
 
 

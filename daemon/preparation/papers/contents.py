@@ -39,7 +39,7 @@ def files(job: Job, state: Signed, manifest: Manifest, station: str) -> dict[str
         MANIFEST: manifest.data,
         signature.FILE_NAME: state.signature.encode(),
         RECEIPT: _receipt(job, state, manifest, station),
-        SLIP: slip(job, state, manifest).encode(),
+        SLIP: slip(job, state, manifest, station).encode(),
     }
 
 
@@ -54,7 +54,7 @@ def filed(spool: Spool, job: Job) -> bytes | None:
         return None
 
 
-def slip(job: Job, state: Submitted | Signed, manifest: Manifest) -> str:
+def slip(job: Job, state: Submitted | Signed, manifest: Manifest, station: str) -> str:
     """Return the printable page that goes into the box, as HTML."""
     address = manifest.return_address
     return packing_slip.render(
@@ -69,6 +69,7 @@ def slip(job: Job, state: Submitted | Signed, manifest: Manifest) -> str:
             submitted_at=state.submitted_at,
             expires_at=expires_at(state),
             manifest_name=job.name,
+            station=station,
             warning=state.warning,
             shipment=_shipment(job.shipment),
             artifacts=[(one.description, one.url) for one in state.artifact_list],

@@ -54,6 +54,7 @@ class Slip:
     submitted_at: float  # seconds since the epoch
     expires_at: float  # seconds since the epoch
     manifest_name: str
+    station: str  # that prepared it
     warning: str  # the service's own; "" where it gave none
     shipment: str = ""  # date, carrier and tracking number; "" before it has left
     artifacts: Sequence[tuple[str, str]] = ()  # papers for the box: description and URL

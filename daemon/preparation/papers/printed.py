@@ -11,10 +11,10 @@ from daemon.preparation.papers import sticker as stickers
 from daemon.spool.spool import Spool
 
 
-def slip(spool: Spool, job: Job) -> bytes:
+def slip(spool: Spool, job: Job, station: str) -> bytes:
     """Return the packing slip as PDF, with the shipment if it is known. Raises PaperError."""
     state, manifest = _filed(spool, job)
-    return rendering.pdf(contents.slip(job, state, manifest))
+    return rendering.pdf(contents.slip(job, state, manifest, station))
 
 
 def sticker(spool: Spool, job: Job, template: str, station: str) -> bytes:

@@ -33,20 +33,29 @@ class HookQueue:
         self._waiting: deque[tuple[tuple[str, ...], Environment]] = deque()
         self._threads = 0
 
-    def run(self, command: Sequence[str], event: str, job: Job, papers: str = "") -> None:
+    def run(
+        self,
+        command: Sequence[str],
+        event: str,
+        job: Job,
+        papers: str = "",
+        station: str = "",
+    ) -> None:
         """Have `command` run with the event and the job's fields in its environment; do not wait.
 
-        `papers` is the folder with the job's papers.
+        `papers` is the folder with the job's papers, `station` the name of this station.
 
         The environment is PATH, DRIVEPREP_EVENT and the fields, and nothing else: no secrets. If
         the command fails, that is logged. If it takes too long, that is logged and it is killed
         with its children. Processes that it leaves running are not killed. Nothing else changes.
         """
-        self._add(command, event, _fields(job) | {"PAPERS": papers})
+        self._add(command, event, _fields(job) | {"PAPERS": papers, "STATION": station})
 
-    def run_for(self, command: Sequence[str], event: str, change: str, reason: str) -> None:
+    def run_for(
+        self, command: Sequence[str], event: str, change: str, reason: str, station: str
+    ) -> None:
         """Have `command` run, as `run` does, because service or pool is away or back."""
-        self._add(command, event, {event.upper(): change, "REASON": reason})
+        self._add(command, event, {event.upper(): change, "REASON": reason, "STATION": station})
 
     def _add(self, command: Sequence[str], event: str, fields: dict[str, str]) -> None:
         environment = {"PATH": self.path, "DRIVEPREP_EVENT": event}

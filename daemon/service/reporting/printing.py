@@ -51,7 +51,7 @@ class Papers:
     def document(self, job: Job, kind: str) -> bytes:
         """Return a paper of a job, as it is now. Raises PaperError, or SpoolError."""
         if kind == "slip":
-            return printed.slip(self.spool, job)
+            return printed.slip(self.spool, job, self.station)
         return printed.sticker(self.spool, job, self.commands[kind].template, self.station)
 
     def readable_sticker(self, job: Job) -> bytes:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from daemon.desk.elsewhere import ALONE, Bench
 from daemon.drives import checks, holders, signature, stacks
 from daemon.drives.checks import check_usable
 from daemon.drives.drive import Drive, Unmounted, Volume
@@ -37,6 +38,7 @@ class DriveReport:
     jobs: Sequence[Job]
     pairing: Pairing
     held: Mapping[str, Sequence[holders.Holder]] = field(default_factory=dict)  # by mount point
+    bench: Bench = ALONE  # what the other stations have
 
     def of(self, drive: Drive) -> str:
         """Return what a mounted drive will be used for or why not, and which processes use it."""
@@ -90,7 +92,8 @@ class DriveReport:
                 f"{bays.OUTSIDE}; {f'recognised as {printable(names)}' if names else 'no deviceId'}"
             )
         if names:
-            return f"no manifest waits for {printable(names)}"
+            where = self.bench.of_drive(self._device_ids(drive))
+            return where or f"no manifest waits for {printable(names)}"
         return "it answers to no deviceId: no label, no serial, no entry under `devices`"
 
     def _device_ids(self, drive: Drive | Unmounted) -> frozenset[str]:

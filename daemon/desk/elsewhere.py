@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,17 @@ class Bench:
     def made_on(self, day_began: float, here: int) -> int:
         """Return how many jobs were made that day, of which `here` were made by this station."""
         return max(here, self.made if self.day == timestamp(day_began)[:10] else 0)
+
+    def of_drive(self, device_ids: Collection[str]) -> str:
+        """Return which other station has a job or a manifest for a drive here; "" if none has."""
+        for one in self.stations:
+            for job in one["jobs"]:
+                if job["deviceId"] in device_ids:
+                    return _said(one["station"], job["jobId"], job["deviceId"])
+        return ""
+
+
+ALONE = Bench("", is_member=False)  # nothing is known of other stations
 
 
 def bench(config: Config) -> Bench:
@@ -68,12 +80,16 @@ def refuse(config: Config, word: str, *, is_known: bool = False) -> None:
             error.hint or "`driveprep pool status` shows the pool.",
         ) from error
     if found:
-        what = f"job {found['job_id']} for" if found["job_id"] else "what waits for"
         raise DriveprepError(
-            f"station {printable(found['station'])} has {what} {printable(found['device_id'])}",
+            _said(found["station"], found["job_id"], found["device_id"]),
             "Do this at that station.",
             code="elsewhere",
         )
+
+
+def _said(station: str, job_id: str | None, device_id: str) -> str:
+    what = f"job {job_id} for" if job_id else "what waits for"
+    return f"station {printable(station)} has {what} {printable(device_id)}"
 
 
 def _ask(config: Config, word: str) -> dict[str, str] | None:

@@ -96,7 +96,7 @@ def drives(settings: Config, mounted: Sequence[Drive], present: Sequence[Unmount
     ]
     pairing = Pairing(named(jobs), mounted, present, settings.recognition)
     ours = [drive.mount_point for drive in mounted if _device_ids(drive, settings)]
-    verdicts = DriveReport(jobs, pairing, holders.find(ours))
+    verdicts = DriveReport(jobs, pairing, holders.find(ours), elsewhere.bench(settings))
     return {
         "version": VERSION,
         "drives": [

@@ -9,7 +9,7 @@ from daemon.pool.membership import Membership
 
 Benches = dict[str, Any]  # of JSON's types: a station keeps it in its journal for its readers
 
-MAX_JOBS = 500  # of all stations; those that are signed and whose drives have left are only counted
+MAX_JOBS = 500  # of all stations; those that are signed and whose drives are away are only counted
 # The service's day is UTC's. All times are the database's.
 _MADE = """
 SELECT count(*), to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD') FROM driveprep.claim
@@ -26,19 +26,23 @@ _COUNTS = f"""
 SELECT c.station::text, {_STATE}, count(*) FROM driveprep.claim c
 WHERE NOT c.is_closed GROUP BY 1, 2
 """
+# Those that concern a drive here come first: the limit must not hide them.
 _JOBS = f"""
-SELECT c.station::text, c.device_id, c.job_id, {_STATE}, c.name, g.device_id IS NOT NULL,
-    g.drive ->> 'bay'
+SELECT c.station::text, c.device_id, c.job_id, {_STATE}, c.name, g.device_id IS NOT NULL AS there,
+    g.drive ->> 'bay', mine.device_id IS NOT NULL AS here
 FROM driveprep.claim c
 LEFT JOIN driveprep.sighting g ON g.station = c.station AND g.device_id = c.device_id
+LEFT JOIN driveprep.sighting mine ON mine.station = %s AND mine.device_id = c.device_id
 WHERE NOT c.is_closed AND c.station <> %s
-    AND (g.device_id IS NOT NULL OR {_STATE} <> 'Signed')
+    AND (g.device_id IS NOT NULL OR mine.device_id IS NOT NULL OR {_STATE} <> 'Signed')
 UNION ALL
-SELECT g.station::text, g.device_id, NULL, 'Pending', m.name, true, g.drive ->> 'bay'
+SELECT m.station::text, m.device_id, NULL, 'Pending', m.name, bool_or(g.station = m.station),
+    max(g.drive ->> 'bay') FILTER (WHERE g.station = m.station), bool_or(g.station <> m.station)
 FROM driveprep.sighting g
-JOIN driveprep.manifest m ON m.device_id = g.device_id AND m.station = g.station AND NOT m.is_over
-WHERE g.station <> %s
-ORDER BY 1, 6 DESC, 2 LIMIT {MAX_JOBS}
+JOIN driveprep.manifest m ON m.device_id = g.device_id AND NOT m.is_over
+WHERE m.station <> %s AND g.station IN (m.station, %s)
+GROUP BY m.sha256
+ORDER BY here DESC, there DESC, 1, 2 LIMIT {MAX_JOBS}
 """
 
 
@@ -53,7 +57,7 @@ def read(cursor: Cursor, member: Membership) -> Benches:
         if station in stations:
             stations[station]["open"][state] = count
     names = "deviceId", "jobId", "state", "manifest", "isHere", "bay"
-    for station, *values in cursor.execute(_JOBS, [member.station] * 2).fetchall():
+    for station, *values, _here in cursor.execute(_JOBS, [member.station] * 4).fetchall():
         if station in stations:
             stations[station]["jobs"].append(dict(zip(names, values, strict=True)))
     return {"day": day, "made": made, "stations": list(stations.values())}

@@ -67,6 +67,42 @@ def test_the_status_shows_what_is_at_the_others(benches, service, plug):
     assert [one["station"] for one in made["jobs"]] == ["bench-1"]
 
 
+def carried(cluster, first, second):
+    """The drives that the first station has recognised are those of the second one now."""
+    for daemon, is_there in ((first, False), (second, True)):
+        daemon.configure(
+            pool={"address": cluster.url},
+            station=daemon.config.parent.name,
+            require_mapping=not is_there,
+        )
+
+
+def test_a_drive_whose_job_is_at_another_station_says_so(benches, cluster, service, plug, tmp_path):
+    """It was prepared there, and is here now: no one has to look for a manifest."""
+    first, second = benches
+    device_id = new_device_id()
+    drive = plug(device_id).mount()
+    first.drop(device_id)
+    job = prepared_once(service, first, drive.mount_point, device_id)
+    carried(cluster, first, second)
+
+    said = f"station bench-1 has job {job.job_id} for {device_id}"
+    second.until("drives says so", lambda: said in second.command("drives").stdout)
+    (one,) = second.status()["stations"]
+    assert [job["isHere"] for job in one["jobs"]] == [False]
+    with beside(second, tmp_path / "board") as board:
+        page = board.log_in()
+
+        def titled():
+            return [one for one in page.view()["cards"] if one["title"] == device_id]
+
+        (card,) = wait_until("it has a card", titled)
+        assert (card["status"], card["word"], card["actions"]) == ("waiting", "Elsewhere", [])
+        assert card["next"] == f"S{said[1:]}. What is to be done is done there."
+        (panel,) = page.view()["benches"]
+        assert [one["word"] for one in panel["jobs"]] == ["Drive elsewhere"]
+
+
 def test_hooks_papers_and_lists_name_the_station(station, service, plug, tmp_path):
     """By its name in the pool, whatever `station` of the configuration says since."""
     hook = tmp_path / "hook"

@@ -9,6 +9,7 @@ from datetime import datetime
 from daemon.board.bench.papers import offered, printing
 from daemon.board.view import Action, Card
 from daemon.config.loading import Config
+from daemon.desk.elsewhere import Bench
 from daemon.drives.drive import Drive
 from daemon.drives.recognition import resemblance
 from daemon.jobs.deadlines import expires_at, has_arrived, is_late, is_unshipped
@@ -45,6 +46,7 @@ class Cards:
     config: Config
     is_running: bool  # the daemon
     now: float
+    bench: Bench  # what the other stations have
     dropped_here: frozenset[tuple[str, str]] = field(default=frozenset())  # name, sha256
 
     def make(self, jobs: Sequence[Job], drives: Sequence[Drive]) -> Iterator[Card]:
@@ -109,6 +111,9 @@ class Cards:
                 title=_name(names, facts),
                 next="No manifest names this drive. Drop one, or take the drive out.",
             )
+            if where := self.bench.of_drive(names):
+                text = f"{where[0].upper()}{where[1:]}. What is to be done is done there."
+                card = replace(card, status="waiting", word="Elsewhere", next=text)
             if drive.identity.trouble:
                 trouble = f"It could not be identified: {printable(drive.identity.trouble)}."
                 card = replace(card, word="Not known", next=trouble)

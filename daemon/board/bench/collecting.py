@@ -54,7 +54,7 @@ class Collector:
         except JournalError as error:
             problem = f"{error}. {error.hint}"
         cards = tuple(
-            Cards(config, facts is not None, now, dropped_here).make(journal.jobs, mounted)
+            Cards(config, facts is not None, now, bench, dropped_here).make(journal.jobs, mounted)
         )
         made_today = bench.made_on(quota.day_began(now), _made_today(now, journal))
         daemon = _daemon(config, facts, made_today)

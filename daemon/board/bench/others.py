@@ -17,6 +17,7 @@ WORDS: Mapping[tuple[str, bool], tuple[Status, str]] = {
     ("Submitted", True): ("progress", "To be signed"),
     ("Submitted", False): ("attention", "Drive missing"),
     ("Signed", True): ("prepared", "Safe to remove"),
+    ("Signed", False): ("prepared", "Drive elsewhere"),
 }
 
 

@@ -181,13 +181,14 @@ def test_a_manifest_follows_its_drive(station, service, plug):
     office.until("its job has gone", lambda: not office.job(device_id))
 
 
-def test_a_manifest_is_dropped_at_two_stations(station, service, plug):
+def test_a_manifest_is_dropped_at_two_stations(station, service, plug, cluster):
     """The second one is a duplicate, filed with its reason; the first is prepared."""
     device_id = new_device_id()
     office = station("office", require_mapping=True).start()
     bench = station("bench-1").start()
     bench.drop(device_id)
-    bench.until("it waits", lambda: bench.job(device_id).get("state") == "Pending")
+    query = "SELECT text FROM driveprep.manifest"
+    wait_until("it is published", lambda: cluster.ask(query) == [(manifest_for(device_id),)])
     office.drop(device_id)
 
     reason = office.rejected(f"{device_id}.yml")

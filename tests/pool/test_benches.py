@@ -28,8 +28,8 @@ def seen(daemon, condition):
     """Wait until the other station's line in the status is so; return it."""
 
     def found():
-        (one,) = daemon.status()["stations"]
-        return one if condition(one) else None
+        stations = daemon.status()["stations"]  # none before the pool was read first
+        return next(filter(condition, stations), None)
 
     return daemon.until("the other station is seen so", found)
 

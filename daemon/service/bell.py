@@ -34,7 +34,7 @@ class Bell:
         self._heard = Ring.NOTHING
         self._poll = select.poll()
         self._poll.register(self._counter, select.POLLIN)
-        self._listened = -1
+        self._listened: int | None = None
         self._take: Callable[[], bool] = bool
 
     def watch(self, descriptor: int) -> None:

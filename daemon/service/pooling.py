@@ -64,7 +64,7 @@ class Pooling:
         self._is_due = True
         self._next_at = steady()
         self._was_away = False
-        self._changes = -1
+        self._changes: int | None = None
 
     def start(self) -> None:
         """Begin to listen for news of the pool. Only once."""

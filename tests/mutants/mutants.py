@@ -137,19 +137,30 @@ def _idle(tree: ast.Module) -> Iterator[tuple[Position, Position]]:
     """Yield the places where a change does nothing when the program runs.
 
     Annotations are never evaluated, nor are imports for type checkers. What a dataclass forbids by
-    `frozen` and `slots` is not done anywhere, as mypy checks. `noqa` is for the linter.
+    `frozen` and `slots` is not done anywhere, as mypy checks, nor is what a lone `*` among the
+    parameters forbids. `noqa` is for the linter.
     """
     for node in ast.walk(tree):
         match node:
             case ast.arg(annotation=ast.expr() as part) | ast.AnnAssign(annotation=part):
                 yield _span(part)
-            case ast.FunctionDef(returns=ast.expr() as part):
-                yield _span(part)
+            case ast.FunctionDef():
+                yield from _idle_in_signature(node)
             case ast.If(test=ast.Name(id="TYPE_CHECKING")):
                 yield _span(node)
             case ast.ClassDef(decorator_list=decorators):
                 for decorator in decorators:
                     yield _span(decorator)
+
+
+def _idle_in_signature(function: ast.FunctionDef) -> Iterator[tuple[Position, Position]]:
+    """Yield the place of what is returned, and that of a lone `*`."""
+    if function.returns:
+        yield _span(function.returns)
+    names = function.args
+    if names.kwonlyargs and not names.vararg:
+        before = [_span(one)[1] for one in (*names.posonlyargs, *names.args, *names.defaults)]
+        yield max(before, default=_span(function)[0]), _span(names.kwonlyargs[0])[0]
 
 
 def _span(node: ast.stmt | ast.expr) -> tuple[Position, Position]:

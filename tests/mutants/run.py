@@ -61,6 +61,7 @@ OTHERS = {
         *("tests/hostile/test_secrets.py", "tests/ntfs/test_faults.py"),
     ),
     "manifest": ("tests/preparation/test_intake.py", "tests/cli/test_commands.py"),
+    "pool": ("tests/desk", "tests/preparation/test_intake.py"),
     "service": (
         *(*WHOLE, "tests/cli/test_commands.py", *REAL),
         *("tests/ntfs/test_which_drives.py", "tests/ntfs/test_faults.py"),

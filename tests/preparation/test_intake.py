@@ -331,6 +331,18 @@ def test_same_bytes_while_one_waits_since_before(desk):
     assert desk.look() == [("b.yml", "Pending", "HD001"), ("z.yml", "Pending", "HD002")]
 
 
+def test_same_bytes_as_a_file_had_before_it_was_edited(desk):
+    """A file that has other bytes by now, but was not read again yet, is not the one that waits."""
+    desk.put("z.yml", text())
+    desk.look()
+    desk.put("z.yml", text("HD002"))
+    desk.put("b.yml", text())
+
+    desk.intake.take_in(["b.yml"])
+
+    assert ("b.yml", "Pending", "HD001") in desk.jobs()
+
+
 @pytest.mark.parametrize(
     ("job_id", "reason"),
     [

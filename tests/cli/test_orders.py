@@ -150,6 +150,7 @@ def test_undo_brings_it_back(bench):
     done = station.command("shipped", "HD801", "HD802", "--undo")
 
     assert done.stdout.count("is on the list again") == 2
+    assert station.log.count("drive not shipped") == 2
     assert open_jobs(station) == ["HD801", "HD802"]
     assert exported(station)["HD801"]["at"] is None
 

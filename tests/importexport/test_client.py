@@ -323,6 +323,14 @@ def test_certificate_bundle(certificate, monkeypatch, variable):
     assert server.connections == 1
 
 
+def test_a_machine_without_bundles(monkeypatch, tmp_path):
+    """Servers are verified all the same, by the authorities that come with requests."""
+    monkeypatch.setattr(trust, "DEBIAN", tmp_path / "none")
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: Mock(cafile=None))
+
+    assert trust.authorities("", {}) is True
+
+
 def test_configured_bundle(certificate, monkeypatch):
     """`ca_bundle` comes before the environment."""
     monkeypatch.setenv("SSL_CERT_FILE", "/dev/null")

@@ -1,8 +1,10 @@
 """What a person has decided, and what may go wrong: recorded for one job, and for no other."""
 
+import json
 from contextlib import closing
 from dataclasses import replace
 
+from daemon.jobs import orders
 from daemon.jobs.job import Caution, NewJob, Pending, Submitting
 from daemon.jobs.journal import Journal
 
@@ -34,6 +36,21 @@ def test_a_drive_is_let_through_for_one_job_only(tmp_path):
         journal.withdraw([job])
         (again,) = journal.add([WAITING])
         assert not again.is_as_it_is
+
+
+def test_what_a_person_orders_is_logged(tmp_path, caplog):
+    """With the job's deviceId; also that no job waits for the drive."""
+    caplog.set_level("INFO", "daemon.orders")
+    with closing(Journal(tmp_path, lambda: NOW)) as journal:
+        journal.add([WAITING])
+        for device_id in ("HD001", "HD002"):
+            order = json.dumps({"order": "as it is", "deviceId": device_id})
+            orders.perform(journal, order.encode())
+
+    assert [(one.message, getattr(one, "device_id", "")) for one in caplog.records] == [
+        ("its drive may be used as it is", "HD001"),
+        ("no job waits for the drive HD002; none is used as it is", ""),
+    ]
 
 
 def test_a_job_that_is_sent_cannot_be_let_through_any_more(tmp_path):

@@ -41,13 +41,16 @@ WHOLE = (
     "tests/crash/test_another_time.py",
 )
 REAL = ("tests/ntfs/test_main_job.py", "tests/ntfs/test_vanishing_drives.py")
+POOL = tuple(
+    f"tests/pool/test_{name}.py" for name in ("sharing", "claims", "losses", "stations", "moves")
+)
 # By package: what notices a mutant that no test near it does, the quickest first.
 OTHERS = {
-    "jobs": (*WHOLE, "tests/cli/test_orders.py", "tests/cli/test_commands.py", *REAL),
+    "jobs": (*WHOLE, "tests/cli/test_orders.py", "tests/cli/test_commands.py", *REAL, *POOL),
     "preparation": (
         *(*WHOLE, "tests/hostile/test_hostile_answers.py", *REAL),
         *("tests/ntfs/test_which_drives.py", "tests/ntfs/test_prepared_again.py"),
-        "tests/ntfs/test_faults.py",
+        *("tests/ntfs/test_faults.py", *POOL),
     ),
     "spool": (*WHOLE, "tests/hostile/test_hostile_files.py"),
     "drives": (
@@ -64,7 +67,7 @@ OTHERS = {
     "pool": ("tests/desk", "tests/preparation/test_intake.py"),
     "service": (
         *(*WHOLE, "tests/cli/test_commands.py", *REAL),
-        *("tests/ntfs/test_which_drives.py", "tests/ntfs/test_faults.py"),
+        *("tests/ntfs/test_which_drives.py", "tests/ntfs/test_faults.py", *POOL),
     ),
 }
 NOT_MUTATED = ("__init__.py", "emulator")

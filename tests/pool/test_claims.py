@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -11,8 +12,8 @@ import pytest
 from stations import NOW, claim, made
 
 from daemon.errors import PoolAwayError, PoolError
-from daemon.pool import claims
-from daemon.pool.connection import DEADLINE_SECONDS
+from daemon.pool import claims, connection
+from daemon.pool.connection import AT_ONCE, DEADLINE_SECONDS, Connections
 
 
 def test_one_station_claims_a_device(join):
@@ -148,6 +149,27 @@ def test_a_server_that_is_gone_or_hangs_ends_within_the_deadline(join, database)
     finally:
         signal_to(frozen, signal.SIGCONT)
     station.claim(claim(), "")
+
+
+def test_a_request_beyond_those_at_work_waits_no_longer_than_the_deadline(database, monkeypatch):
+    """It is refused then, and takes no connection."""
+    monkeypatch.setattr(connection, "DEADLINE_SECONDS", 0.1)
+    connections = Connections(database.url)
+    at_work, is_over = threading.Barrier(AT_ONCE + 1, timeout=DEADLINE_SECONDS), threading.Event()
+
+    def work(_):
+        at_work.wait()
+        is_over.wait()
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in range(AT_ONCE):
+            pool.submit(connections.run, work)
+        at_work.wait()
+        try:
+            with pytest.raises(PoolAwayError, match="too many requests at once"):
+                connections.run(lambda _: None)
+        finally:
+            is_over.set()
 
 
 def test_a_pool_has_one_account(join):

@@ -283,7 +283,7 @@ def test_changed_signature_is_signed_anew(desk, caplog):
     )
     assert desk.journal.manifest(after) == text.encode()
     assert desk.journal.open_job("HD001") == after
-    assert "SIGNATURE changed" in caplog.text
+    assert "SIGNATURE changed at the service: plug" in caplog.text
     assert made.signature not in caplog.text
 
     again = desk.file(after)

@@ -96,8 +96,36 @@ def bench(tmp_path):
         yield Bench(tmp_path, journal)
 
 
+def test_log_of_a_job(bench, caplog):
+    """Each step is told once, with the job's deviceId and, from then on, with its JobId."""
+    caplog.set_level("INFO")
+
+    job = bench.path.validate(bench.dropped())
+    bench.path.advance(job, bench.drive)
+
+    told = [(record.message, record.device_id, record.job_id) for record in caplog.records]
+    assert told == [
+        ("manifest a.yml found valid by the service", "HD001", ""),
+        (f"job being submitted for {bench.drive.describe()}", "HD001", ""),
+        ("job created at the service", "HD001", "J0001"),
+        (f"SIGNATURE written to {bench.drive.describe()}: safe to remove", "HD001", "J0001"),
+        (f"papers filed in {bench.spool.path}/prepared/J0001-HD001", "HD001", "J0001"),
+    ]
+
+
+def test_log_of_a_manifest_that_the_service_refuses(bench, caplog):
+    """It is told once, with the file that says why."""
+    bench.wire.faults.append(("ValidateOnly", "InvalidManifestFieldException"))
+
+    bench.path.advance(bench.path.validate(bench.dropped()), None)
+
+    assert [record.message for record in caplog.records] == [
+        "manifest rejected, see rejected/a.yml.reason.txt"
+    ]
+
+
 @pytest.mark.parametrize("ahead", [910.0, -910.0])
-def test_a_wrong_clock_costs_one_more_request(bench, ahead):
+def test_a_wrong_clock_costs_one_more_request(bench, ahead, caplog):
     """A service refuses a request that is 15 minutes off; then it has not acted, and says when."""
     job = bench.dropped()
     bench.wire.set_ahead = ahead
@@ -105,6 +133,7 @@ def test_a_wrong_clock_costs_one_more_request(bench, ahead):
     after = bench.path.advance(job, bench.drive)
 
     assert bench.wire.requests.count("CreateJob") == 2
+    assert "local clock is wrong" in caplog.text
     assert isinstance(after.state, Signed)
     assert after.filed
     (receipt,) = bench.spool.path.glob("prepared/*/receipt.json")
@@ -139,7 +168,7 @@ def test_a_refused_clock_is_no_reason_to_ask_again_where_no_time_is_said(bench):
 
 
 @pytest.mark.parametrize(("age", "is_ours"), [(900, True), (901, False)])
-def test_an_older_job_of_the_same_text_is_not_taken_for_ours(bench, age, is_ours):
+def test_an_older_job_of_the_same_text_is_not_taken_for_ours(bench, age, is_ours, caplog):
     """A job is dated by the service's clock, which is at most 15 minutes behind.
 
     Another station can have made one of the very same manifest before.
@@ -152,14 +181,18 @@ def test_an_older_job_of_the_same_text_is_not_taken_for_ours(bench, age, is_ours
     with pytest.raises(InDoubtError):
         bench.path.advance(job, bench.drive)
     bench.clock.now += 3 * TIMEOUT
+    caplog.clear()
+    caplog.set_level("INFO")
 
     after = bench.path.advance(bench.journal.worklist.get(job.number), bench.drive)
 
     assert isinstance(after.state, Signed)
     assert (after.job_id == other.job_id) is is_ours
+    told = "job found at the service, adopted" if is_ours else "job is not at the service; it will"
+    assert caplog.records[0].message.startswith(told)
 
 
-def test_a_job_that_the_journal_has_lost_is_adopted_and_signed_at_once(bench):
+def test_a_job_that_the_journal_has_lost_is_adopted_and_signed_at_once(bench, caplog):
     """The service's list is read before CreateJob; what it has is this very job."""
     job = bench.dropped()
     made = bench.client.create_job(GUIDE.decode())
@@ -169,6 +202,7 @@ def test_a_job_that_the_journal_has_lost_is_adopted_and_signed_at_once(bench):
     assert isinstance(after.state, Signed)
     assert after.job_id == made.job_id
     assert bench.wire.requests.count("CreateJob") == 1
+    assert "adopted: it was never recorded" in caplog.text
 
 
 def test_the_papers_that_the_service_wants_in_the_box_are_recorded(bench, monkeypatch):

@@ -247,7 +247,7 @@ def test_a_full_disk_is_left_to_the_loop(bench):
     assert bench.busy() == {"HD001"}
 
 
-def test_an_operator_may_confirm_the_drive_behind_another_bridge(bench):
+def test_an_operator_may_confirm_the_drive_behind_another_bridge(bench, caplog):
     """The bridge's serial and WWN are dropped from the job; file system and partition are not.
 
     A job that was not made yet has no drive to confirm.
@@ -258,8 +258,13 @@ def test_an_operator_may_confirm_the_drive_behind_another_bridge(bench):
     job = bench.journal.record(job, Submitting(NOW, "e", "A", identities), b"text")
     bench.journal.record(job, Submitted("K7M3X", "text", "", "", NOW, identities))
 
+    caplog.set_level("INFO")
+
     bench.scheduler.confirm(["HD001", "HD002"])
 
+    assert [record.job_id for record in caplog.records if "confirmed" in record.message] == [
+        "K7M3X"
+    ]
     confirmed, other = bench.journal.unfiled()
     assert confirmed.state.drive == {"uuid": "U", "partuuid": "P"}
     assert other == pending

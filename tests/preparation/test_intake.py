@@ -517,7 +517,7 @@ def test_file_that_goes_while_it_is_looked_at(desk, monkeypatch):
 
 
 @pytest.mark.parametrize("data", [text(), b"bad"])
-def test_name_that_is_no_utf8(desk, data):
+def test_name_that_is_no_utf8(desk, data, caplog):
     """A name that cannot be told is rejected at once with its reason, each time it is dropped."""
     for _ in range(2):
         desk.put("\udcff.yml", data)
@@ -528,6 +528,9 @@ def test_name_that_is_no_utf8(desk, data):
         f"\\xff{number}.yml{ending}" for number in ("", "-2") for ending in ("", ".reason.txt")
     )
     assert "not UTF-8" in (desk.rejected / "\\xff.yml.reason.txt").read_text()
+    assert [record.message for record in caplog.records] == [
+        f"manifest rejected, see rejected/\\xff{number}.yml.reason.txt" for number in ("", "-2")
+    ]
     assert os.listdir(desk.pending) == []
 
 

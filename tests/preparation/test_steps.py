@@ -247,3 +247,36 @@ def test_a_drive_that_was_pulled_while_it_was_signed_is_not_prepared(bench, monk
     assert isinstance(bench.path.advance(job, bench.drive).state, Signed)
     assert (bench.root / "SIGNATURE").read_text() == job.state.signature
     assert bench.wire.requests.count("CreateJob") == 1
+
+
+def test_log_of_a_job_that_only_its_papers_know(bench, tmp_path, caplog):
+    """While the service is away, that they were not compared; later, what was found."""
+    job = bench.path.advance(bench.dropped(), bench.drive)
+    (empty := tmp_path / "empty").mkdir()
+    with closing(Journal(empty, lambda: 0.0)) as journal:
+        witnesses = Witnesses(journal, bench.spool, UnderWay(bench.clock), bench.clock)
+        bench.wire.faults.append(("", "unreachable"))
+        caplog.clear()
+
+        witnesses.begin(bench.client)
+        witnesses.begin(bench.client)
+
+        assert journal.job_with(job.job_id).state.signed_at == job.state.signed_at
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "papers not compared yet",
+        "job known from its papers only",
+    ]
+
+
+def test_log_of_a_drive_that_has_lost_its_signature(bench, caplog):
+    """Its job is open again."""
+    job = bench.path.advance(bench.dropped(), bench.drive)
+    (bench.root / "SIGNATURE").unlink()
+    caplog.clear()
+
+    after = bench.path.recheck(job, bench.drive)
+
+    assert isinstance(after.state, Submitted)
+    assert [(record.message, record.job_id) for record in caplog.records] == [
+        ("SIGNATURE is missing or changed: it is written again", job.job_id)
+    ]

@@ -181,8 +181,9 @@ def test_how_the_eject_ended_is_recorded(ledger, job, told, tmp_path):
     assert recorded.eject == "unmounted and powered off"
 
 
-def test_the_service_is_away_once_and_back_once(ledger):
+def test_the_service_is_away_once_and_back_once(ledger, caplog):
     """However many requests fail; a refusal is an answer, and a drive says nothing of it."""
+    caplog.set_level("INFO")
     changes = []
     outcomes = Outcomes(
         ledger,
@@ -197,3 +198,6 @@ def test_the_service_is_away_once_and_back_once(ledger):
 
     sentence = "no route. Check the network."
     assert changes == [("away", sentence), ("back", ""), ("away", sentence)]
+    logged = [(record.levelname, record.message) for record in caplog.records]
+    away_line, back_line = ("WARNING", "service is away"), ("INFO", "service is back")
+    assert logged == [away_line, back_line, away_line]

@@ -74,7 +74,7 @@ NOT_MUTATED = ("__init__.py", "emulator")
 NOT_RUN = ("test_packing_slip_in_browser.py",)  # it starts a browser for each slip
 
 LISTED = re.compile(r"^- `([^`]+)`: `([^`]+)`(?: → ((?:`[^`]+`(?:, )?)+))?", re.MULTILINE)
-FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 
 
 def main() -> int:

@@ -265,6 +265,19 @@ def test_erasing_is_never_advised_beside_an_ntfs_partition():
         assert "format" not in caught.value.hint
 
 
+@pytest.mark.parametrize("known", ["is_empty", "is_reserved"])
+def test_a_partition_without_a_file_system_is_known(known):
+    """It was read and is empty, or is of a type that never has one."""
+    fat = drive(1, disk=16, serial="WX11", file_system="vfat", mount_type="vfat")
+    beside = unmounted(2, disk=16, serial="WX11", file_system=None, **{known: True})
+
+    with pytest.raises(DriveError) as caught:
+        Recognition().pick("WX11", "NTFS", [fat], present=[beside])
+
+    assert caught.value.code == "wrong-file-system"
+    assert "is not known" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("file_system", "advice"),
     [

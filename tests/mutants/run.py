@@ -55,6 +55,7 @@ OTHERS = {
     "spool": (*WHOLE, "tests/hostile/test_hostile_files.py"),
     "drives": (
         *("tests/cli/test_format.py", "tests/ntfs/test_drives_ntfs.py"),
+        *("tests/ntfs/test_format_batch.py", "tests/ntfs/test_format_bench.py"),
         *("tests/ntfs/test_signature_ntfs.py", "tests/ntfs/test_format_ntfs.py"),
         *("tests/ntfs/test_eject_ntfs.py", "tests/ntfs/test_which_drives.py"),
         "tests/ntfs/test_hostile_drives.py",

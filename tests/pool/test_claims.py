@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 
 import pytest
@@ -153,18 +153,17 @@ def test_a_server_that_is_gone_or_hangs_ends_within_the_deadline(join, database)
 
 def test_a_request_beyond_those_at_work_waits_no_longer_than_the_deadline(database, monkeypatch):
     """It is refused then, and takes no connection."""
-    monkeypatch.setattr(connection, "DEADLINE_SECONDS", 0.1)
-    connections = Connections(database.url)
     at_work, is_over = threading.Barrier(AT_ONCE + 1, timeout=DEADLINE_SECONDS), threading.Event()
 
     def work(_):
         at_work.wait()
         is_over.wait()
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with closing(Connections(database.url)) as connections, ThreadPoolExecutor(AT_ONCE) as pool:
         for _ in range(AT_ONCE):
             pool.submit(connections.run, work)
         at_work.wait()
+        monkeypatch.setattr(connection, "DEADLINE_SECONDS", 0.1)  # of those at work it is as it was
         try:
             with pytest.raises(PoolAwayError, match="too many requests at once"):
                 connections.run(lambda _: None)

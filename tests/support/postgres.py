@@ -20,7 +20,12 @@ SETTINGS = (
 
 
 def programs() -> Path | None:
-    """Return the folder of the newest server's programs; None if there is none."""
+    """Return the folder of the newest server's programs, or DRIVEPREP_POSTGRESQL; None: no server.
+
+    See scripts/test-postgresql.
+    """
+    if chosen := os.environ.get("DRIVEPREP_POSTGRESQL"):
+        return Path(chosen)
     found = sorted(PROGRAMS.glob("*/bin/initdb"), key=lambda one: int(one.parts[-3]))
     return found[-1].parent if found else None
 

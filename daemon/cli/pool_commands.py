@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from daemon.cli.exit_codes import EX_TEMPFAIL
-from daemon.cli.options import as_json, settings, with_config
+from daemon.cli.options import as_json, client, settings, with_config
 from daemon.errors import PoolError
 from daemon.system.printable import printable
 
 if TYPE_CHECKING:
     from daemon.config.loading import Config
+    from daemon.importexport.client import Client
     from daemon.pool.connection import Connections
     from daemon.pool.membership import Membership
 
@@ -155,6 +156,84 @@ def _state(station: dict[str, Any], *, is_open: bool) -> str:
         return "has left" if successor == station["station"] else f"taken over by {successor}"
     said = "" if is_open else ", is WAITED FOR" if station["awaited"] else ", has said"
     return f"seen {station['secondsAgo']} s ago{said}"
+
+
+@pool.command()
+@with_config
+@click.argument(
+    "file", metavar="[FILE]", required=False, type=click.Path(path_type=Path, dir_okay=False)
+)
+def export(config_path: Path, file: Path | None) -> None:
+    """Write all that the pool holds to the new FILE, or to the standard output: lines of JSON.
+
+    Stations, claims with their JobIds, open and closed, and the manifests that wait. Lines of
+    manifests that may hold a secret are left out.
+    """
+    from daemon.desk.recovery import exporting
+
+    with closing(_connections(settings(config_path))) as connections:
+        if file is None:
+            for line in exporting.lines(connections):
+                click.echo(line, nl=False)
+            return
+        try:
+            exporting.write(connections, file)
+        except FileExistsError as error:
+            raise PoolError(f"{file} already exists", "Name a new file.") from error
+    click.echo(f"the pool is written to {file}")
+
+
+@pool.command()
+@with_config
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--lost", metavar="STATION", multiple=True, help="A station whose journal is lost; repeatable."
+)
+def restore(config_path: Path, yes: bool, lost: tuple[str, ...]) -> None:
+    """After a restore of the pool's database and of a journal, find the jobs that both have lost.
+
+    Run it at the machine whose journal is lost, while the daemon is stopped there and runs at all
+    others. It compares the pool with the papers of this machine and with the service's list of the
+    last 31 days. What was submitted then waits no more; a station that is lost is taken over.
+    """
+    import sys
+
+    from daemon.desk.recovery import restoring
+
+    config, found_client = settings(config_path), _client(config_path)
+    with closing(_connections(config)) as connections:
+        found = restoring.find(config, connections, found_client, lost)
+        for one in found.lost:
+            end = "ended" if one.is_closed else "open"
+            device_id = printable(one.claim.device_id)
+            click.echo(f"job {one.job_id} for {device_id} ({end}) is not in the pool")
+        for wait in found.ending:
+            where = printable(wait.station_name)
+            click.echo(f"{printable(wait.name)} waits at {where}, and was submitted already")
+        for name in lost:
+            click.echo(f"{printable(name)} will be taken over")
+        if not found.lost:
+            click.echo("the pool knows every job of the papers here and of the service")
+        if not yes and (found.lost or lost):
+            click.confirm("Shall this be recorded in the pool?", abort=True)
+        refused = restoring.record(connections, found)
+    click.echo(f"{len(found.lost) - len(refused)} jobs are in the pool now")
+    for job_id in refused:
+        click.echo(
+            f"{job_id} is left out: the pool has another job for its deviceId; cancel one of them",
+            err=True,
+        )
+    if refused:
+        sys.exit(EX_TEMPFAIL)
+
+
+def _client(path: Path) -> Client:
+    from daemon.importexport.client import Client
+
+    found = client(path)
+    if not isinstance(found, Client):
+        raise PoolError("this needs the secret key", "Run it as root, or as the daemon's user.")
+    return found
 
 
 def _connections(config: Config) -> Connections:

@@ -38,7 +38,7 @@ def join(config: Config, connections: Connections, name: str) -> int:
     then. Raises JournalError if the daemon runs.
     """
     station = str(uuid.uuid4())
-    with _journal(config) as journal:
+    with stopped(config) as journal:
         if journal.membership():
             raise PoolError("this station is already in a pool", "driveprep pool leave")
         jobs = [(job, str(uuid.uuid4())) for job in journal.open_jobs()]
@@ -69,7 +69,7 @@ def leave(config: Config, connections: Connections) -> None:
 
     Raises PoolError also on a copy of the station's machine.
     """
-    with _journal(config) as journal:
+    with stopped(config) as journal:
         text = journal.membership()
         if text is None:
             raise PoolError("this station is in no pool", "Nothing is to be done.")
@@ -84,8 +84,8 @@ def leave(config: Config, connections: Connections) -> None:
 
 
 @contextmanager
-def _journal(config: Config) -> Iterator[Journal]:
-    """Open the journal like the daemon, which therefore must not run."""
+def stopped(config: Config) -> Iterator[Journal]:
+    """Open the journal like the daemon, which therefore must not run. Raises JournalError."""
     spool = Spool(config.spool, 1.0, time.monotonic)
     with closing(Journal(config.spool, time.time, is_new=spool.is_new())) as journal:
         yield journal

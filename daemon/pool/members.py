@@ -75,6 +75,12 @@ def found(cursor: Cursor, pool: str, endpoint: str, access_key_id: str, role: st
 def join(cursor: Cursor, station: str, name: str, endpoint: str, access_key_id: str) -> Membership:
     """Make a new member. Raises PoolError for another account, or a name that is taken."""
     facts, _ = schema.facts(cursor, lock=True)
+    if not facts.is_original:  # this transaction would hide it
+        raise PoolError(
+            "the pool's database was restored from a dump, and no station has seen that yet",
+            "Start driveprep at the other stations, then try again.",
+            code="pool-closed",
+        )
     schema.check_account(cursor, endpoint, access_key_id)
     if any(one.name == name for one in every(cursor)):
         raise PoolError(f"there is already a station {name} in the pool", "Choose another name.")

@@ -59,7 +59,7 @@ def say(cursor: Cursor, member: Membership, held: Iterable[Held]) -> Membership:
     is_noticed = not is_open and facts.epoch > member.facts.epoch  # by another member
     if facts.lost_since(member.facts) and not is_noticed:
         epoch = max(facts.epoch, member.facts.epoch) + 1
-        cursor.execute(_CLOSE, [epoch])
+        close(cursor, epoch)
     elif is_open:
         return member.seeing(facts)
     cursor.execute(_MEMBER, [member.station, member.name, member.generation, epoch])
@@ -70,6 +70,11 @@ def say(cursor: Cursor, member: Membership, held: Iterable[Held]) -> Membership:
         cursor.execute(_SAY, [*values(one.claim), *own])
     reopen_if_all_have_said(cursor, epoch)
     return member.seeing(replace(schema.leave(cursor, facts), epoch=epoch))
+
+
+def close(cursor: Cursor, epoch: int) -> None:
+    """Close the pool: every member is to say what it holds, for this new epoch."""
+    cursor.execute(_CLOSE, [epoch])
 
 
 def reopen_if_all_have_said(cursor: Cursor, epoch: int) -> bool:

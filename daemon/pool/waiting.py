@@ -70,12 +70,15 @@ def withdraw(cursor: Cursor, member: Membership, shas: Collection[str]) -> bool:
         " AND sha256 = ANY(%s)"
     )
     rows = cursor.execute(query, [member.station, list(shas)]).fetchall()
-    _end(cursor, [sha256 for (sha256,) in rows])
+    end(cursor, [sha256 for (sha256,) in rows])
     return bool(rows)
 
 
-def _end(cursor: Cursor, shas: list[str]) -> None:
-    """A manifest that moved is kept until the station before knows: it removes its file then."""
+def end(cursor: Cursor, shas: list[str]) -> None:
+    """End the waiting of manifests. Safe to repeat.
+
+    One that moved is kept until the station before knows: it removes its file then.
+    """
     for query in (
         "UPDATE driveprep.manifest SET is_over = true WHERE sha256 = ANY(%s)",
         "DELETE FROM driveprep.manifest WHERE sha256 = ANY(%s) AND previous IS NULL",
@@ -160,7 +163,7 @@ def take_out(cursor: Cursor, member: Membership, claim: Claim) -> None:
             else "Leave one of them in pending/; a device carries one SIGNATURE.",
             code="pool-moved" if is_same else "pool-several",
         )
-    _end(cursor, [claim.sha256])
+    end(cursor, [claim.sha256])
 
 
 def _waiting(row: tuple[Any, ...]) -> Waiting:

@@ -161,7 +161,7 @@ class Sharing:
         log.warning("job is in doubt: a request of another time may arrive", extra=about(job))
 
     def _publish(self, job: Job, held: Held) -> None:
-        made = _made(job.state)
+        made = published(job.state)
         text = None if job.filed else self.journal.manifest(job)
         is_known = held.job_id == job.job_id and held.made == made and not job.is_closed
         if is_known and bool(text) == bool(held.claim.text):
@@ -255,12 +255,12 @@ def held(job: Job, claim_id: str, member: Membership, journal: Journal) -> Held:
         access_key_id,
         drive_of(job),
     )
-    made = _made(job.state) if job.job_id else None
+    made = published(job.state) if job.job_id else None
     generation = max(1, job.generation)
     return Held(claim, member.station, member.name, generation, job.job_id, made)
 
 
-def _made(state: State) -> dict[str, object]:
+def published(state: State) -> dict[str, object]:
     """Return what the service answered, as the pool keeps it."""
     name, fields = schema.columns(state)
     return {"state": name, "fields": json.loads(fields)}

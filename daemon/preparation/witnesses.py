@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -93,7 +93,7 @@ class Witnesses:
         job_id = self._held.get(job.device_id)
         if job_id is None:
             return
-        if _status(client, job_id) is None:
+        if status_of(client, job_id) is None:
             del self._held[job.device_id]
             return
         raise InDoubtError(
@@ -112,8 +112,8 @@ class Witnesses:
         self.journal.check()
         if self._since is None:
             self._since = self._last_known()
-        for folder in sorted(self._unknown_folders()):
-            if (found := _read_papers(folder)) and not self._is_known(found[1].job_id):
+        for folder in sorted(unknown_folders(self.spool, self.journal.unknown)):
+            if (found := read_papers(folder)) and not self._is_known(found[1].job_id):
                 self._record(client, *found)
         self._have_papers = True
 
@@ -127,17 +127,9 @@ class Witnesses:
             return last - DAY_SECONDS
         return self.clock() - (DAY_SECONDS if self.spool.is_new() else LOST_SECONDS)
 
-    def _unknown_folders(self) -> Iterator[Path]:
-        """Yield the folders whose names have a JobId that the journal does not know."""
-        folders = self.spool.prepared()
-        while some := list(islice(folders, FOLDERS_AT_ONCE)):
-            job_ids = [folder.name.partition("-")[0] for folder in some]
-            unknown = self.journal.unknown(job_ids)
-            yield from (one for one, job_id in zip(some, job_ids, strict=True) if job_id in unknown)
-
     def _record(self, client: Client, job: NewJob, state: Signed) -> None:
         progress = None
-        if _status(client, state.job_id) is None:
+        if status_of(client, state.job_id) is None:
             message = "known from its papers; the service has ended it"
             progress = Progress(self.clock(), None, message, is_terminal=True)
         self.journal.add_prepared(job, state, progress)
@@ -149,14 +141,14 @@ class Witnesses:
     def _hear_service(self, client: Client) -> None:
         unknown = [
             listed.job_id
-            for listed in _listed_since(client, self._since or 0.0)
+            for listed in listed_since(client, self._since or 0.0)
             if not self.journal.job_with(listed.job_id)
             and not self.journal.is_foreign(listed.job_id)
         ]
         waiting = self._waiting() if unknown else {}
         for job_id in unknown:
-            status = _status(client, job_id)
-            device_id = _device_id(status) if status else ""
+            status = status_of(client, job_id)
+            device_id = device_id_of(status) if status else ""
             if self.pool.is_of_others(job_id, device_id):
                 continue
             job = waiting.get(device_id) if status else None
@@ -190,7 +182,19 @@ class Witnesses:
         return True
 
 
-def _listed_since(client: Client, since: float) -> Iterator[ListedJob]:
+def unknown_folders(
+    spool: Spool, unknown: Callable[[Sequence[str]], Collection[str]]
+) -> Iterator[Path]:
+    """Yield the folders of papers whose names have a JobId that `unknown` returns."""
+    folders = spool.prepared()
+    while some := list(islice(folders, FOLDERS_AT_ONCE)):
+        job_ids = [folder.name.partition("-")[0] for folder in some]
+        found = unknown(job_ids)
+        yield from (one for one, job_id in zip(some, job_ids, strict=True) if job_id in found)
+
+
+def listed_since(client: Client, since: float) -> Iterator[ListedJob]:
+    """Yield the export jobs that the service lists since that moment, newest first."""
     for listed in client.list_jobs():  # newest first
         if listed.creation_date < since:
             return
@@ -198,7 +202,7 @@ def _listed_since(client: Client, since: float) -> Iterator[ListedJob]:
             yield listed
 
 
-def _status(client: Client, job_id: str) -> JobStatus | None:
+def status_of(client: Client, job_id: str) -> JobStatus | None:
     """Return the status of a listed job; None if it has ended."""
     try:
         status = client.get_status(job_id)
@@ -207,7 +211,7 @@ def _status(client: Client, job_id: str) -> JobStatus | None:
     return None if status.is_terminal else status
 
 
-def _device_id(status: JobStatus) -> str:
+def device_id_of(status: JobStatus) -> str:
     """Return the deviceId in the job's manifest; "" if it cannot be read."""
     try:
         text = (status.current_manifest or "").encode()
@@ -217,12 +221,13 @@ def _device_id(status: JobStatus) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _read_papers(folder: Path) -> tuple[NewJob, Signed] | None:
+def read_papers(folder: Path) -> tuple[NewJob, Signed] | None:
     """Return the job in a folder of papers; None if they are not complete."""
     try:
         receipt = json.loads((folder / papers.RECEIPT).read_bytes())
         text = (folder / signature.FILE_NAME).read_text("utf-8")
         manifest = (folder / papers.MANIFEST).read_bytes()
+        before = receipt.get("manifestBefore")  # an update of the job
         signed_at = _seconds(receipt["signedAt"])
         state = Signed(
             job_id=receipt["jobId"],
@@ -237,11 +242,11 @@ def _read_papers(folder: Path) -> tuple[NewJob, Signed] | None:
             device_id=receipt["deviceId"],
             file_system=rules.read(manifest, folder.name).file_system,
             name=receipt["manifest"]["name"],
-            sha256=digest(manifest),
+            sha256=before["sha256"] if before else digest(manifest),
             state=state,
             since=signed_at,
         )
-    except (OSError, ValueError, KeyError, TypeError, ManifestError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ManifestError) as error:
         log.warning("papers %s cannot be read: %s", folder.name, error)
         return None
     return new, state

@@ -1,0 +1,1 @@
+"""The pool written out for people, and what it has lost found again."""

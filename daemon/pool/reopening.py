@@ -16,7 +16,7 @@ from dataclasses import replace
 from daemon.pool import schema
 from daemon.pool.claims import FIELDS, values
 from daemon.pool.connection import Cursor
-from daemon.pool.membership import Membership
+from daemon.pool.membership import Facts, Membership
 from daemon.pool.values import Held
 
 _CLOSE = "UPDATE driveprep.pool SET is_open = false, epoch = %s"
@@ -55,12 +55,8 @@ def say(cursor: Cursor, member: Membership, held: Iterable[Held]) -> Membership:
     it is the last one to say what it holds.
     """
     facts, is_open = schema.facts(cursor, lock=True)
-    epoch = facts.epoch
-    is_noticed = not is_open and facts.epoch > member.facts.epoch  # by another member
-    if facts.lost_since(member.facts) and not is_noticed:
-        epoch = max(facts.epoch, member.facts.epoch) + 1
-        close(cursor, epoch)
-    elif is_open:
+    epoch = close_if_lost(cursor, member, facts, is_open=is_open)
+    if is_open and epoch == facts.epoch:
         return member.seeing(facts)
     cursor.execute(_MEMBER, [member.station, member.name, member.generation, epoch])
     cursor.execute("DELETE FROM driveprep.said WHERE station = %s", [member.station])
@@ -72,9 +68,17 @@ def say(cursor: Cursor, member: Membership, held: Iterable[Held]) -> Membership:
     return member.seeing(replace(schema.leave(cursor, facts), epoch=epoch))
 
 
-def close(cursor: Cursor, epoch: int) -> None:
-    """Close the pool: every member is to say what it holds, for this new epoch."""
+def close_if_lost(cursor: Cursor, member: Membership, facts: Facts, *, is_open: bool) -> int:
+    """Close the pool if this member is the first to notice that commits were lost.
+
+    Returns the epoch for which each member has to say what it holds.
+    """
+    is_noticed = not is_open and facts.epoch > member.facts.epoch  # by another member
+    if not facts.lost_since(member.facts) or is_noticed:
+        return facts.epoch
+    epoch = max(facts.epoch, member.facts.epoch) + 1
     cursor.execute(_CLOSE, [epoch])
+    return epoch
 
 
 def reopen_if_all_have_said(cursor: Cursor, epoch: int) -> bool:

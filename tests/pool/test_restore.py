@@ -28,24 +28,35 @@ def lost(station, service, cluster, plug, tmp_path):
     for daemon in (first, second):
         daemon.prefix = APART
         daemon.start()
+    second.drop(new_device_id())  # so that it does not look at the service's list any more
+    second.until("it has listed", lambda: "found valid by the service" in second.log)
     drive = plug(device_id := new_device_id())
     first.drop(device_id)
-    wait_until("it waits", lambda: cluster.ask("SELECT 1 FROM driveprep.manifest"))
+    query = "SELECT 1 FROM driveprep.manifest WHERE device_id = %s"
+    wait_until("it waits", lambda: cluster.ask(query, device_id))
     cluster.dump(tmp_path / "dump")
+    assert_done(first.command("backup", tmp_path / "copy"))
     mount_at(first, drive)
     first.until("it is filed", lambda: first.papers(device_id))
     unmount_at(first, drive)
     drive.make(device_id)
     first.kill()
-    for file in first.spool.glob("journal.sqlite3*"):
-        file.unlink()
     cluster.restore(tmp_path / "dump")
     cluster.ask("SELECT pg_notify('driveprep', '')")  # else it looks within a minute
     until_it_says(second, "bench-2", "has said")
-    assert_done(first.command("restore", "--from-papers"))
-    assert_done(first.command("pool", "join", "bench-1b"))
     yield first, second, drive
     unplug(drive)
+
+
+@pytest.fixture
+def anew(lost):
+    """The same, after the first station has joined with an empty journal."""
+    first, _, _ = lost
+    for file in first.spool.glob("journal.sqlite3*"):
+        file.unlink()
+    assert_done(first.command("restore", "--from-papers"))
+    assert_done(first.command("pool", "join", "bench-1b"))
+    return lost
 
 
 def until_it_says(daemon, name, words):
@@ -58,9 +69,9 @@ def until_it_says(daemon, name, words):
     wait_until(f"{name} {words}", is_said)
 
 
-def test_the_papers_know_the_job(lost, service):
+def test_the_papers_know_the_job(anew, service):
     """Its manifest waits no more, and is a duplicate where it is dropped again."""
-    first, second, drive = lost
+    first, second, drive = anew
     device_id = drive.label
     (job,) = jobs_for(service, device_id)
 
@@ -81,9 +92,9 @@ def test_the_papers_know_the_job(lost, service):
     assert "the pool knows every job" in done.stdout
 
 
-def test_only_the_service_knows_the_job(lost, service):
+def test_only_the_service_knows_the_job(anew, service):
     """It is that of the manifest that waits: its SIGNATURE is written where the drive is."""
-    first, second, drive = lost
+    first, second, drive = anew
     shutil.rmtree(first.spool / "prepared")
     assert_done(first.command(*RESTORE, "--yes"))
 
@@ -96,9 +107,26 @@ def test_only_the_service_knows_the_job(lost, service):
     check_papers(*second.papers(drive.label), job)
 
 
-def test_who_has_not_spoken_is_waited_for(lost, cluster, tmp_path):
+def test_an_older_copy_of_the_journal(lost, service, tmp_path):
+    """The station is the same one: it learns the job from the pool."""
+    first, second, drive = lost
+    (job,) = jobs_for(service, drive.label)
+    assert_done(first.command("restore", tmp_path / "copy"))
+
+    assert_done(first.command("pool", "restore", "--yes"))
+    first.start()
+
+    until_it_says(first, "bench-1", "1 open jobs, 0 in doubt")
+    first.until("it follows the job", lambda: first.job(drive.label).get("jobId") == job.job_id)
+    mount_at(second, drive)
+    second.drop(drive.label)
+    assert "was dropped at station bench-1" in second.rejected(f"{drive.label}.yml")
+    assert [one.job_id for one in jobs_for(service, drive.label)] == [job.job_id]
+
+
+def test_who_has_not_spoken_is_waited_for(anew, cluster, tmp_path):
     """What its journal knows is not lost; nor is anything recorded before a person has agreed."""
-    first, second, _ = lost
+    first, second, _ = anew
     assert first.command(*RESTORE).returncode == 130
     assert cluster.ask("SELECT count(*) FROM driveprep.claim") == [(0,)]
     second.kill()

@@ -77,8 +77,7 @@ def check(cursor: Cursor, member: Membership, gone: Collection[str]) -> None:
     not said what its journal holds: what that one knows is not lost.
     """
     facts, is_open = schema.facts(cursor, lock=True)
-    if is_open and facts.lost_since(member.facts):
-        reopening.close(cursor, max(facts.epoch, member.facts.epoch) + 1)
+    if reopening.close_if_lost(cursor, member, facts, is_open=is_open) != facts.epoch:
         schema.leave(cursor, facts, member)
     missing = {name for (name,) in cursor.execute(_MISSING, [member.station])} - {*gone}
     if missing:

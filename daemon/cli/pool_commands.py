@@ -95,7 +95,7 @@ def take_over(config_path: Path, yes: bool, name: str, device_id: str | None) ->
 
     Jobs that are in doubt stay so until the service's own list shows what it has.
     """
-    from daemon.pool import members
+    from daemon.pool import members, schema
 
     config = settings(config_path)
     member = _member(config)
@@ -104,6 +104,10 @@ def take_over(config_path: Path, yes: bool, name: str, device_id: str | None) ->
         if (other := others.get(name)) and not yes:
             what = device_id or f"{other.claims} open jobs, {other.in_doubt} of them in doubt"
             click.echo(f"{name} was seen {other.seen:.0f} s ago and has {what}")
+            if not connections.run(lambda cursor: schema.facts(cursor, lock=False))[1]:
+                click.echo(
+                    f"the pool is closed; first `driveprep pool restore --lost {name}` there"
+                )
             click.confirm(f"Shall {member.name} take over?", abort=True)
         _, taken = connections.run(
             lambda cursor: members.take_over(cursor, member, name, device_id)

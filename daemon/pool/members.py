@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from daemon.errors import PoolError
 from daemon.pool import reopening, schema
@@ -75,12 +75,10 @@ def found(cursor: Cursor, pool: str, endpoint: str, access_key_id: str, role: st
 def join(cursor: Cursor, station: str, name: str, endpoint: str, access_key_id: str) -> Membership:
     """Make a new member. Raises PoolError for another account, or a name that is taken."""
     facts, _ = schema.facts(cursor, lock=True)
-    if not facts.is_original:  # this transaction would hide it
-        raise PoolError(
-            "the pool's database was restored from a dump, and no station has seen that yet",
-            "Start driveprep at the other stations, then try again.",
-            code="pool-closed",
-        )
+    if (
+        not facts.is_original
+    ):  # a restore that no member has noticed, and that this write would hide
+        facts = replace(facts, epoch=reopening.close(cursor, facts.epoch + 1))
     schema.check_account(cursor, endpoint, access_key_id)
     if any(one.name == name for one in every(cursor)):
         raise PoolError(f"there is already a station {name} in the pool", "Choose another name.")
@@ -117,6 +115,8 @@ def take_over(
     it still does finds itself without a claim. Raises PoolError.
     """
     facts, is_open = schema.facts(cursor, lock=True)
+    epoch = reopening.close_if_lost(cursor, member, facts, is_open=is_open)
+    is_open, facts = is_open and epoch == facts.epoch, replace(facts, epoch=epoch)
     schema.check_member(cursor, member)
     others = {one.name: one for one in every(cursor)}
     other = others.get(name)

@@ -76,7 +76,11 @@ def close_if_lost(cursor: Cursor, member: Membership, facts: Facts, *, is_open: 
     is_noticed = not is_open and facts.epoch > member.facts.epoch  # by another member
     if not facts.lost_since(member.facts) or is_noticed:
         return facts.epoch
-    epoch = max(facts.epoch, member.facts.epoch) + 1
+    return close(cursor, max(facts.epoch, member.facts.epoch) + 1)
+
+
+def close(cursor: Cursor, epoch: int) -> int:
+    """Close the pool until each member has said what it holds, for a new epoch; return that."""
     cursor.execute(_CLOSE, [epoch])
     return epoch
 

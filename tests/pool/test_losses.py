@@ -106,6 +106,32 @@ def test_an_older_dump_is_noticed_by_those_who_missed_nothing(server, tmp_path):
     second.look()
 
 
+@pytest.mark.parametrize("is_taken_over", [False, True])
+def test_what_writes_first_after_a_restore_does_not_hide_it(server, tmp_path, is_taken_over):
+    """A station that joins or takes over: the others must say what they hold all the same."""
+    first, second = joined(server, "bench-1"), joined(server, "bench-2")
+    joined(server, "bench-3")
+    server.dump(tmp_path / "dump")
+    first.claim(one := claim("HD001"), "")
+    held = first.look()
+    server.restore(tmp_path / "dump")
+
+    if is_taken_over:
+        with_it(server, lambda cursor: members.take_over(cursor, second.member, "bench-3"))
+        others = [second]
+    else:
+        others = [second, joined(server, "bench-4")]
+        with_it(server, lambda cursor: members.take_over(cursor, second.member, "bench-3"))
+
+    for other in others:
+        assert is_closed(other)
+        other.say([])
+    first.say(held)
+    assert [(now.claim.device_id, now.claim.signed_at) for now in first.look()] == [
+        ("HD001", one.signed_at)
+    ]
+
+
 def test_an_older_copy_of_the_files(server):
     """It has the same row: those who have seen more close the pool, others wait for them."""
     first, second = joined(server, "bench-1"), joined(server, "bench-2")

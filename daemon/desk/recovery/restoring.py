@@ -1,6 +1,6 @@
 """Jobs that the pool and a journal have lost: papers and service know them, and tell the pool.
 
-Nothing here makes a job, and nothing is changed before a person has seen what was found.
+Nothing here makes a job, and nothing is recorded before a person has seen what was found.
 """
 
 from __future__ import annotations

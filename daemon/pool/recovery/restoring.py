@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from daemon.errors import PoolError
-from daemon.pool import claims, members, reopening, schema, waiting
+from daemon.pool import claims, lock, members, reopening, schema, waiting
 from daemon.pool.connection import Cursor
 from daemon.pool.membership import Membership
 from daemon.pool.values import Claim
@@ -74,9 +74,12 @@ def check(cursor: Cursor, member: Membership, gone: Collection[str]) -> None:
     """Close the pool if it has lost commits. Safe to repeat.
 
     Raises PoolError while another station, but for those that are `gone` with their journals, has
-    not said what its journal holds: what that one knows is not lost.
+    not said what its journal holds: what that one knows is not lost. Also if this station runs.
     """
     facts, is_open = schema.facts(cursor, lock=True)
+    lock.check_free(
+        cursor, member.station, member.name
+    )  # on another machine, of which this is a copy
     if reopening.close_if_lost(cursor, member, facts, is_open=is_open) != facts.epoch:
         schema.leave(cursor, facts, member)
     missing = {name for (name,) in cursor.execute(_MISSING, [member.station])} - {*gone}

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import postgres
 import pytest
-from loop_drives import wait_until
 from stations import ENDPOINT, KEY, claim, made, with_it
 
 from daemon.errors import PoolError
@@ -62,7 +61,7 @@ def test_a_failover_that_loses_a_claim(server):
     """The claim is said again, and no one else can have it meanwhile."""
     first, second = joined(server, "bench-1"), joined(server, "bench-2")
     standby = server.standby(server.folder.with_name("2"))
-    receive_no_more(standby)
+    standby.receive_no_more()
     first.claim(one := claim("HD001"), "")
     held = first.look()
     server.stop("immediate")
@@ -81,14 +80,6 @@ def test_a_failover_that_loses_a_claim(server):
     with pytest.raises(PoolError, match="bench-1 is making a job"):
         second.claim(claim("HD001"), "")
     second.claim(claim("HD002"), "")
-
-
-def receive_no_more(standby):
-    """The standby lags behind from now on."""
-    standby.ask("ALTER SYSTEM SET primary_conninfo = ''")
-    standby.ask("SELECT pg_reload_conf()")
-    query = "SELECT pid FROM pg_stat_wal_receiver"
-    wait_until("it is cut off", lambda: not standby.ask(query))
 
 
 def test_an_older_dump_is_noticed_by_those_who_missed_nothing(server, tmp_path):

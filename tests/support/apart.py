@@ -27,6 +27,12 @@ def unmount_at(daemon: DaemonProcess, drive: RealDrive) -> None:
     wait_until("its driver has ended", lambda: not set(drivers) & set(drivers_of(drive)))
 
 
+def unmount_lazily(daemon: DaemonProcess, drive: RealDrive) -> None:
+    """Take it from the mount table there, whatever still uses it."""
+    command = [*_there(daemon), "umount", "--lazy", str(drive.mount_point)]
+    subprocess.run(command, capture_output=True, check=False)
+
+
 def unplug(drive: RealDrive) -> None:
     """Unmount it wherever it is, also where the station does not run any more."""
     for driver in drivers_of(drive):

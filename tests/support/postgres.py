@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from loop_drives import wait_until
 
 PROGRAMS = Path("/usr/lib/postgresql")
 USER = "postgres"  # the distribution's; the server refuses to run as root
@@ -83,6 +84,13 @@ class Postgres:
         self._as_user("pg_basebackup", "-D", other.data, "-d", source, "-R", "-c", "fast")
         other.start()
         return other
+
+    def receive_no_more(self) -> None:
+        """Have a standby lag behind from now on."""
+        self.ask("ALTER SYSTEM SET primary_conninfo = ''")
+        self.ask("SELECT pg_reload_conf()")
+        query = "SELECT pid FROM pg_stat_wal_receiver"
+        wait_until("it is cut off", lambda: not self.ask(query))
 
     def promote(self) -> None:
         """Make a standby the primary."""

@@ -255,7 +255,7 @@ def root(mount_point: str, device_number: int) -> Iterator[Root]:
             code="drive-not-opened",
         ) from error
     try:
-        if os.fstat(descriptor).st_dev != device_number:
+        if _device_of(descriptor, mount_point) != device_number:
             raise DriveError(
                 f"the drive that was found at {mount_point} is no longer there",
                 "Plug it in again and mount it.",
@@ -264,3 +264,10 @@ def root(mount_point: str, device_number: int) -> Iterator[Root]:
         yield Root(descriptor, mount_point, device_number)
     finally:
         os.close(descriptor)
+
+
+def _device_of(descriptor: int, mount_point: str) -> int:
+    try:
+        return os.fstat(descriptor).st_dev
+    except OSError as error:  # the driver has died since
+        raise failed("read", mount_point, error) from error

@@ -14,13 +14,19 @@ import postgres
 from apart import APART, mount_at, unmount_lazily, unplug
 from as_operator import new_device_id
 from daemon_process import DaemonProcess
-from loop_drives import Plug, RealDrive, wait_until
+from loop_drives import Plug, RealDrive, drivers_of, wait_until
 from pool_line import PoolLine
 from stations import ServiceClock, assert_done
 
 from daemon.importexport.emulator import Emulator
 
 STATIONS = 3
+# A station's own clock, wrong by so much; its monotonic one goes on as usual. Not by faketime(1),
+# which would stay in between.
+FAKED = ("env", "LD_PRELOAD=/usr/$LIB/faketime/libfaketime.so.1", "FAKETIME_DONT_FAKE_MONOTONIC=1")
+AHEAD, BEHIND = (*FAKED, "FAKETIME=+40m"), (*FAKED, "FAKETIME=-40m")
+CLOCKS = ((), AHEAD, BEHIND)
+LONG_SECONDS = 11.0  # longer than a claim is taken for confirmed, and than any timeout here
 WINDOW_SECONDS = 15 * 60.0  # of the service, for a request's Timestamp
 ANSWERS = ("cut-before", "cut-after", "hang-after", "500-after")
 AFTER_SECONDS = 60.0  # until a station that was taken over has noticed
@@ -57,7 +63,7 @@ class Company:
                 pool={"address": self.line.url},
                 timeout=2,
             )
-            daemon.prefix = APART
+            daemon.prefix = (*APART, *CLOCKS[len(self.stations)])
             if not self.stations:
                 assert_done(daemon.command("pool", "init"))
             self.stations.append(daemon)
@@ -82,6 +88,7 @@ class Company:
             "lost answer": self.lose_an_answer,
             "clock": self.change_the_clock,
             "move": self.move,
+            "drop again": self.drop_again,
             "back up": self.back_up,
         }
 
@@ -108,8 +115,14 @@ class Company:
 
     def until_prepared(self, device_id: str, seconds: float) -> None:
         """Wait until papers were filed for it."""
+
+        def is_prepared() -> bool:
+            if not drivers_of(self.drives[device_id]):  # an operator mounts it again
+                self._mount(device_id, self.place[device_id])
+            return self.is_prepared(device_id)
+
         try:
-            wait_until("papers are filed", lambda: self.is_prepared(device_id), seconds)
+            wait_until("papers are filed", is_prepared, seconds)
         except AssertionError:
             told = [self._told(one, device_id) for one in self.stations]
             raise AssertionError("\n\n".join([f"{device_id} is not prepared", *told])) from None
@@ -133,7 +146,7 @@ class Company:
         """A station stands still for a while."""
         one = self.chance.choice(self.stations)
         os.kill(one.pid, signal.SIGSTOP)
-        time.sleep(self.chance.uniform(0.2, 3))  # what a frozen process waits for is time
+        time.sleep(self._while())  # what a frozen process waits for is time
         os.kill(one.pid, signal.SIGCONT)
 
     def take_over(self) -> None:
@@ -141,6 +154,7 @@ class Company:
         lost, other = self.chance.sample(self.stations, 2)
         os.kill(lost.pid, signal.SIGSTOP)
         self._take_over(_name_of(lost), other)
+        time.sleep(self._while())
         if self.chance.random() < 0.5:
             for device_id in self._drives_at(lost):
                 self._mount(device_id, other)
@@ -153,8 +167,8 @@ class Company:
         self._remount(lost)
 
     def crash(self) -> None:
-        """The database server crashes, and starts again."""
-        self.server.stop("immediate")
+        """The database server crashes, or is stopped, and starts again."""
+        self.server.stop(self.chance.choice(["immediate", "fast"]))
         time.sleep(self.chance.uniform(0, 1))
         self.server.start()
 
@@ -206,7 +220,15 @@ class Company:
             others = [one for one in self.stations if one is not self.place[device_id]]
             self._mount(device_id, self.chance.choice(others))
 
+    def drop_again(self) -> None:
+        """Manifests are dropped once more, wherever their jobs are by now."""
+        for daemon in self.stations:
+            daemon.drop(self.chance.choice(list(self.drives)))
+
     # How it goes on
+
+    def _while(self) -> float:
+        return self.chance.choice([self.chance.uniform(0.2, 3), LONG_SECONDS])
 
     def _mount(self, device_id: str, daemon: DaemonProcess) -> None:
         drive = self.drives[device_id]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from daemon.errors import StaleJobError
-from daemon.jobs.job import Identities, Job, Pending, Rejected
+from daemon.jobs.job import Ceded, Identities, Job, Pending, Rejected
 from daemon.jobs.journal import Journal
 from daemon.pool import sightings, waiting
 from daemon.pool.membership import Facts
@@ -56,6 +56,7 @@ class Exchange:
     # What the pool knows to wait here: names, by SHA-256. None: not read yet.
     _published: dict[str, str] | None = None
     _seen: Facts | None = None
+    _is_behind: bool = False  # something is still to be dropped
 
     def agree(self) -> bool:
         """Do what can be done now; return whether another turn is needed soon. Safe to repeat.
@@ -66,7 +67,7 @@ class Exchange:
         published = self._published
         if published is None or (self._seen and self._seen.epoch != facts.epoch):
             self._published = published = self.station.ask(waiting.of_station)
-        has_news = facts != self._seen
+        has_news = facts != self._seen or self._is_behind
         if has_news:
             self._let_go(published)
             self._told = self.station.ask(sightings.of_station)  # a claim tells of its drive, too
@@ -149,13 +150,26 @@ class Exchange:
     def _take_in(self, published: dict[str, str]) -> bool:
         """Drop the manifests that have moved here; return whether there were any."""
         found = self.station.ask(waiting.undelivered)
+        self._is_behind = False
         for one in found:
+            if is_put_away(self.journal, one.device_id, one.sha256):
+                self._is_behind = True
+                continue
             if not self.journal.jobs_of([one.sha256]) and not self.journal.has_made(one.sha256):
                 drop(self.spool, self.station.member.name, one.name, one.text)
                 log.info("manifest %s has come from the pool: its drive is here", one.name)
             self.station.change(waiting.delivered, one.sha256)
             published[one.sha256] = one.name
         return bool(found)
+
+
+def is_put_away(journal: Journal, device_id: str, sha256: str) -> bool:
+    """Return whether a job of the same bytes is about to take its file out of pending/.
+
+    What is dropped before it has done so would go with it.
+    """
+    jobs = journal.worklist.of_device(device_id)
+    return any(job.sha256 == sha256 and isinstance(job.state, Rejected | Ceded) for job in jobs)
 
 
 def _waits(job: Job) -> bool:

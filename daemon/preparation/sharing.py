@@ -185,10 +185,13 @@ class Sharing:
             return known.claim != held.claim.id
         if held.job_id and not held.claim.text:
             return self._follow(held)
+        sha256 = digest(held.claim.text)
+        if exchange.is_put_away(self.journal, held.claim.device_id, sha256):
+            return True
         for job in self.journal.worklist.of_device(held.claim.device_id):
             if job.claim == held.claim.id:
                 return False  # a worker has claimed it just now
-            if job.sha256 == digest(held.claim.text) and not job.job_id:
+            if job.sha256 == sha256 and not job.job_id:
                 with suppress(StaleJobError):
                     self._doubt(job, held)
                     self._adopt(job.number, held)

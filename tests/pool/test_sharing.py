@@ -88,6 +88,12 @@ class Bench:
         self.sharing.exchange.seen = drives
         return self.sharing.agree()
 
+    def put_away(self):
+        """What a worker does with the only unfiled job, which is rejected."""
+        (job,) = self.journal.unfiled()
+        self.spool.reject(job.name, job.sha256, None, "a duplicate")
+        self.journal.mark_filed(job)
+
     def state(self):
         """The state of the only unfiled job."""
         (job,) = self.journal.unfiled()
@@ -309,3 +315,40 @@ def test_a_duplicate_is_not_kept_when_the_job_is_sent_again(bench, other, databa
     query = "SELECT s.name FROM driveprep.manifest m JOIN driveprep.station s ON s.id = m.station"
     assert database.ask(query) == [("bench-1",)]
     assert isinstance(bench.state(), Pending)
+
+
+def test_what_comes_is_not_put_away_with_a_duplicate(bench, other):
+    """It is rejected here, and the drive for it is here: it comes back when its file has gone."""
+    other.drop()
+    other.sharing.agree()
+    bench.drop()
+    bench.sharing.agree()
+    assert isinstance(bench.state(), Rejected)
+    assert bench.see(HD001=DRIVE)
+    bench.put_away()
+    assert list(bench.spool.pending.iterdir()) == []
+
+    assert bench.sharing.agree()
+
+    bench.take_in()
+    assert isinstance(bench.state(), Pending)
+    other.sharing.agree()
+    assert list(other.spool.pending.iterdir()) == []
+
+
+def test_a_duplicate_is_put_away_before_its_claim_is_taken_in(bench, other, database):
+    """The station before is taken over while it is in doubt."""
+    other.sent(other.drop())
+    bench.drop()
+    bench.sharing.agree()
+    assert isinstance(bench.state(), Rejected)
+    with_it(database, lambda cursor: members.take_over(cursor, bench.station.member, "bench-2"))
+
+    assert bench.sharing.agree()
+    assert isinstance(bench.state(), Rejected)
+    bench.put_away()
+    assert bench.sharing.agree()
+    bench.take_in()
+    bench.sharing.agree()
+
+    assert bench.state() == Submitting(NOW, ENDPOINT, KEY, DRIVE, NOW + 902)

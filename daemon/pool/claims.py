@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from daemon.errors import PoolError
-from daemon.pool import sightings, waiting
+from daemon.pool import schema, sightings, waiting
 from daemon.pool.connection import Cursor
 from daemon.pool.membership import Membership
 from daemon.pool.sightings import Differs
@@ -77,7 +77,11 @@ def release(cursor: Cursor, member: Membership, claim_id: str) -> bool:
 
 
 def restate(cursor: Cursor, member: Membership, held: Held) -> bool:
-    """Make an open claim again that the database has lost; return whether it had."""
+    """Make an open claim again that the database has lost; return whether it had.
+
+    Raises PoolError if the station was taken over: then the claim is another one's.
+    """
+    schema.check_member(cursor, member)
     made = json.dumps(dict(held.made)) if held.made else None
     cursor.execute(
         f"INSERT INTO driveprep.claim ({FIELDS}, station, generation, job_id, made)"

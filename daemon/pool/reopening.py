@@ -52,12 +52,14 @@ def say(cursor: Cursor, member: Membership, held: Iterable[Held]) -> Membership:
     """Say what a station holds; return what it then remembers. Safe to repeat.
 
     The pool is closed if this member is the first to notice that commits were lost, and reopened if
-    it is the last one to say what it holds.
+    it is the last one to say what it holds. Raises PoolError if it was taken over.
     """
     facts, is_open = schema.facts(cursor, lock=True)
     epoch = close_if_lost(cursor, member, facts, is_open=is_open)
     if is_open and epoch == facts.epoch:
         return member.seeing(facts)
+    if schema.is_known(cursor, member):  # not so if the database is older than its membership
+        schema.check_member(cursor, member)
     cursor.execute(_MEMBER, [member.station, member.name, member.generation, epoch])
     cursor.execute("DELETE FROM driveprep.said WHERE station = %s", [member.station])
     for one in held:

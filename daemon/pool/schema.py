@@ -251,6 +251,12 @@ def check_member(cursor: Cursor, member: Membership) -> dict[str, float]:
     return seen
 
 
+def is_known(cursor: Cursor, member: Membership) -> bool:
+    """Return whether the database has the station, taken over or not."""
+    query = "SELECT 1 FROM driveprep.station WHERE id = %s"
+    return cursor.execute(query, [member.station]).fetchone() is not None
+
+
 def leave(cursor: Cursor, found: Facts, member: Membership | None = None) -> Facts:
     """End a transaction that has written; return what the database is then.
 

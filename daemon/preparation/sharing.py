@@ -185,6 +185,9 @@ class Sharing:
             return known.claim != held.claim.id
         if held.job_id and not held.claim.text:
             return self._follow(held)
+        return self._take_manifest(held)
+
+    def _take_manifest(self, held: Held) -> bool:
         sha256 = digest(held.claim.text)
         if exchange.is_put_away(self.journal, held.claim.device_id, sha256):
             return True

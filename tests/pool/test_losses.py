@@ -123,6 +123,21 @@ def test_what_writes_first_after_a_restore_does_not_hide_it(server, tmp_path, is
     ]
 
 
+def test_a_station_that_was_taken_over_says_nothing(server):
+    """It thaws while the pool is closed: its claims are the other one's by now."""
+    first, second = joined(server, "bench-1"), joined(server, "bench-2")
+    first.claim(claim("HD001"), "")
+    held = first.look()
+    server.ask("UPDATE driveprep.pool SET is_open = false, epoch = epoch + 1")
+    with_it(server, lambda cursor: members.take_over(cursor, second.member, "bench-1"))
+
+    with pytest.raises(PoolError, match="was taken over by bench-2"):
+        first.say(held)
+    second.say([])
+
+    assert [one.station_name for one in second.look()] == ["bench-2"]
+
+
 def test_an_older_copy_of_the_files(server):
     """It has the same row: those who have seen more close the pool, others wait for them."""
     first, second = joined(server, "bench-1"), joined(server, "bench-2")

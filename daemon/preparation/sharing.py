@@ -99,14 +99,22 @@ class Sharing:
 
     def _look(self) -> list[Held]:
         try:
+            return self._look_or_say()
+        except PoolError as error:
+            if error.code == "pool-taken-over":
+                for job in self.journal.claimed():
+                    # While the pool is closed, it may not be known who has it.
+                    if held := self.station.holder(job.device_id):
+                        with suppress(StaleJobError):
+                            self._give_up(job, held)
+            raise
+
+    def _look_or_say(self) -> list[Held]:
+        try:
             return self.station.look()
         except PoolError as error:
             if error.code == "pool-closed":
                 self.station.say(self._all())
-            if error.code == "pool-taken-over":
-                for job in self.journal.claimed():
-                    with suppress(StaleJobError):
-                        self._give_up(job, self.station.holder(job.device_id))
             raise
 
     # A job of the journal, and the open claim that this station has for its deviceId, if any.

@@ -352,3 +352,23 @@ def test_a_duplicate_is_put_away_before_its_claim_is_taken_in(bench, other, data
     bench.sharing.agree()
 
     assert bench.state() == Submitting(NOW, ENDPOINT, KEY, DRIVE, NOW + 902)
+
+
+def test_a_station_that_thaws_after_a_loss_gives_its_jobs_up(bench, other, database):
+    """It was taken over while the pool was closed, and knows of neither."""
+    job = bench.journal.record(bench.sent(bench.drop()), MADE)
+    bench.sharing.agree()
+    bench.journal.mark_filed(bench.journal.record(job, SIGNED))
+    bench.sharing.agree()
+    database.ask("UPDATE driveprep.pool SET revision = 0")
+    with pytest.raises(PoolError, match="closed"):
+        other.sharing.agree()
+    with_it(database, lambda cursor: members.take_over(cursor, other.station.member, "bench-1"))
+
+    for _ in range(2):
+        with pytest.raises(PoolError, match="was taken over by bench-2"):
+            bench.sharing.agree()
+
+    assert bench.journal.open_jobs() == []
+    assert other.sharing.agree()
+    assert [one.job_id for one in other.journal.open_jobs()] == ["J0001"]

@@ -18,8 +18,8 @@ from loop_drives import wait_until
 
 pytestmark = pytest.mark.xdist_group("pool")
 JOBS = int(os.environ.get("DRIVEPREP_JOBS", "50"))
-# What they have found: duplicates that went with what came (5, 8), a driver that died (3), a station
-# that spoke for what was another one's (2, 4, 5, 8), a claim not yet in the journal (735123).
+# They have found: duplicates that were put away with what came (5, 8), a driver that died (3), a
+# station that spoke of what was another one's (2, 4, 5, 8), a claim not yet journaled (735123).
 KEPT = ["2", "3", "4", "5", "8", "735123"]
 CHOSEN = os.environ.get("DRIVEPREP_SEED", "new")
 AT_ONCE = 12  # drives

@@ -188,7 +188,7 @@ class Sharing:
         if self.station.is_unsent(held.claim.id):
             self._give_back(held)
             return False
-        if held.job_id and (known := self.journal.job_with(held.job_id)):
+        if known := self._known(held):
             self.journal.record_claim(known, held.claim.id, held.generation)
             return known.claim != held.claim.id
         if held.job_id and not held.claim.text:
@@ -209,6 +209,14 @@ class Sharing:
                 return True
         self._drop(held)
         return True
+
+    def _known(self, held: Held) -> Job | None:
+        """Return the job that was made under a claim, also one found before the claim was."""
+        if held.job_id:
+            return self.journal.job_with(held.job_id)
+        job = self.journal.open_job(held.claim.device_id)
+        is_same = job and job.job_id and not job.claim and job.sha256 == digest(held.claim.text)
+        return job if is_same else None
 
     def _adopt(self, number: int, held: Held) -> None:
         """Record the job that the station before has made, if it is known."""

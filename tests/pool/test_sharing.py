@@ -220,6 +220,21 @@ def test_one_station_follows_a_job_that_was_taken_over(bench, other, database):
     assert bench.station.is_of_others("J0001", "")
 
 
+def test_a_job_is_found_at_the_service_before_its_claim(bench, other, database):
+    """The witnesses are faster than the second look at the pool: it has the claim nevertheless."""
+    bench.sent(bench.drop())
+    with_it(database, lambda cursor: members.take_over(cursor, other.station.member, "bench-1"))
+    assert other.sharing.agree()
+    job = other.journal.record(other.take_in(), Submitting(NOW, ENDPOINT, KEY, {}), TEXT)
+    other.journal.record(job, MADE)
+    (other.spool.pending / "HD001.yml").unlink()
+
+    while other.sharing.agree():
+        assert list(other.spool.pending.iterdir()) == []
+
+    assert other.claims() == ["J0001"]
+
+
 def test_a_manifest_that_moved_is_dropped_once(bench):
     """However often that is tried before it is taken in; its name may be another one's."""
     for _ in range(3):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -82,6 +83,9 @@ class Sharing:
         """
         jobs = self.journal.claimed()  # before the claims: a job that moves on is stale then
         held = {one.claim.device_id: one for one in self._look()}
+        for job in self.journal.unclaimed():  # found at the service; the next turn publishes it
+            if job.device_id not in held:
+                self.journal.record_claim(job, str(uuid.uuid4()), 1)
         for job in jobs:
             with suppress(StaleJobError):  # a worker is faster: the next turn sees it as it is
                 self._settle(job, held.pop(job.device_id, None))
@@ -102,7 +106,7 @@ class Sharing:
             return self._look_or_say()
         except PoolError as error:
             if error.code == "pool-taken-over":
-                for job in self.journal.claimed():
+                for job in [*self.journal.claimed(), *self.journal.unclaimed()]:
                     # While the pool is closed, it may not be known who has it.
                     if held := self.station.holder(job.device_id):
                         with suppress(StaleJobError):
@@ -147,7 +151,7 @@ class Sharing:
         elif job.is_closed or not isinstance(job.state, Submitting | Submitted | Signed):
             self.journal.record_claim(job, "")
         else:
-            log.error("the pool has lost the claim of this job", extra=about(job))
+            log.warning("the pool has no claim of this job: it is made again", extra=about(job))
             self.station.write(claims.restate, self._said(job))
 
     def _give_up(self, job: Job, held: Held | None) -> None:

@@ -387,3 +387,33 @@ def test_a_station_that_thaws_after_a_loss_gives_its_jobs_up(bench, other, datab
     assert bench.journal.open_jobs() == []
     assert other.sharing.agree()
     assert [one.job_id for one in other.journal.open_jobs()] == ["J0001"]
+
+
+def found(bench):
+    """A job that the witnesses have found at the service: the journal has no claim of it."""
+    job = bench.journal.record(bench.drop(), Submitting(NOW, ENDPOINT, KEY, DRIVE), TEXT)
+    return bench.journal.record(job, MADE)
+
+
+def test_a_job_that_was_found_without_a_claim_gets_one(bench, other):
+    """Else another station could make one for the same drive."""
+    found(bench)
+    bench.sharing.agree()
+    bench.sharing.agree()
+
+    assert bench.claims() == ["J0001"]
+    with pytest.raises(PoolError, match="station bench-1 has job J0001 for HD001"):
+        other.claim(other.drop())
+
+
+def test_a_job_that_was_found_is_given_up_with_the_others(bench, other, database):
+    """The station was taken over before it knew of the claim."""
+    bench.claim(bench.drop())
+    with_it(database, lambda cursor: members.take_over(cursor, other.station.member, "bench-1"))
+    (job,) = bench.journal.unfiled()
+    job = bench.journal.record(job, Submitting(NOW, ENDPOINT, KEY, DRIVE), TEXT)
+    bench.journal.record(job, MADE)
+
+    with pytest.raises(PoolError, match="was taken over by bench-2"):
+        bench.sharing.agree()
+    assert bench.state() == Ceded("bench-2")

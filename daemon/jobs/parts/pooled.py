@@ -66,6 +66,10 @@ class Pooled(Access):
         """Return the jobs of which the pool may not know everything yet, oldest first."""
         return self._jobs("claim <> ''")
 
+    def unclaimed(self) -> list[Job]:
+        """Return the jobs that the service has, and has not finished, without a claim."""
+        return self._jobs(f"{OPEN} AND claim = ''")
+
     def record_claim(self, job: Job, claim: str, generation: int = 0) -> Job:
         """Record which claim a job has now ("": none); return the job as it now is."""
         with self._lock:

@@ -10,9 +10,10 @@ import pytest
 from stations import ENDPOINT, KEY, claim, made, with_it
 
 from daemon.errors import PoolError
-from daemon.pool import members
+from daemon.pool import members, waiting
 from daemon.pool.connection import Connections
 from daemon.pool.station import Station
+from daemon.pool.waiting import Waiting
 
 OPENED = []  # stations, to be closed
 
@@ -121,6 +122,26 @@ def test_what_writes_first_after_a_restore_does_not_hide_it(server, tmp_path, is
     assert [(now.claim.device_id, now.claim.signed_at) for now in first.look()] == [
         ("HD001", one.signed_at)
     ]
+
+
+def test_what_an_older_dump_has_waiting_does_not_wait_again(server, tmp_path):
+    """It was claimed since, as the journal of its station still knows."""
+    first, second = joined(server, "bench-1"), joined(server, "bench-2")
+    one = claim("HD001")
+    waits = Waiting(one.sha256, "HD001", "HD001.yml", one.text)
+    assert second.change(waiting.offer, [waits]) == {}
+    server.dump(tmp_path / "dump")
+    server.ask("DELETE FROM driveprep.manifest")
+    first.claim(one, "")
+    held = first.look()
+    server.restore(tmp_path / "dump")
+
+    assert is_closed(first)
+    second.say([])
+    first.say(held)
+
+    assert server.ask("SELECT * FROM driveprep.manifest") == []
+    assert second.change(waiting.offer, [waits]) == {one.sha256: "bench-1"}
 
 
 def test_a_station_that_was_taken_over_says_nothing(server):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from daemon.pool.connection import Cursor
@@ -10,6 +11,9 @@ from daemon.pool.membership import Membership
 Benches = dict[str, Any]  # of JSON's types: a station keeps it in its journal for its readers
 
 MAX_JOBS = 500  # of all stations; those that are signed and whose drives are away are only counted
+# A station is seen every minute. People see it so late at most, so that nothing has to be written
+# down each time.
+SEEN_SECONDS = 300
 # The service's day is UTC's. All times are the database's.
 _MADE = """
 SELECT count(*), to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD') FROM driveprep.claim
@@ -61,3 +65,15 @@ def read(cursor: Cursor, member: Membership) -> Benches:
         if station in stations:
             stations[station]["jobs"].append(dict(zip(names, values, strict=True)))
     return {"day": day, "made": made, "stations": list(stations.values())}
+
+
+def seen(found: Benches, seen_at: Mapping[str, float]) -> Benches:
+    """Return it with when each station was seen last; the same object if that is hardly news."""
+
+    def late(one: Benches) -> float:
+        return seen_at.get(one["station"], one["seenAt"]) - float(one["seenAt"])
+
+    if all(late(one) < SEEN_SECONDS for one in found["stations"]):
+        return found
+    stations = [one | {"seenAt": one["seenAt"] + late(one)} for one in found["stations"]]
+    return found | {"stations": stations}

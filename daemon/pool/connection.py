@@ -32,11 +32,13 @@ LIMITS = (
 )
 # A server that is alive but rejects what was asked; others cannot be asked now.
 FORBIDDEN = ("28", "3D", "42", "3F")  # SQLSTATE: authentication, no such database, rights, schema
-CONNECTED = {
+CONNECTED: dict[str, Any] = {
     "connect_timeout": int(DEADLINE_SECONDS),
     "tcp_user_timeout": int(DEADLINE_SECONDS * 1000),
     "keepalives_idle": 30,
     "application_name": "driveprep",
+    # Behind pgbouncer a prepared statement could be that of another station.
+    "prepare_threshold": None,
 }
 
 

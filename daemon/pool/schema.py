@@ -64,7 +64,8 @@ CREATE TABLE driveprep.manifest (
 );
 CREATE INDEX manifests_of_device ON driveprep.manifest (device_id);
 CREATE INDEX manifests_by_name ON driveprep.manifest (name);
-CREATE INDEX manifests_of_station ON driveprep.manifest (station);
+CREATE INDEX manifests_of_station ON driveprep.manifest (station) WHERE NOT is_over;
+CREATE INDEX manifests_coming ON driveprep.manifest (station) WHERE NOT is_delivered;
 CREATE INDEX manifests_moved ON driveprep.manifest (previous) WHERE previous IS NOT NULL;
 -- The drives that stations see, by each deviceId that they answer to there.
 CREATE TABLE driveprep.sighting (

@@ -180,13 +180,14 @@ class Station:
         return held
 
     def benches(self) -> Benches:
-        """Return what is at the other stations, read again only after a change; after `look`."""
-        if self._benches is None or self._benches[0] != self.member.facts:
-            self._benches = self.member.facts, self.ask(benches.read)
-        found = self._benches[1]
-        for one in found["stations"]:
-            one["seenAt"] = self._seen_at.get(one["station"], one["seenAt"])
-        return found
+        """Return what is at the other stations, read again only after a change; after `look`.
+
+        Is the same object while nothing is new.
+        """
+        facts, kept = self.member.facts, self._benches
+        found = kept[1] if kept and kept[0] == facts else self.ask(benches.read)
+        self._benches = facts, benches.seen(found, self._seen_at)
+        return self._benches[1]
 
     def ask(self, work: Callable[..., T], *values: object) -> T:
         """Return what `work` reads, for this member and these values, in one transaction."""

@@ -57,6 +57,8 @@ class Exchange:
     _published: dict[str, str] | None = None
     _seen: Facts | None = None
     _is_behind: bool = False  # something is still to be dropped
+    # For which nothing has to follow the drives that are here.
+    _asked: tuple[Facts, Mapping[str, Identities], set[str]] | None = None
 
     def agree(self) -> bool:
         """Do what can be done now; return whether another turn is needed soon. Safe to repeat.
@@ -85,13 +87,19 @@ class Exchange:
     def _follow_drives(self) -> bool:
         """Have what the drives that are here need moved here; return whether to look again soon."""
         unasked = {*self.seen} - {*self.journal.worklist.names}
+        asked = self.station.member.facts, self.seen, unasked
+        if asked == self._asked:
+            return False
+        is_coming = self.station.ask(sightings.is_coming)
+        # Only in the first seconds of a drive can the answers change without news.
+        self._asked = None if is_coming else asked
         if bool(unasked) and self.station.ask(waiting.is_elsewhere, unasked):
             self.station.change(waiting.fetch, unasked)
         if self.station.ask(sightings.unsigned, self.station.differs):
             count = self.station.change(sightings.take, self.station.differs)
             log.info("%d drives have come from another station with their jobs", count)
             return True
-        return self.station.ask(sightings.is_coming)
+        return is_coming
 
     def unpublished(self) -> list[str]:
         """Return the names of manifests that were dropped, edited or withdrawn unknown to the pool.

@@ -33,6 +33,7 @@ from daemon.jobs.job import (
 )
 from daemon.jobs.journal import Journal
 from daemon.pool import claims
+from daemon.pool.benches import Benches
 from daemon.pool.membership import Membership
 from daemon.pool.values import Claim, Held
 from daemon.preparation import exchange
@@ -73,7 +74,7 @@ class Sharing:
     station: Station
     spool: Spool
     exchange: Exchange
-    _shown: str = ""
+    _shown: Benches | None = None
 
     def agree(self) -> bool:
         """Do what can be done now; return whether another turn is needed soon. Safe to repeat.
@@ -96,9 +97,9 @@ class Sharing:
 
     def _show_benches(self) -> None:
         """Keep what is at the other stations for people: they read the journal, not the pool."""
-        found = json.dumps(self.station.benches())
+        found = self.station.benches()
         if found != self._shown:
-            self.journal.record_benches(found)
+            self.journal.record_benches(json.dumps(found))
             self._shown = found
 
     def _look(self) -> list[Held]:

@@ -438,19 +438,19 @@ def syncs(folder: Path) -> Iterator[tuple[str, str, str]]:
         )
 
 
-def main() -> None:
+def main(rows: dict[str, Row]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # drives and processes go all the same
-    wanted = sys.argv[1:] or list(ROWS)
+    wanted = sys.argv[1:] or list(rows)
     folder = Path(tempfile.mkdtemp(prefix="driveprep-bench-"))
     try:
         for name in wanted:
             place = folder / name
             place.mkdir()
-            for what, figure, bar in ROWS[name](place):
+            for what, figure, bar in rows[name](place):
                 print(f"| {what} | {figure} | {bar} |", flush=True)
     finally:
         shutil.rmtree(folder)
 
 
 if __name__ == "__main__":
-    main()
+    main(ROWS)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
-from contextlib import closing
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +79,31 @@ class Postgres:
         with closing(self._connect("pool")) as connection:
             cursor = connection.execute(query, values or None)
             return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def asked(self) -> Iterator[list[str]]:
+        """Fill the list, at the end of the block, with what was sent in it: first lines only.
+
+        Without the statements that begin, limit and end a transaction.
+        """
+        log, found = self.folder / "log", list[str]()
+        self._log_statements("all")
+        before = log.stat().st_size
+        try:
+            yield found
+            logged = log.read_bytes()[before:].decode()
+        finally:
+            self._log_statements("none")
+        sent = re.findall(r"LOG:  (?:statement|execute [^:]*):\s+(.*)", logged)
+        found += [one for one in sent if not one.startswith(("BEGIN", "COMMIT", "SET LOCAL"))]
+
+    def _log_statements(self, which: str) -> None:
+        self.ask(f"ALTER SYSTEM SET log_statement = '{which}'")
+        self.ask("SELECT pg_reload_conf()")
+        deadline = time.monotonic() + 30
+        while self.ask("SHOW log_statement") != [(which,)]:  # then older connections have it, too
+            assert time.monotonic() < deadline, which
+            time.sleep(0.01)
 
     def standby(self, folder: Path) -> Postgres:
         """Return an asynchronous standby of this server, started."""

@@ -38,6 +38,7 @@ Report = Callable[[PoolError | None, list[str]], None]
 
 KEY = "/pool"  # of the worker; it is no deviceId
 SCAN_SECONDS = 60.0  # news can be lost; behind pgbouncer there is none
+LATER_SECONDS = 0.2  # a drive that is being signed has the cores, and the pool, for itself
 AGAIN_SECONDS = 2.0  # after a turn that could not finish
 AWAY_SECONDS = 5.0  # between two attempts to reach a database that does not answer
 
@@ -83,14 +84,17 @@ class Pooling:
         """Start the worker if it is time and none is at work.
 
         `seen` are the drives that are here, by each deviceId that they answer to; `changes` tells
-        whether the jobs are as they were.
+        whether the jobs are as they were. Both wait a moment while a worker has a drive.
         """
         busy, told = self._workers.busy(), self._sharing.exchange.seen
         # A drive that is being signed is here until that is recorded.
         seen = {one: told[one] for one in busy & told.keys()} | dict(seen)
-        if seen != told or changes != self._changes:
-            self._is_due = True
+        is_changed = seen != told or changes != self._changes
         self._changes = changes
+        if is_changed and busy and KEY not in busy:
+            self._next_at = min(self._next_at, self._steady() + LATER_SECONDS)
+        elif is_changed:
+            self._is_due = True
         if (self._is_due or self._steady() >= self._next_at) and KEY not in busy:
             self._is_due = False
             self._sharing.exchange.seen = seen

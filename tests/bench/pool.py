@@ -22,6 +22,7 @@ from bench import ROUNDS, main
 
 sys.path.append(str(HERE.parent / "support"))
 
+from apart import APART
 from postgres import Postgres
 from stations import ENDPOINT, KEY, claim, differs, with_it
 
@@ -218,7 +219,7 @@ def idle(folder: Path) -> Iterator[tuple[str, str, str]]:
             for name in ("first", "second")
         ]
         for daemon in (alone, *stations):
-            daemon.start()
+            daemon.start(*APART)  # other drives of this machine are news
             daemon.rest()
         for what, daemon in (("without a pool", alone), ("in a pool", stations[0])):
             rss, pss = (memory(daemon, key) / 1024 for key in ("Rss", "Pss"))
@@ -229,7 +230,9 @@ def idle(folder: Path) -> Iterator[tuple[str, str, str]]:
         stations[0].drop(drive.label)
         stations[0].logged("signed.yml accepted")
         alone.stop()
-        drive.mount()
+        there = ["nsenter", "--target", str(stations[0].child.pid), "--mount"]
+        command(*there, "mount", "-t", "ntfs-3g", drive.device, str(drive.mount_point))
+        stack.callback(command, *there, "umount", "--lazy", str(drive.mount_point))
         stations[0].logged("signed.*papers filed")
         figure = f"{queries(server) / len(stations):.1f}"
         yield "idle with a prepared drive: queries a minute of a station", figure, "2"

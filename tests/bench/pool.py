@@ -35,7 +35,7 @@ from daemon.preparation.sharing import Sharing
 from daemon.spool.spool import Spool
 
 TURNS = 60
-IDLE_MINUTES = 3
+IDLE_MINUTES = 2
 WORDS = "validate_on_drop: false\n"
 
 
@@ -240,7 +240,7 @@ def idle(folder: Path) -> Iterator[tuple[str, str, str]]:
 
 def queries(server: Postgres) -> float:
     """How many a minute, without those that begin, limit and end a transaction."""
-    time.sleep(20)  # a drive that has just come is asked for more often
+    time.sleep(70)  # the first scan after news reads what this station holds once more
     with server.asked() as found:
         time.sleep(60 * IDLE_MINUTES)
     return len(found) / IDLE_MINUTES

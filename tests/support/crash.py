@@ -199,6 +199,12 @@ class Connection(sqlite3.Connection):
             super().close()
 
 
+def announce(what: str) -> None:
+    """An effect of another kind is about to happen."""
+    if _listening:
+        _listening.announce(what)
+
+
 def heard(transport: Any) -> Any:
     """A way to the service whose requests are heard while anyone listens."""
     return _Heard(_listening, transport) if _listening else transport

@@ -196,9 +196,10 @@ class Wire:
 
     def _answer(self, operation: str, call: Call) -> Answer:
         try:
-            return Answer(operation, 200, "text/xml", None, self.service.perform(call).body)
+            body = self.service.perform(call).body
         except Refusal as refusal:
-            return _refused(operation, refusal)
+            return replace(_refused(operation, refusal), date=self._clock())
+        return Answer(operation, 200, "text/xml", self._clock(), body)
 
     def land(self) -> None:
         """Let the service act on what has arrived by now."""

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import remains
 from outside import ENDPOINT, TIMEOUT, Clock, Event, PatientBell, Shelf, Wire, Worker
 
 from daemon.config.loading import Config
+from daemon.config.pool import Pool
 from daemon.drives.drive import Drive
 from daemon.drives.identity import Identity
 from daemon.drives.mounts import Mount
@@ -70,6 +72,7 @@ class World:
         self.events: list[Event] = []  # in each life of the daemon, as soon as it is idle
         self.on_timer = lambda: None  # what the daemon does on each timer besides its scans
         self.validate_on_drop = True
+        self.pool = Pool()
         self.endpoint = ENDPOINT  # any other is really connected to
         self.durable = remains.Durable(self.folder)
         self._numbers = count(1)
@@ -166,13 +169,19 @@ class World:
                 self._bury(effects)
                 raise
 
+    def is_at_rest(self, ledger: Journal, started_at: float) -> bool:
+        """Return whether a daemon that waits, and was started then, has nothing left to do."""
+        del started_at
+        return not ledger.unfiled()
+
     def _run(self, patience: float) -> None:
         """The daemon's own wiring, with this world outside of it."""
         self._journal = None
         folder = _Spool(self.spool, 1.0, self.clock)
         ledger = Journal(self.spool, self.clock, is_new=folder.is_new())
         self._journal = ledger
-        bell = PatientBell(self.clock, list(self.events), patience, lambda: not ledger.unfiled())
+        at_rest = partial(self.is_at_rest, ledger, self.clock.now)
+        bell = PatientBell(self.clock, list(self.events), patience, at_rest)
         settings = self._settings()
         clients: list[Client] = []
         outside = Outside(
@@ -202,6 +211,7 @@ class World:
             workers=8,
             timeout=TIMEOUT,
             eject=False,
+            pool=self.pool,
         )
 
     def _client(self, settings: Config) -> Client:

@@ -98,8 +98,8 @@ class Company:
             if daemon.is_running:
                 os.kill(daemon.pid, signal.SIGCONT)
                 daemon.kill()
-        for drive in self.drives.values():
-            unplug(drive)
+        for device_id in list(self.place):  # another one may have the loop device of the others now
+            self._unplug(device_id)
         self.line.stop()
         for server in self.servers:
             server.stop("immediate")

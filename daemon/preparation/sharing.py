@@ -245,6 +245,11 @@ class Sharing:
                 since=state.signed_at,
             )
             self.journal.add_prepared(new, state, None)
+            for job in self.journal.worklist.of_device(claim.device_id):
+                if isinstance(job.state, Pending) and job.sha256 == claim.sha256:
+                    reason = f"already prepared as {state.job_id}; no new job was made"
+                    with suppress(StaleJobError):
+                        self.journal.record(job, Rejected(reason))
         return True
 
     def _drop(self, held: Held) -> None:

@@ -417,3 +417,17 @@ def test_a_job_that_was_found_is_given_up_with_the_others(bench, other, database
     with pytest.raises(PoolError, match="was taken over by bench-2"):
         bench.sharing.agree()
     assert bench.state() == Ceded("bench-2")
+
+
+def test_what_waits_here_was_prepared_by_the_station_before(bench, other, database):
+    """It is a duplicate, as if it had been dropped here after that."""
+    job = bench.journal.record(bench.sent(bench.drop()), MADE)
+    bench.journal.mark_filed(bench.journal.record(job, SIGNED))
+    bench.sharing.agree()
+    other.drop()
+    with_it(database, lambda cursor: members.take_over(cursor, other.station.member, "bench-1"))
+
+    other.sharing.agree()
+
+    assert other.state() == Rejected("already prepared as J0001; no new job was made")
+    assert database.ask("SELECT * FROM driveprep.manifest") == []

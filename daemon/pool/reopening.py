@@ -29,7 +29,8 @@ INSERT INTO driveprep.said ({FIELDS}, station, generation, job_id, made)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 # The claims that are open, and what was said: one of each deviceId, by the rule above. A JobId that
-# two stations have learned is that of the holder. What is claimed does not wait again.
+# two stations have learned is that of the holder. What is claimed does not wait again. Each
+# station publishes anew what waits there, since its file may have moved after what was lost.
 _MERGE = """
 CREATE TEMPORARY TABLE merged ON COMMIT DROP AS
 SELECT DISTINCT ON (device_id) gen_random_uuid() AS new_id, every.*,
@@ -44,7 +45,7 @@ UPDATE merged SET id = new_id, signed_at = latest, generation = next;
 ALTER TABLE merged DROP COLUMN new_id, DROP COLUMN latest, DROP COLUMN next;
 INSERT INTO driveprep.claim SELECT * FROM merged;
 UPDATE driveprep.manifest SET is_over = true WHERE sha256 IN (SELECT sha256 FROM merged);
-DELETE FROM driveprep.manifest WHERE is_over AND previous IS NULL;
+DELETE FROM driveprep.manifest WHERE is_delivered OR (is_over AND previous IS NULL);
 DELETE FROM driveprep.said;
 UPDATE driveprep.pool SET is_open = true;
 """

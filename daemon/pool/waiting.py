@@ -125,10 +125,13 @@ def delivered(cursor: Cursor, member: Membership, sha256: str) -> bool:
 
 
 def moved(cursor: Cursor, member: Membership) -> dict[str, str]:
-    """Return those that other stations have taken from here: by SHA-256, their names."""
+    """Return those that other stations have by now instead of this one: by SHA-256, their names.
+
+    There is a file of each at any time: the database may still lose what it has committed.
+    """
     query = (
         "SELECT m.sha256, s.name FROM driveprep.manifest m JOIN driveprep.station s"
-        " ON s.id = m.station WHERE m.previous = %s"
+        " ON s.id = m.station WHERE m.previous = %s AND (m.is_delivered OR m.is_over)"
     )
     return dict(cursor.execute(query, [member.station]).fetchall())
 

@@ -10,7 +10,7 @@ import pytest
 from stations import ENDPOINT, KEY, claim, made, with_it
 
 from daemon.errors import PoolError
-from daemon.pool import members, waiting
+from daemon.pool import members, sightings, waiting
 from daemon.pool.connection import Connections
 from daemon.pool.station import Station
 from daemon.pool.waiting import Waiting
@@ -142,6 +142,26 @@ def test_what_an_older_dump_has_waiting_does_not_wait_again(server, tmp_path):
 
     assert server.ask("SELECT * FROM driveprep.manifest") == []
     assert second.change(waiting.offer, [waits]) == {one.sha256: "bench-1"}
+
+
+def test_a_manifest_that_moved_after_the_last_commit_is_not_lost(server, tmp_path):
+    """The database has it at the station before, which has removed its file."""
+    first, second = joined(server, "bench-1"), joined(server, "bench-2")
+    waits = Waiting("1" * 64, "HD001", "HD001.yml", b"text")
+    first.change(waiting.offer, [waits])
+    server.dump(tmp_path / "dump")
+    second.change(sightings.see, {"HD001": {"serial": "WX11"}})
+    assert second.change(waiting.fetch, {"HD001"})
+    assert first.ask(waiting.moved) == {}
+    second.change(waiting.delivered, waits.sha256)
+    assert first.ask(waiting.moved) == {waits.sha256: "bench-2"}
+    server.restore(tmp_path / "dump")
+    for station in (first, second):
+        is_closed(station)
+    first.say([])
+    second.say([])
+
+    assert second.change(waiting.offer, [waits]) == {}
 
 
 def test_a_station_that_was_taken_over_says_nothing(server):

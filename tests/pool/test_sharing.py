@@ -431,3 +431,19 @@ def test_what_waits_here_was_prepared_by_the_station_before(bench, other, databa
 
     assert other.state() == Rejected("already prepared as J0001; no new job was made")
     assert database.ask("SELECT * FROM driveprep.manifest") == []
+
+
+def test_a_job_that_papers_and_pool_tell_of_is_recorded_once(bench):
+    """Each is read by a thread of its own."""
+    new = NewJob(
+        device_id="HD001",
+        file_system="NTFS",
+        name="HD001.yml",
+        sha256=SHA,
+        state=SIGNED,
+        since=NOW,
+    )
+    for _ in range(2):
+        bench.journal.add_prepared(new, SIGNED, None)
+
+    assert [one.job_id for one in bench.journal.open_jobs()] == ["J0001"]

@@ -119,6 +119,7 @@ def station(tmp_path, service, cluster):
     for daemon in made:
         if daemon.is_running:
             daemon.kill()
+    for daemon in made:
         assert "Traceback" not in daemon.log, daemon.log
 
 

@@ -155,6 +155,8 @@ def test_journald_is_told_lines_when_it_takes_no_entry():
 def test_a_traceback_is_one_entry(journald, monkeypatch):
     """LineFormatter below lines belong to one entry, and cannot forge fields."""
     monkeypatch.setattr(systemd, "JOURNAL_SOCKET", journald.getsockname())
+    monkeypatch.setattr(logs, "_of_all", {})
+    logs.name_station("bench-1")
     stream = io.StringIO()
     try:
         raise RuntimeError("bug\nPRIORITY=0")
@@ -164,7 +166,8 @@ def test_a_traceback_is_one_entry(journald, monkeypatch):
     JournalHandler(stream).handle(record)
 
     entry = fields(journald.recv(10_000))
-    assert entry.keys() == {"MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER"}
+    assert entry.keys() == {"MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "DRIVEPREP_STATION"}
+    assert entry["DRIVEPREP_STATION"] == "bench-1"
     assert entry["PRIORITY"] == "3"
     assert entry["MESSAGE"].startswith("ended\nTraceback")
     assert entry["MESSAGE"].endswith("RuntimeError: bug\nPRIORITY=0")

@@ -34,13 +34,17 @@ class Witnessed(Access):
         return set(job_ids).difference(job_id for (job_id,) in self._rows(query, *job_ids))
 
     def add_prepared(self, job: NewJob, state: Signed, progress: Progress | None) -> None:
-        """Record a job that is known from its papers only. It is filed already."""
+        """Record a job that is known from its papers, or the pool, only. It is filed already.
+
+        Safe to repeat: both can find the same one.
+        """
         reported = json.dumps(asdict(progress)) if progress else None
         is_closed = progress is not None and progress.is_terminal
         with self._commit() as connection:
             connection.execute(
                 "INSERT INTO job (device_id, file_system, name, sha256, state, fields, job_id,"
-                " since, filed, closed, progress) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)",
+                " since, filed, closed, progress) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)"
+                " ON CONFLICT (job_id) WHERE job_id IS NOT NULL DO NOTHING",
                 (job.device_id, job.file_system, job.name, job.sha256)
                 + (*schema.columns(state), state.job_id, job.since, is_closed, reported),
             )

@@ -23,9 +23,9 @@ JOBS = int(os.environ.get("DRIVEPREP_JOBS", "12"))
 # not yet journaled (735123).
 KEPT = ["2", "3", "4", "5", "8", "735123"]
 CHOSEN = os.environ.get("DRIVEPREP_SEED", "new")
-# Tried by command only, DRIVEPREP_FAULTS=all: about every third run of 50 with them still ends with
-# a manifest that waits for ever or is lost, though never with a second job.
-SOMETIMES = {"fail over", "take over", "restore", "move", "cut", "clock", "drop again", "freeze"}
+# The others by command only, DRIVEPREP_FAULTS=all: with them a manifest can still wait for ever or
+# be lost, see docs/pool.md. No run has ended with a second job.
+ALWAYS = {"kill", "crash", "lost answer", "back up"}
 AT_ONCE = 12  # drives
 PATIENCE_SECONDS = 180
 
@@ -50,7 +50,7 @@ def test_each_manifest_is_one_job_whatever_breaks(company, service, seed):
     """Nothing is lost, nothing is made twice, and no claim is forgotten."""
     faults, to_come = company.faults(), []
     if os.environ.get("DRIVEPREP_FAULTS") != "all":
-        faults = {name: fault for name, fault in faults.items() if name not in SOMETIMES}
+        faults = {name: fault for name, fault in faults.items() if name in ALWAYS}
     checked = set()
     while len(company.drives) < JOBS:
         company.new_job()
